@@ -1,0 +1,18 @@
+"""Weakly supervised semantic segmentation with AffinityNet, as a Kedro project.
+
+Photos with image-level tags go in; per-pixel masks and a trained segmentation network come
+out. The method is that of Ahn & Kwak, *Learning Pixel-level Semantic Affinity with Image-level
+Supervision for Weakly Supervised Semantic Segmentation*, CVPR 2018.
+"""
+
+import os
+import warnings
+
+__version__ = "0.1.0"
+
+# Nothing phones home: Kedro's consent lies in .telemetry, MLflow's is an environment variable.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+# Stages read each other's outputs (`cam.maps`) by their namespaced names, on purpose.
+warnings.filterwarnings("ignore", message=r"One or more dataset names contain '.' characters")

@@ -1,0 +1,131 @@
+"""Dense CRF (Krähenbühl & Koltun, 2011) on a photo and label scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CRFParameters:
+    """Widths and weights of the two pairwise terms.
+
+    Attributes:
+        iterations: Mean-field iterations.
+        sxy_gaussian: Spatial width of the smoothness term, in pixels of a photo whose longer
+            side is `reference_side`; the widths follow the photo's size.
+        compat_gaussian: Weight of the smoothness term.
+        sxy_bilateral: Spatial width of the appearance term, likewise.
+        srgb: Colour width of the appearance term, in 0 … 255.
+        compat_bilateral: Weight of the appearance term.
+        reference_side: The longer side, in pixels, that the spatial widths are meant for.
+    """
+
+    iterations: int = 10
+    sxy_gaussian: float = 3.0
+    compat_gaussian: float = 3.0
+    sxy_bilateral: float = 80.0
+    srgb: float = 13.0
+    compat_bilateral: float = 10.0
+    reference_side: float = 500.0
+
+
+def refine(
+    image: npt.NDArray[np.uint8], unary: Floats, parameters: CRFParameters | None = None
+) -> Floats:
+    """Refine label scores by the photo's colours and edges; see `refine_many`."""
+    return refine_many(image, [unary], parameters)[0]
+
+
+def refine_many(
+    image: npt.NDArray[np.uint8],
+    unaries: Sequence[Floats],
+    parameters: CRFParameters | None = None,
+) -> list[Floats]:
+    """Refine several sets of scores on one photo, building its lattices once.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        unaries: Each (K, H, W) energies -log p, with the same K.
+        parameters: Of the CRF; the defaults are those of the authors' release.
+
+    Returns:
+        Probabilities (K, H, W) for each unary.
+
+    Raises:
+        ValueError: If shapes or types do not fit.
+    """
+    from pydensecrf.densecrf import DenseCRF2D
+
+    parameters = parameters or CRFParameters()
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image must be (H, W, 3) uint8, not {image.shape} {image.dtype}.")
+    height, width = image.shape[:2]
+    labels = len(unaries[0])
+    for unary in unaries:
+        if unary.shape != (labels, height, width):
+            raise ValueError(f"unary must be {(labels, height, width)}, not {unary.shape}.")
+    if labels == 1:
+        return [np.ones_like(unary, dtype=np.float32) for unary in unaries]
+    scale = max(height, width) / parameters.reference_side
+    crf = DenseCRF2D(width, height, labels)
+    crf.setUnaryEnergy(_flat(unaries[0]))
+    crf.addPairwiseGaussian(
+        sxy=parameters.sxy_gaussian * scale, compat=parameters.compat_gaussian
+    )
+    crf.addPairwiseBilateral(
+        sxy=parameters.sxy_bilateral * scale,
+        srgb=parameters.srgb,
+        rgbim=np.array(image, order="C"),  # pydensecrf wants a writable copy
+        compat=parameters.compat_bilateral,
+    )
+    results = []
+    for unary in unaries:
+        crf.setUnaryEnergy(_flat(unary))
+        marginals = np.array(crf.inference(parameters.iterations), np.float32)
+        results.append(marginals.reshape(labels, height, width))
+    return results
+
+
+def unary_from_probabilities(probabilities: npt.ArrayLike, *, floor: float = 1e-5) -> Floats:
+    """Turn scores into energies -log p.
+
+    Args:
+        probabilities: (K, H, W), 0 or more; they need not sum to one.
+        floor: Smallest probability, so that energies stay finite.
+    """
+    return -np.log(np.clip(np.asarray(probabilities, np.float32), floor, 1.0))
+
+
+def unary_from_labels(
+    labels: npt.ArrayLike, num_labels: int, *, confidence: float = 0.7, ignore_index: int = 255
+) -> Floats:
+    """Turn a label map into energies that trust it to a degree.
+
+    Args:
+        labels: (H, W) in 0 … num_labels - 1, or `ignore_index`, which prefers no label.
+        num_labels: K.
+        confidence: Probability of a pixel's label, in (0, 1); the others share the rest.
+        ignore_index: Label of undecided pixels.
+
+    Returns:
+        (K, H, W) energies.
+
+    Raises:
+        ValueError: If the confidence is not in (0, 1).
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1.")
+    labels = np.asarray(labels)
+    own = labels[None] == np.arange(num_labels)[:, None, None]
+    rest = (1 - confidence) / max(num_labels - 1, 1)
+    probabilities = np.where(own, confidence, rest)
+    probabilities[:, labels == ignore_index] = 1 / num_labels
+    return -np.log(probabilities).astype(np.float32)
+
+
+def _flat(unary: Floats) -> Floats:
+    return np.ascontiguousarray(unary, np.float32).reshape(len(unary), -1)

@@ -1,0 +1,116 @@
+"""The random walk that spreads CAMs along affinities: vec M* = T^t vec M (paper, section 3.3).
+
+T = D^-1 W^(beta) has as many entries as there are pairs of neighbours, so it is kept sparse, and
+it is similar to the symmetric S = D^-1/2 W^(beta) D^-1/2. The spectrum of S lies in [-1, 1], where
+x^t is approximated by a Chebyshev polynomial of degree about sqrt(2 t log(1 / tolerance)), far
+less than t: T^t M = D^-1/2 p(S) D^1/2 M needs that many products.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import stats
+from torch import Tensor
+
+from affinitynet.core.affinity import neighbourhood, pair_affinities, pair_slices
+
+
+def propagate(
+    maps: Tensor,
+    features: Tensor,
+    *,
+    radius: int = 5,
+    beta: float = 8.0,
+    steps: int = 256,
+    tolerance: float = 1e-6,
+) -> Tensor:
+    """Spread score maps by `steps` steps of the random walk.
+
+    Args:
+        maps: Scores (K, H, W).
+        features: AffinityNet's features (C, H, W).
+        radius: Of the neighbourhood.
+        beta: Exponent of the affinities, W^(beta).
+        steps: t; 0 leaves the maps as they are.
+        tolerance: Bound of the error, relative to the maps' scale.
+
+    Returns:
+        (K, H, W) float32.
+
+    Raises:
+        ValueError: If the grids of maps and features differ, or steps is negative.
+    """
+    if maps.shape[-2:] != features.shape[-2:]:
+        raise ValueError(
+            f"maps are on a grid of {tuple(maps.shape[-2:])}, "
+            f"features of {tuple(features.shape[-2:])}; resize the maps."
+        )
+    if steps < 0:
+        raise ValueError(f"steps is {steps}; it must be 0 or more.")
+    symmetric, root = symmetric_transition(features, radius=radius, beta=beta)
+    coefficients = chebyshev_power(steps, tolerance).tolist()
+    scores = maps.float().reshape(len(maps), -1).T
+    # Chebyshev recurrence: T_0 = 1, T_1 = x, T_j+1 = 2 x T_j - T_j-1
+    previous = scores * root
+    result = coefficients[0] * previous
+    current = symmetric @ previous
+    for j, coefficient in enumerate(coefficients[1:], start=1):
+        if coefficient:
+            result += coefficient * current
+        if j + 1 < len(coefficients):
+            previous, current = current, 2 * (symmetric @ current) - previous
+    return (result / root).T.reshape(maps.shape)
+
+
+def symmetric_transition(
+    features: Tensor, *, radius: int = 5, beta: float = 8.0
+) -> tuple[Tensor, Tensor]:
+    """Build S = D^-1/2 W^(beta) D^-1/2, over all neighbours and each pixel itself.
+
+    Args:
+        features: (C, H, W).
+        radius: Of the neighbourhood.
+        beta: Exponent of the affinities.
+
+    Returns:
+        S, sparse CSR (H W, H W) float32, and D^1/2 (H W, 1).
+    """
+    height, width = features.shape[-2:]
+    weights = pair_affinities(features[None].float(), radius=radius)[0] ** beta
+    cells = torch.arange(height * width, device=features.device).view(height, width)
+    rows, columns, values = [cells.flatten()], [cells.flatten()], [weights.new_ones(cells.numel())]
+    for plane, offset in zip(weights, neighbourhood(radius), strict=True):
+        first, second = pair_slices(offset, height, width)
+        one, other, weight = (part.flatten() for part in (cells[first], cells[second], plane[first]))
+        rows += [one, other]
+        columns += [other, one]
+        values += [weight, weight]
+    row, column, value = torch.cat(rows), torch.cat(columns), torch.cat(values)
+    degree = value.new_zeros(cells.numel()).index_add_(0, row, value)
+    value = value * (degree[row] * degree[column]).rsqrt()
+    size = (cells.numel(), cells.numel())
+    matrix = torch.sparse_coo_tensor(torch.stack([row, column]), value, size)
+    return matrix.to_sparse_csr(), degree.sqrt()[:, None]
+
+
+def chebyshev_power(steps: int, tolerance: float) -> npt.NDArray[np.float64]:
+    """Expand x^t on [-1, 1] in Chebyshev polynomials, as far as the tolerance asks for.
+
+    x^t = sum_j c_j T_j(x), where c_j is the chance of a symmetric walk of t steps to end at
+    distance j: binomial, and zero unless j and t are both even or both odd.
+
+    Args:
+        steps: t, 0 or more.
+        tolerance: Bound of the sum of the coefficients that are left out.
+
+    Returns:
+        c_0, c_1, …; at most t + 1 of them.
+    """
+    distance = np.arange(steps + 1)
+    chance = np.where(
+        (steps - distance) % 2 == 0, stats.binom.pmf((steps - distance) // 2, steps, 0.5), 0.0
+    )
+    coefficients = np.where(distance == 0, chance, 2 * chance)
+    dropped = coefficients[::-1].cumsum()[::-1]  # by leaving out c_j and all after it
+    kept = max(1, int((dropped > tolerance).sum()))
+    return coefficients[:kept]

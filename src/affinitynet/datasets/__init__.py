@@ -1,0 +1,12 @@
+"""Catalog datasets that kedro-datasets lacks.
+
+Importing this package also makes every local file that a dataset writes atomic, see
+`affinitynet.datasets.atomic`.
+"""
+
+from affinitynet.datasets.atomic import AtomicLocalFileSystem
+from affinitynet.datasets.folder import FolderDataset
+from affinitynet.datasets.label_map import LabelMapDataset
+from affinitynet.datasets.partitions import VersionedPartitionsDataset
+
+__all__ = ["AtomicLocalFileSystem", "FolderDataset", "LabelMapDataset", "VersionedPartitionsDataset"]

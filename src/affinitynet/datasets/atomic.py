@@ -1,0 +1,54 @@
+"""Local files that appear under their name only when they are completely written.
+
+A process that is killed while a dataset saves would otherwise leave a truncated checkpoint or
+map that looks like a finished one. All datasets of kedro-datasets write through fsspec, so that
+one file system, registered for `file://`, serves them all; object stores behave so by themselves.
+"""
+
+import os
+import uuid
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileOpener, LocalFileSystem
+
+PART_SUFFIX = ".part"
+"""Suffix of a file that is still being written; one left behind by a crash is never read."""
+
+
+class _StagedFile(LocalFileOpener):
+    """A file for writing, staged beside its destination and renamed when it is closed."""
+
+    def __init__(self, path: str, mode: str, **kwargs: Any) -> None:
+        self.destination = path
+        super().__init__(f"{path}.{uuid.uuid4().hex[:8]}{PART_SUFFIX}", mode, **kwargs)
+
+    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
+        if exc_type is None:
+            self.close()
+        else:
+            self.f.close()
+            os.unlink(self.path)
+
+    def close(self) -> None:
+        if not self.f.closed:
+            self.f.close()
+            os.replace(self.path, self.destination)
+
+
+class AtomicLocalFileSystem(LocalFileSystem):
+    """fsspec's local file system with atomic writes (`mode="w…"`); all else is unchanged."""
+
+    def _open(
+        self, path: str, mode: str = "rb", block_size: int | None = None, **kwargs: Any
+    ) -> LocalFileOpener:
+        if "w" not in mode or not kwargs.get("autocommit", True):
+            return super()._open(path, mode, block_size, **kwargs)
+        path = self._strip_protocol(path)
+        if self.auto_mkdir:
+            self.makedirs(self._parent(path), exist_ok=True)
+        return _StagedFile(path, mode, fs=self, **kwargs)
+
+
+for _protocol in ("file", "local"):
+    fsspec.register_implementation(_protocol, AtomicLocalFileSystem, clobber=True)

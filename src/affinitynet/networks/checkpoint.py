@@ -1,0 +1,130 @@
+"""Checkpoints: how a network is built, its weights, and how far its training has come."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from affinitynet.networks.affinity_net import AffinityNet
+from affinitynet.networks.backbones import Backbone, pretrained
+from affinitynet.networks.cam_net import CAMNet
+from affinitynet.networks.segmentation_net import SegmentationNet
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that a network needs to be used or trained further.
+
+    It holds Python scalars, strings, lists, dicts and tensors only, so that
+    `torch.load(weights_only=True)` reads it back: `Checkpoint(**torch.load(path))`.
+
+    Attributes:
+        config: What `build` takes:
+            `kind`: "cam", "affinity" or "segmentation";
+            `backbone`: arguments of `Backbone` and `weights`, see `initialise`;
+            `classes`: name of each class -> its value in the masks, in the order of the labels;
+            `head`: further arguments of the network's class.
+        weights: The state dict, on the CPU.
+        progress: What `affinitynet.training.loop.train` continues from; empty before training.
+    """
+
+    config: dict[str, Any]
+    weights: dict[str, Tensor]
+    progress: dict[str, Any] = field(default_factory=dict)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the three fields as a plain dict, ready for `torch.save`."""
+        return {"config": self.config, "weights": self.weights, "progress": self.progress}
+
+
+def build(config: Mapping[str, Any], *, output_stride: int | None = None) -> nn.Module:
+    """Build the network of a configuration, with random weights.
+
+    Args:
+        config: See `Checkpoint`.
+        output_stride: Stride instead of the one in the configuration.
+
+    Raises:
+        ValueError: If the kind is unknown or an argument does not fit.
+    """
+    arguments = {key: value for key, value in config["backbone"].items() if key != "weights"}
+    if output_stride is not None:
+        arguments["output_stride"] = output_stride
+    backbone = Backbone(**arguments)
+    head = dict(config.get("head", {}))
+    match config["kind"]:
+        case "cam":
+            return CAMNet(backbone, len(config["classes"]), **head)
+        case "affinity":
+            return AffinityNet(backbone, **head)
+        case "segmentation":
+            return SegmentationNet(backbone, len(config["classes"]), **head)
+        case kind:
+            raise ValueError(f"network: unknown kind '{kind}'; cam, affinity or segmentation")
+
+
+def initialise(
+    config: Mapping[str, Any], *, seed: int, backbone_from: Checkpoint | None = None
+) -> Checkpoint:
+    """Make the checkpoint that training starts from.
+
+    Heads are random. The backbone comes from another checkpoint, or has the weights that
+    `config["backbone"]["weights"]` names (see `affinitynet.networks.backbones.pretrained`), or is
+    random where that is None.
+
+    Args:
+        config: See `Checkpoint`.
+        seed: Seed of the random weights.
+        backbone_from: A checkpoint of a network with the same backbone.
+
+    Raises:
+        ValueError: If the weights do not fit the backbone.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(config)
+    backbone: Any = network.backbone
+    source = config["backbone"].get("weights")
+    if backbone_from is not None:
+        theirs, ours = backbone_from.config["backbone"]["name"], config["backbone"]["name"]
+        if theirs != ours:
+            raise ValueError(f"backbone: the checkpoint has {theirs}, the configuration {ours}")
+        prefix = "backbone."
+        backbone.load_state_dict(
+            {
+                key.removeprefix(prefix): value
+                for key, value in backbone_from.weights.items()
+                if key.startswith(prefix)
+            }
+        )
+    elif source is not None:
+        backbone.trunk.load_state_dict(pretrained(backbone.name, source))
+    return Checkpoint(config=dict(config), weights=snapshot(network))
+
+
+def restore(
+    checkpoint: Checkpoint,
+    *,
+    output_stride: int | None = None,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """Build a checkpoint's network with its weights, in evaluation mode.
+
+    Args:
+        checkpoint: What `initialise` or training gave.
+        output_stride: Stride instead of the one that it was trained with.
+        device: Where the network goes.
+    """
+    network = build(checkpoint.config, output_stride=output_stride)
+    network.load_state_dict(checkpoint.weights)
+    return network.to(device).eval()
+
+
+def snapshot(network: nn.Module) -> dict[str, Tensor]:
+    """Copy a network's weights to the CPU."""
+    return {
+        key: value.detach().to("cpu", copy=True).contiguous()
+        for key, value in network.state_dict().items()
+    }

@@ -1,0 +1,53 @@
+"""Scores of photos at several scales and flips, in batches of one shape."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@torch.inference_mode()
+def multi_scale(
+    score: Callable[[Tensor], Tensor],
+    images: Tensor,
+    *,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = True,
+    cell: int = 8,
+    bfloat16: bool = False,
+) -> Tensor:
+    """Average a network's score maps over scales and horizontal flips.
+
+    Args:
+        score: Maps images (N, 3, h, w) in [0, 1] to scores (N, K, h', w').
+        images: RGB photos of one shape (N, 3, H, W), uint8.
+        scales: Factors on the photos' size.
+        flip: Average with the scores of the mirrored photos too.
+        cell: Pixels a cell of the result.
+        bfloat16: Compute in bfloat16 where that is safe (autocast).
+
+    Returns:
+        Scores (N, K, ceil(H / cell), ceil(W / cell)), float32.
+    """
+    height, width = images.shape[-2:]
+    grid = (-(-height // cell), -(-width // cell))
+    pixels = images.float() / 255
+    total: Tensor | None = None
+    for scale in scales:
+        size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        scaled = pixels
+        if size != (height, width):
+            scaled = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
+        batch = torch.cat([scaled, scaled.flip(-1)]) if flip else scaled
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
+            scores = score(batch)
+        scores = functional.interpolate(scores.float(), grid, mode="bilinear")
+        if flip:
+            plain, mirrored = scores.chunk(2)
+            scores = (plain + mirrored.flip(-1)) / 2
+        total = scores if total is None else total + scores
+    if total is None:
+        raise ValueError("scales is empty; give at least one, 1.0 for the photo's own size.")
+    return total / len(scales)

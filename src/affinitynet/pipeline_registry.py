@@ -1,0 +1,52 @@
+"""The project's pipelines by name."""
+
+from kedro.pipeline import Pipeline
+
+from affinitynet.pipelines import (
+    affinity_labels,
+    affinity_training,
+    cam,
+    inference,
+    ingestion,
+    reporting,
+    revision,
+    scenes,
+    segmentation,
+)
+
+
+def register_pipelines() -> dict[str, Pipeline]:
+    """Register the pipelines of the base environment."""
+    return build_pipelines()
+
+
+def build_pipelines(
+    *, rendered: bool = True, supervision: str = "pseudo_labels"
+) -> dict[str, Pipeline]:
+    """Build the pipelines that an environment's parameters ask for.
+
+    Args:
+        rendered: The photos are rendered scenes; without, they are the user's, and the pipeline
+            that renders them does not exist.
+        supervision: What the segmentation network learns from, see
+            `affinitynet.pipelines.segmentation.pipeline.SUPERVISION`.
+
+    Returns:
+        Name to pipeline; `__default__` is the whole road.
+    """
+    road = {
+        "ingestion": ingestion.create_pipeline(),
+        "cam": cam.create_pipeline(),
+        "affinity_labels": affinity_labels.create_pipeline(),
+        "affinity_training": affinity_training.create_pipeline(),
+        "revision": revision.create_pipeline(),
+        "segmentation": segmentation.create_pipeline(supervision),
+        "reporting": reporting.create_pipeline(),
+    }
+    if rendered:
+        road = {"scenes": scenes.create_pipeline()} | road
+    return {
+        "__default__": sum(road.values(), start=Pipeline([])),
+        **road,
+        "inference": inference.create_pipeline(),
+    }

@@ -1,0 +1,1 @@
+"""The pipelines: one folder each, the graph in pipeline.py, thin functions in nodes.py."""

@@ -1,0 +1,106 @@
+"""Nodes of the `affinity_labels` pipeline."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from affinitynet.core.dense_crf import CRFParameters
+from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode, encode
+from affinitynet.execution import Execution, stream
+from affinitynet.pipelines.images import Readers, read_photo, resize_labels, upsample
+from affinitynet.pipelines.scoring import count
+
+
+def label_pixels(
+    index: Any,
+    photos: Readers,
+    maps: Readers,
+    classes: dict[str, int],
+    alphas: dict[str, float],
+    crf: CRFParameters,
+    long_side: int,
+    execution: Execution,
+) -> Iterator[dict[str, LabelMap]]:
+    """Decide which pixels are surely an object, surely background, or neither.
+
+    Args:
+        index: The images of the data set; those of `train` are done.
+        photos: Image id to a function that reads the photo.
+        maps: Image id to a function that reads the CAMs.
+        classes: Class name to mask value.
+        alphas: `low` and `high` exponent of the background, eq. 2.
+        crf: The dense CRF.
+        long_side: Working size in pixels.
+        execution: Processes.
+
+    Yields:
+        Image id to its label map at the working size, in mask values; neutral pixels are 255.
+    """
+    ids = index.index[index["split"] == "train"]
+    yield from stream(
+        partial(_label_one, list(classes.values()), alphas, crf, long_side),
+        ((i, photos[i], maps[i]) for i in ids),
+        total=len(ids),
+        execution=execution,
+        description="Labelling confident pixels",
+    )
+
+
+def _label_one(
+    values: list[int],
+    alphas: dict[str, float],
+    crf: CRFParameters,
+    long_side: int,
+    read: Callable[[], Any],
+    read_maps: Callable[[], dict[str, npt.NDArray[Any]]],
+) -> LabelMap:
+    import torch
+
+    from affinitynet.core.affinity import affinity_labels
+    from affinitynet.core.cams import with_background
+    from affinitynet.core.dense_crf import refine_many, unary_from_probabilities
+
+    photo = read_photo(read, long_side)
+    stored = read_maps()
+    cams = torch.from_numpy(upsample(stored["maps"], photo.shape[:2]))
+    unaries = [
+        unary_from_probabilities(with_background(cams, alpha).numpy())
+        for alpha in (alphas["low"], alphas["high"])
+    ]
+    low, high = (scores.argmax(axis=0) for scores in refine_many(photo, unaries, crf))
+    labels = np.asarray(affinity_labels(low, high))
+    table = np.full(256, IGNORE_INDEX, np.uint8)  # the image's own labels -> the data set's
+    table[: len(stored["labels"]) + 1] = [0, *stored["labels"]]
+    return encode(table[labels], values)
+
+
+def score_labels(
+    labels: Readers, masks: Readers, classes: dict[str, int], execution: Execution
+) -> dict[str, Any]:
+    """Score the confident pixels: how many there are, and how many of them are right.
+
+    Args:
+        labels: Image id to a function that reads the label map.
+        masks: Image id to a function that reads the mask.
+        classes: Class name to mask value.
+        execution: Processes.
+
+    Returns:
+        `coverage`, the share of pixels that have a label, and `accuracy`, the share of those
+        whose label is the truth's; pixels that the mask leaves void do not count.
+    """
+    counts = count(_count_confident, labels, masks, classes, execution, "Scoring labels")
+    pixels, labelled, right = counts.tolist()
+    return {"coverage": labelled / pixels, "accuracy": right / max(labelled, 1)}
+
+
+def _count_confident(
+    mask: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], values: list[int]
+) -> npt.NDArray[np.int64]:
+    labels = resize_labels(decode(mask, values), truth.shape)
+    counted = truth != IGNORE_INDEX
+    labelled = counted & (labels != IGNORE_INDEX)
+    return np.array([counted.sum(), labelled.sum(), (labelled & (labels == truth)).sum()])

@@ -1,0 +1,40 @@
+"""affinity_labels: CAMs -> confident label maps, scored."""
+
+from kedro.pipeline import Pipeline, node, pipeline
+
+from affinitynet.pipelines.affinity_labels.nodes import label_pixels, score_labels
+
+
+def create_pipeline() -> Pipeline:
+    """Build the pipeline."""
+    return pipeline(
+        [
+            node(
+                label_pixels,
+                inputs=[
+                    "index",
+                    "photos",
+                    "cam.maps",
+                    "classes",
+                    "params:alphas",
+                    "params:crf",
+                    "params:long_side",
+                    "params:execution",
+                ],
+                outputs="labels",
+                name="label",
+                confirms="labels",
+                tags="per_image",
+            ),
+            node(
+                score_labels,
+                inputs=["labels", "masks", "classes", "params:execution"],
+                outputs="metrics",
+                name="score",
+                tags="scoring",
+            ),
+        ],
+        namespace="affinity_labels",
+        inputs={"index", "photos", "classes", "masks", "cam.maps"},
+        parameters={"execution"},
+    )

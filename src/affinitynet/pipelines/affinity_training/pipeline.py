@@ -1,0 +1,46 @@
+"""affinity_training: confident label maps -> AffinityNet."""
+
+from functools import partial, update_wrapper
+
+from kedro.pipeline import Pipeline, node, pipeline
+
+from affinitynet.pipelines.training import initialise_network, keep_last, train_on_labels
+
+
+def create_pipeline() -> Pipeline:
+    """Build the pipeline."""
+    return pipeline(
+        [
+            node(
+                update_wrapper(partial(initialise_network, "affinity"), initialise_network),
+                inputs=["params:network", "classes", "params:seed", "cam.model"],
+                outputs="initial",
+                name="initialise",
+            ),
+            node(
+                train_on_labels,
+                inputs={
+                    "initial": "initial",
+                    "index": "index",
+                    "photos": "photos",
+                    "labels": "affinity_labels.labels",
+                    "classes": "classes",
+                    "training": "params:training",
+                    "augmentation": "params:augmentation",
+                    "seed": "params:seed",
+                    "execution": "params:execution",
+                    "radius": "params:radius",
+                },
+                outputs="checkpoints",
+                name="train",
+                confirms="checkpoints",
+                tags="training",
+            ),
+            node(
+                keep_last, inputs="checkpoints", outputs=["model", "history"], name="keep_last"
+            ),
+        ],
+        namespace="affinity_training",
+        inputs={"index", "photos", "classes", "cam.model", "affinity_labels.labels"},
+        parameters={"seed", "execution"},
+    )

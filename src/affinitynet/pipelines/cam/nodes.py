@@ -1,0 +1,112 @@
+"""Nodes of the `cam` pipeline."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from affinitynet.execution import Execution, pick_device, track
+from affinitynet.execution.local import chunks
+from affinitynet.pipelines.images import Readers, batches
+from affinitynet.pipelines.scoring import count, count_thresholds, summarise
+
+
+def infer_cams(
+    index: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    classes: dict[str, int],
+    inference: dict[str, Any],
+    execution: Execution,
+) -> Iterator[dict[str, dict[str, Any]]]:
+    """Compute the CAMs of the training photos, of their tagged classes alone (eq. 1).
+
+    Args:
+        index: The images of the data set; those of `train` are done.
+        model: The trained classifier's checkpoint.
+        photos: Image id to a function that reads the photo.
+        classes: Class name to mask value.
+        inference: `long_side`, `scales`, `flip`, `output_stride`, `batch_size`, `bfloat16`.
+        execution: Device.
+
+    Yields:
+        Image id to `labels` (K,) uint8, the tagged classes' labels, and `maps` (K, h, w)
+        float16, their CAMs M_c / max M_c in [0, 1].
+    """
+    yield from chunks(_infer(index, model, photos, classes, inference, execution))
+
+
+def _infer(
+    index: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    classes: dict[str, int],
+    inference: dict[str, Any],
+    execution: Execution,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    from affinitynet.core.cams import normalise
+    from affinitynet.networks.checkpoint import Checkpoint, restore
+    from affinitynet.networks.inference import multi_scale
+
+    device = pick_device(execution)
+    stride = inference["output_stride"]
+    network = restore(Checkpoint(**model), output_stride=stride, device=device)
+    train = index[index["split"] == "train"]
+    tags = train["tags"].str.split("|")
+    names = list(classes)
+    read = batches(
+        train, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
+    )
+    done = (
+        (image_id, cams)
+        for ids, images in read
+        for image_id, cams in zip(
+            ids,
+            multi_scale(
+                network.cam,
+                images.to(device),
+                scales=inference["scales"],
+                flip=inference["flip"],
+                cell=stride,
+                bfloat16=inference["bfloat16"],
+            ),
+            strict=True,
+        )
+    )
+    for image_id, cams in track(done, "Inferring CAMs", total=len(train)):
+        labels = np.array([names.index(name) + 1 for name in tags[image_id]], np.uint8)
+        maps = normalise(cams[labels.astype(int) - 1])
+        yield image_id, {"labels": labels, "maps": maps.cpu().numpy().astype(np.float16)}
+
+
+def score_cams(
+    maps: Readers,
+    masks: Readers,
+    classes: dict[str, int],
+    thresholds: list[float],
+    execution: Execution,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Score the CAMs at the best of a grid of background thresholds.
+
+    The threshold serves the comparison alone: no later stage knows of it.
+
+    Args:
+        maps: Image id to a function that reads the CAMs.
+        masks: Image id to a function that reads the mask.
+        classes: Class name to mask value.
+        thresholds: The grid, in (0, 1).
+        execution: Processes.
+
+    Returns:
+        The scores (`miou`, `iou` by class, `threshold`), and the mIoU at each threshold.
+    """
+    grid = np.sort(np.asarray(thresholds, float))
+    counts = count(
+        partial(count_thresholds, thresholds=grid), maps, masks, classes, execution, "Scoring CAMs"
+    )
+    scores = [summarise(confusion, classes) for confusion in counts]
+    curve = pd.DataFrame({"threshold": grid, "miou": [each["miou"] for each in scores]})
+    best = int(curve["miou"].to_numpy().argmax())
+    return {**scores[best], "threshold": float(grid[best])}, curve

@@ -1,0 +1,67 @@
+"""cam: photos and tags -> classifier -> CAMs, scored."""
+
+from functools import partial, update_wrapper
+
+from kedro.pipeline import Pipeline, node, pipeline
+
+from affinitynet.pipelines.cam.nodes import infer_cams, score_cams
+from affinitynet.pipelines.training import initialise_network, keep_last, train_on_tags
+
+
+def create_pipeline() -> Pipeline:
+    """Build the pipeline."""
+    return pipeline(
+        [
+            node(
+                update_wrapper(partial(initialise_network, "cam"), initialise_network),
+                inputs=["params:network", "classes", "params:seed"],
+                outputs="initial",
+                name="initialise",
+            ),
+            node(
+                train_on_tags,
+                inputs=[
+                    "initial",
+                    "index",
+                    "photos",
+                    "classes",
+                    "params:training",
+                    "params:augmentation",
+                    "params:seed",
+                    "params:execution",
+                ],
+                outputs="checkpoints",
+                name="train",
+                confirms="checkpoints",
+                tags="training",
+            ),
+            node(
+                keep_last, inputs="checkpoints", outputs=["model", "history"], name="keep_last"
+            ),
+            node(
+                infer_cams,
+                inputs=[
+                    "index",
+                    "model",
+                    "photos",
+                    "classes",
+                    "params:inference",
+                    "params:execution",
+                ],
+                outputs="maps",
+                name="infer",
+                confirms="maps",
+                tags="per_image",
+            ),
+            node(
+                score_cams,
+                inputs=["maps", "masks", "classes", "params:thresholds", "params:execution"],
+                outputs=["metrics", "threshold_curve"],
+                name="score",
+                tags="scoring",
+            ),
+        ],
+        namespace="cam",
+        inputs={"index", "photos", "classes", "masks"},
+        parameters={"seed", "execution"},
+    )

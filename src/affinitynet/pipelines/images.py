@@ -1,0 +1,98 @@
+"""Photos of the index in batches of one shape, and maps between photo and grid."""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+Readers = Mapping[str, Callable[[], Any]]
+
+
+def read_photo(read: Callable[[], "Image.Image"], long_side: int | None) -> npt.NDArray[np.uint8]:
+    """Read a photo upright, in RGB, at the working size.
+
+    Args:
+        read: Reads the photo, a PIL image of any mode.
+        long_side: Pixels of its longer side; None for the photo's own size.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    from affinitynet.training.photos import resize_long_side, to_rgb
+
+    photo = to_rgb(read())
+    return np.asarray(resize_long_side(photo, long_side) if long_side else photo)
+
+
+def batches(
+    index: pd.DataFrame, photos: Readers, *, long_side: int, batch_size: int
+) -> Iterator[tuple[list[str], "torch.Tensor"]]:
+    """Read the photos of an index in batches of one shape, the next one while this one is used.
+
+    Args:
+        index: One row an image, with `width` and `height`.
+        photos: Image id to a function that reads the photo.
+        long_side: Pixels of the photos' longer side.
+        batch_size: Photos a batch at most.
+
+    Yields:
+        Image ids, and their photos (N, 3, H, W), uint8.
+    """
+    factor = long_side / index[["width", "height"]].max(axis="columns")
+    shapes = (index[["width", "height"]].mul(factor, axis="index")).round()
+    groups = [
+        list(rows.index[start : start + batch_size])
+        for _, rows in shapes.groupby(["width", "height"], sort=True)
+        for start in range(0, len(rows), batch_size)
+    ]
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        ahead = None
+        for ids in [*groups, None]:
+            current = ahead
+            ahead = ids and (ids, reader.submit(_read_batch, [photos[i] for i in ids], long_side))
+            if current:
+                yield current[0], current[1].result()
+
+
+def _read_batch(readers: list[Callable[[], Any]], long_side: int) -> "torch.Tensor":
+    import torch
+
+    arrays = [read_photo(read, long_side) for read in readers]
+    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+
+
+def upsample(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Resize score maps bilinearly.
+
+    Args:
+        maps: (K, h, w) scores, any float type.
+        size: Height and width in pixels.
+
+    Returns:
+        (K, height, width) float32.
+    """
+    import torch
+    from torch.nn import functional
+
+    tensor = torch.from_numpy(np.asarray(maps, np.float32))[None]
+    resized: npt.NDArray[np.float32] = functional.interpolate(tensor, size, mode="bilinear")[
+        0
+    ].numpy()
+    return resized
+
+
+def resize_labels(labels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Resize a label map to (height, width) pixels, each taking its nearest neighbour's label."""
+    from PIL import Image
+
+    if labels.shape == size:
+        return labels
+    resized = Image.fromarray(labels).resize(size[::-1], Image.Resampling.NEAREST)
+    return np.asarray(resized)

@@ -1,0 +1,119 @@
+"""Nodes of the `inference` pipeline."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from affinitynet.core.label_maps import LabelMap
+from affinitynet.errors import UserError
+from affinitynet.execution import Execution, stream
+from affinitynet.execution.local import chunks
+from affinitynet.pipelines.images import Readers
+from affinitynet.pipelines.segmentation.nodes import segment
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+"""Files that are taken for photos; others in the folder are left alone."""
+
+
+def inspect_photos(images: Readers, folder: str | None, execution: Execution) -> pd.DataFrame:
+    """Open every photo once, and tell the sizes of those that can be read.
+
+    Args:
+        images: File name, relative to the folder, to a function that reads the photo.
+        folder: The folder, for messages.
+        execution: Processes.
+
+    Returns:
+        One row a photo, by its `file`: `id` (the file name without suffix), `width` and
+        `height` as it is seen (after EXIF rotation), and `problem`, empty where there is none.
+
+    Raises:
+        UserError: If there is no photo in the folder.
+    """
+    files = [name for name in images if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    if not files:
+        raise UserError(
+            f"No photos in '{folder}'. Name a folder that holds some "
+            f"({', '.join(SUFFIXES)}): --params \"images=<folder>,masks=<folder>\""
+        )
+    rows = {}
+    for chunk in stream(
+        _inspect,
+        ((name, images[name]) for name in files),
+        total=len(files),
+        execution=execution,
+        description="Opening photos",
+    ):
+        rows.update(chunk)
+    table = pd.DataFrame.from_dict(rows, "index", columns=["width", "height", "problem"])
+    table.insert(0, "id", [PurePosixPath(name).with_suffix("").as_posix() for name in table.index])
+    times = Counter(table["id"])
+    twice = table["id"].map(times.__getitem__) > 1
+    later = table["id"].duplicated()
+    table.loc[twice & later & (table["problem"] == ""), "problem"] = (
+        "another photo of this name but another suffix has the mask already"
+    )
+    return table.rename_axis("file")
+
+
+def _inspect(read: Callable[[], Any]) -> tuple[int, int, str]:
+    from affinitynet.training.photos import to_rgb
+
+    try:
+        width, height = to_rgb(read()).size
+    except Exception as error:
+        return 0, 0, str(error.__cause__ or error).splitlines()[0]
+    return width, height, ""
+
+
+def segment_photos(
+    photos: pd.DataFrame,
+    model: dict[str, Any],
+    images: Readers,
+    inference: dict[str, Any],
+    execution: Execution,
+) -> Iterator[dict[str, LabelMap]]:
+    """Segment the photos that can be read.
+
+    Args:
+        photos: What `inspect_photos` found.
+        model: The segmentation network's checkpoint.
+        images: File name to a function that reads the photo.
+        inference: `scales`, `flip`, `batch_size`, …; what the checkpoint was trained with where
+            a value is null.
+        execution: Device.
+
+    Yields:
+        Photo name without suffix to its mask, at the photo's size, in mask values.
+    """
+    sound = photos[photos["problem"] == ""]
+    readers = {row.id: images[file] for file, row in sound.iterrows()}
+    options = _fill(inference, model["config"].get("inference", {}))
+    yield from chunks(segment(sound.set_index("id"), model, readers, options, execution))
+
+
+def report_problems(photos: pd.DataFrame, masks: Mapping[str, Any], folder: str | None) -> None:
+    """Say how many masks were written; fail if photos had to be skipped.
+
+    Args:
+        photos: What `inspect_photos` found.
+        masks: The masks that were written; that they are listed makes this the last node.
+        folder: The folder of the photos, for messages.
+
+    Raises:
+        UserError: Naming each photo that was skipped, after all others are done.
+    """
+    skipped = photos[photos["problem"] != ""]
+    if len(skipped):
+        lines = "".join(f"\n  {file}: {row.problem}" for file, row in skipped.iterrows())
+        raise UserError(
+            f"{len(photos) - len(skipped)} of {len(photos)} photos in '{folder}' have their "
+            f"masks; {len(skipped)} had to be skipped:{lines}"
+        )
+
+
+def _fill(options: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    return defaults | {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,172 @@
+"""Nodes of the `revision` pipeline."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_labels
+from affinitynet.core.label_maps import LabelMap, encode
+from affinitynet.execution import Execution, pick_device, stream, track
+from affinitynet.execution.local import chunks
+from affinitynet.pipelines.images import Readers, batches, read_photo, upsample
+from affinitynet.pipelines.scoring import count, count_labels, count_maps, summarise
+
+
+def walk_cams(
+    index: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    maps: Readers,
+    random_walk: dict[str, Any],
+    execution: Execution,
+) -> Iterator[dict[str, dict[str, Any]]]:
+    """Spread the CAMs, background included, by the random walk vec M* = T^t vec M.
+
+    Args:
+        index: The images of the data set; those of `train` are done.
+        model: AffinityNet's checkpoint.
+        photos: Image id to a function that reads the photo.
+        maps: Image id to a function that reads the CAMs.
+        random_walk: `alpha` (eq. 2), `beta`, `steps` (t), `radius`, `long_side`, `output_stride`,
+            `batch_size`, `bfloat16`.
+        execution: Device.
+
+    Yields:
+        Image id to `labels` (K + 1,) uint8, background and the tagged classes, and `maps`
+        (K + 1, h, w) float16, their revised scores in [0, 1].
+    """
+    yield from chunks(_walk(index, model, photos, maps, random_walk, execution))
+
+
+def _walk(
+    index: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    maps: Readers,
+    random_walk: dict[str, Any],
+    execution: Execution,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    import torch
+
+    from affinitynet.core.cams import with_background
+    from affinitynet.core.random_walk import propagate
+    from affinitynet.networks.checkpoint import Checkpoint, restore
+
+    device = pick_device(execution)
+    stride = random_walk["output_stride"]
+    network = restore(Checkpoint(**model), output_stride=stride, device=device)
+    train = index[index["split"] == "train"]
+    read = batches(
+        train, photos, long_side=random_walk["long_side"], batch_size=random_walk["batch_size"]
+    )
+
+    def features(images: torch.Tensor) -> torch.Tensor:
+        pixels = images.to(device).float() / 255
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, torch.bfloat16, enabled=random_walk["bfloat16"]),
+        ):
+            return network(pixels.contiguous(memory_format=torch.channels_last)).float()
+
+    done = ((i, each) for ids, images in read for i, each in zip(ids, features(images), strict=True))
+    for image_id, feature in track(done, "Random walk", total=len(train)):
+        stored = maps[image_id]()
+        cams = torch.from_numpy(upsample(stored["maps"], tuple(feature.shape[-2:]))).to(device)
+        revised = propagate(
+            with_background(cams, random_walk["alpha"]),
+            feature,
+            radius=random_walk["radius"],
+            beta=random_walk["beta"],
+            steps=random_walk["steps"],
+        )
+        yield (
+            image_id,
+            {
+                "labels": np.concatenate([[0], stored["labels"]]).astype(np.uint8),
+                "maps": revised.cpu().numpy().astype(np.float16),
+            },
+        )
+
+
+def make_pseudo_labels(
+    index: pd.DataFrame,
+    photos: Readers,
+    maps: Readers,
+    classes: dict[str, int],
+    crf: CRFParameters,
+    confidence: float,
+    long_side: int | None,
+    execution: Execution,
+) -> Iterator[dict[str, LabelMap]]:
+    """Upsample the revised maps and refine their argmax with the dense CRF.
+
+    Args:
+        index: The images of the data set; those of `train` are done.
+        photos: Image id to a function that reads the photo.
+        maps: Image id to a function that reads the revised maps.
+        classes: Class name to mask value.
+        crf: The dense CRF.
+        confidence: Probability that the CRF's unary gives to the walk's label, in (0, 1).
+        long_side: Working size in pixels; None for the photo's own size.
+        execution: Processes.
+
+    Yields:
+        Image id to its pseudo labels, in mask values, at the working size.
+    """
+    ids = index.index[index["split"] == "train"]
+    yield from stream(
+        partial(_refine_one, list(classes.values()), crf, confidence, long_side),
+        ((i, photos[i], maps[i]) for i in ids),
+        total=len(ids),
+        execution=execution,
+        description="Refining pseudo labels",
+    )
+
+
+def _refine_one(
+    values: list[int],
+    crf: CRFParameters,
+    confidence: float,
+    long_side: int | None,
+    read: Callable[[], Any],
+    read_maps: Callable[[], dict[str, npt.NDArray[Any]]],
+) -> LabelMap:
+    photo = read_photo(read, long_side)
+    stored = read_maps()
+    walked = upsample(stored["maps"], photo.shape[:2]).argmax(axis=0)
+    unary = unary_from_labels(walked, len(stored["labels"]), confidence=confidence)
+    refined = refine(photo, unary, crf).argmax(axis=0)
+    return encode(stored["labels"][refined], values)
+
+
+def score_revision(
+    maps: Readers,
+    labels: Readers,
+    masks: Readers,
+    classes: dict[str, int],
+    execution: Execution,
+) -> dict[str, Any]:
+    """Score the walk and the pseudo labels.
+
+    Args:
+        maps: Image id to a function that reads the revised maps.
+        labels: Image id to a function that reads the pseudo labels.
+        masks: Image id to a function that reads the mask.
+        classes: Class name to mask value.
+        execution: Processes.
+
+    Returns:
+        `random_walk_miou`, `pseudo_label_miou`, and the pseudo labels' `iou` by class.
+    """
+    walk = count(count_maps, maps, masks, classes, execution, "Scoring the random walk")
+    pseudo = count(count_labels, labels, masks, classes, execution, "Scoring pseudo labels")
+    scores = summarise(pseudo, classes)
+    return {
+        "random_walk_miou": summarise(walk, classes)["miou"],
+        "pseudo_label_miou": scores["miou"],
+        "iou": scores["iou"],
+    }

@@ -1,0 +1,55 @@
+"""revision: CAMs and AffinityNet -> random walk -> pseudo labels, scored."""
+
+from kedro.pipeline import Pipeline, node, pipeline
+
+from affinitynet.pipelines.revision.nodes import make_pseudo_labels, score_revision, walk_cams
+
+
+def create_pipeline() -> Pipeline:
+    """Build the pipeline."""
+    return pipeline(
+        [
+            node(
+                walk_cams,
+                inputs=[
+                    "index",
+                    "affinity_training.model",
+                    "photos",
+                    "cam.maps",
+                    "params:random_walk",
+                    "params:execution",
+                ],
+                outputs="maps",
+                name="walk",
+                confirms="maps",
+                tags="per_image",
+            ),
+            node(
+                make_pseudo_labels,
+                inputs=[
+                    "index",
+                    "photos",
+                    "maps",
+                    "classes",
+                    "params:crf",
+                    "params:confidence",
+                    "params:long_side",
+                    "params:execution",
+                ],
+                outputs="labels",
+                name="refine",
+                confirms="labels",
+                tags="per_image",
+            ),
+            node(
+                score_revision,
+                inputs=["maps", "labels", "masks", "classes", "params:execution"],
+                outputs="metrics",
+                name="score",
+                tags="scoring",
+            ),
+        ],
+        namespace="revision",
+        inputs={"index", "photos", "classes", "masks", "cam.maps", "affinity_training.model"},
+        parameters={"execution"},
+    )

@@ -1,0 +1,45 @@
+"""Nodes of the `scenes` pipeline."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from affinitynet.execution import Execution, stream
+from affinitynet.pipelines.scenes.render import Scene, render_scene, voc_annotation
+
+Items = dict[str, Any]
+
+
+def render_scenes(
+    scenes: dict[str, Any], seed: int, execution: Execution
+) -> Iterator[tuple[Items, Items, Items, Items]]:
+    """Render the data set, a few images at a time.
+
+    Args:
+        scenes: `train` and `val`, the numbers of images; `long_side` in pixels.
+        seed: Image i is a function of `[seed, i]` alone.
+        execution: Processes.
+
+    Yields:
+        Photos, masks and annotations by image id; with the last, the lists of the splits.
+    """
+    counts = {split: scenes[split] for split in ("train", "val")}
+    ids = [f"scene_{number:05d}" for number in range(sum(counts.values()))]
+    items = ((image_id, [seed, i], scenes["long_side"]) for i, image_id in enumerate(ids))
+    for chunk in stream(
+        _render, items, total=len(ids), execution=execution, description="Rendering scenes"
+    ):
+        photos = {image_id: Image.fromarray(scene.image) for image_id, scene in chunk.items()}
+        masks: dict[str, npt.NDArray[np.uint8]] = {key: scene.mask for key, scene in chunk.items()}
+        annotations = {key: voc_annotation(key, scene) for key, scene in chunk.items()}
+        yield photos, masks, annotations, {}
+    train = counts["train"]
+    lists = {"train": ids[:train], "val": ids[train:]}
+    yield {}, {}, {}, {split: "\n".join(names) + "\n" for split, names in lists.items()}
+
+
+def _render(seed: list[int], long_side: int) -> Scene:
+    return render_scene(seed, long_side=long_side)

@@ -1,0 +1,133 @@
+"""Scores of label maps against the data set's masks: the only nodes that read masks.
+
+Every stage is scored in the same way: at the masks' own size, one confusion matrix over all
+images, IoU from its counts. Pixels that the masks leave void, or give to a class that is not
+learned, do not count.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from affinitynet.core.label_maps import IGNORE_INDEX, decode
+from affinitynet.core.metrics import confusion_matrix, intersection_over_union, mean_iou
+from affinitynet.execution import Execution, stream
+from affinitynet.pipelines.images import Readers, resize_labels, upsample
+
+Counts = npt.NDArray[np.int64]
+
+
+def count(
+    predict: Callable[..., Counts],
+    items: Readers,
+    masks: Readers,
+    classes: Mapping[str, int],
+    execution: Execution,
+    description: str,
+) -> Counts:
+    """Sum the confusion counts of all images that have a mask.
+
+    Args:
+        predict: Maps (what `items` reads, the truth (H, W), the mask values) to counts.
+        items: Image id to a function that reads what is scored.
+        masks: Image id to a function that reads the mask.
+        classes: Class name to mask value.
+        execution: Processes.
+        description: For the progress bar.
+
+    Returns:
+        The summed counts.
+
+    Raises:
+        ValueError: If no image has a mask.
+    """
+    ids = [image_id for image_id in items if image_id in masks]
+    if not ids:
+        raise ValueError("Nothing can be scored: none of the images has a mask.")
+    values = list(classes.values())
+    total = None
+    for chunk in stream(
+        partial(_count_one, predict, values),
+        ((i, items[i], masks[i]) for i in ids),
+        total=len(ids),
+        execution=execution,
+        description=description,
+    ):
+        for counts in chunk.values():
+            total = counts if total is None else total + counts
+    assert total is not None
+    return total
+
+
+def _count_one(
+    predict: Callable[..., Counts],
+    values: list[int],
+    read: Callable[[], Any],
+    read_mask: Callable[[], npt.NDArray[np.uint8]],
+) -> Counts:
+    return predict(read(), decode(read_mask(), values), values)
+
+
+def count_labels(
+    mask: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], values: list[int]
+) -> Counts:
+    """Count a stored label map, resized to the truth's size: (K + 1, K + 1)."""
+    labels = resize_labels(decode(mask, values), truth.shape)
+    return confusion_matrix(truth, labels, num_classes=len(values) + 1)
+
+
+def count_maps(
+    stored: Mapping[str, npt.NDArray[Any]], truth: npt.NDArray[np.uint8], values: list[int]
+) -> Counts:
+    """Count the argmax of stored score maps, upsampled to the truth's size: (K + 1, K + 1)."""
+    best = upsample(stored["maps"], truth.shape).argmax(axis=0)
+    return confusion_matrix(truth, stored["labels"][best], num_classes=len(values) + 1)
+
+
+def count_thresholds(
+    stored: Mapping[str, npt.NDArray[Any]],
+    truth: npt.NDArray[np.uint8],
+    values: list[int],
+    *,
+    thresholds: npt.NDArray[np.float64],
+) -> Counts:
+    """Count CAMs at every background threshold at once: (T, K + 1, K + 1).
+
+    At a threshold a pixel is background if no CAM exceeds it, else of the highest CAM's class.
+    """
+    cams = upsample(stored["maps"], truth.shape)
+    classes = stored["labels"][cams.argmax(axis=0)]
+    bins = np.digitize(cams.max(axis=0), thresholds, right=True)  # thresholds exceeded
+    size = len(values) + 1
+    valid = truth != IGNORE_INDEX
+    joint = np.bincount(
+        (bins[valid] * size + truth[valid]) * size + classes[valid],
+        minlength=(len(thresholds) + 1) * size * size,
+    ).reshape(-1, size, size)
+    above = joint[::-1].cumsum(axis=0)[::-1]  # above[b]: pixels that exceed at least b thresholds
+    foreground = above[1:]
+    counts: Counts = foreground.copy()
+    counts[:, :, 0] += (above[0] - foreground).sum(axis=2)
+    return counts
+
+
+def summarise(confusion: Counts, classes: Mapping[str, int]) -> dict[str, Any]:
+    """Turn counts into the scores of a stage.
+
+    Returns:
+        `miou`, and `iou` by class (background first); a class that neither truth nor prediction
+        has is left out of both.
+    """
+    names = ["background", *classes]
+    iou = intersection_over_union(confusion)
+    return {
+        "miou": float(mean_iou(confusion)),
+        "iou": {
+            name: float(value)
+            for name, value in zip(names, iou, strict=True)
+            if not np.isnan(value)
+        },
+    }

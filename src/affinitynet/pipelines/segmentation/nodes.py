@@ -1,0 +1,121 @@
+"""Nodes of the `segmentation` pipeline."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from affinitynet.core.label_maps import LabelMap
+from affinitynet.errors import UserError
+from affinitynet.execution import Execution, pick_device, track
+from affinitynet.execution.local import chunks
+from affinitynet.pipelines.images import Readers, batches, upsample
+from affinitynet.pipelines.scoring import count, count_labels, summarise
+
+
+def predict_masks(
+    index: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    classes: dict[str, int],
+    inference: dict[str, Any],
+    execution: Execution,
+) -> Iterator[dict[str, LabelMap]]:
+    """Segment the photos of `val`, at their own size.
+
+    Args:
+        index: The images of the data set; those of `val` are done.
+        model: The segmentation network's checkpoint.
+        photos: Image id to a function that reads the photo.
+        classes: Class name to mask value; the network must have learned the same.
+        inference: `long_side`, `scales`, `flip`, `output_stride`, `batch_size`, `bfloat16`.
+        execution: Device.
+
+    Yields:
+        Image id to its predicted mask, in mask values.
+
+    Raises:
+        UserError: If the checkpoint was trained for other classes.
+    """
+    learned = model["config"]["classes"]
+    if learned != classes:
+        raise UserError(
+            "The newest checkpoint segmentation.model was trained for other classes "
+            f"({', '.join(learned)}) than this environment's ({', '.join(classes)}). Train one "
+            "with `kedro run --pipeline segmentation`, or name the version of an older one: "
+            "--load-versions segmentation.model:<version>"
+        )
+    val = index[index["split"] == "val"]
+    yield from chunks(segment(val, model, photos, inference, execution))
+
+
+def segment(
+    index: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    inference: dict[str, Any],
+    execution: Execution,
+) -> Iterator[tuple[str, LabelMap]]:
+    """Segment photos with a trained network.
+
+    Args:
+        index: The images to do, with `width` and `height`.
+        model: The segmentation network's checkpoint.
+        photos: Image id to a function that reads the photo.
+        inference: As for `predict_masks`.
+        execution: Device.
+
+    Yields:
+        Image id and its mask (height, width), in mask values.
+    """
+    import torch
+
+    from affinitynet.core.label_maps import encode
+    from affinitynet.networks.checkpoint import Checkpoint, restore
+    from affinitynet.networks.inference import multi_scale
+
+    device = pick_device(execution)
+    stride = inference["output_stride"]
+    network = restore(Checkpoint(**model), output_stride=stride, device=device)
+    values = list(model["config"]["classes"].values())
+    read = batches(
+        index, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
+    )
+
+    def probabilities(images: torch.Tensor) -> torch.Tensor:
+        return network(images).float().softmax(dim=1)
+
+    done = (
+        (image_id, scores)
+        for ids, images in read
+        for image_id, scores in zip(
+            ids,
+            multi_scale(
+                probabilities,
+                images.to(device),
+                scales=inference["scales"],
+                flip=inference["flip"],
+                cell=stride,
+                bfloat16=inference["bfloat16"],
+            ),
+            strict=True,
+        )
+    )
+    for image_id, scores in track(done, "Segmenting photos", total=len(index)):
+        size = (int(index.at[image_id, "height"]), int(index.at[image_id, "width"]))
+        yield image_id, encode(upsample(scores.cpu(), size).argmax(axis=0), values)
+
+
+def score_predictions(
+    predictions: Readers, masks: Readers, classes: dict[str, int], execution: Execution
+) -> dict[str, Any]:
+    """Score the predictions of `val`: `miou`, and `iou` by class.
+
+    Args:
+        predictions: Image id to a function that reads the predicted mask.
+        masks: Image id to a function that reads the mask.
+        classes: Class name to mask value.
+        execution: Processes.
+    """
+    counts = count(count_labels, predictions, masks, classes, execution, "Scoring predictions")
+    return summarise(counts, classes)

@@ -1,0 +1,86 @@
+"""segmentation: pseudo labels -> segmentation network -> predictions on val, scored."""
+
+from functools import partial, update_wrapper
+
+from kedro.pipeline import Pipeline, node, pipeline
+
+from affinitynet.pipelines.segmentation.nodes import predict_masks, score_predictions
+from affinitynet.pipelines.training import initialise_network, keep_last, train_on_labels
+
+SUPERVISION = {"pseudo_labels": "revision.labels", "masks": "masks"}
+"""What the network learns from: `segmentation.supervision` -> catalog entry."""
+
+
+def create_pipeline(supervision: str = "pseudo_labels") -> Pipeline:
+    """Build the pipeline.
+
+    Args:
+        supervision: A key of `SUPERVISION`. `masks` gives the fully supervised upper bound; only
+            then does the graph lead from the masks to a training node.
+
+    Raises:
+        KeyError: If there is no such supervision.
+    """
+    labels = SUPERVISION[supervision]
+    return pipeline(
+        [
+            node(
+                update_wrapper(partial(initialise_network, "segmentation"), initialise_network),
+                inputs=[
+                    "params:network",
+                    "classes",
+                    "params:seed",
+                    "cam.model",
+                    "params:inference",
+                ],
+                outputs="initial",
+                name="initialise",
+            ),
+            node(
+                train_on_labels,
+                inputs=[
+                    "initial",
+                    "index",
+                    "photos",
+                    labels,
+                    "classes",
+                    "params:training",
+                    "params:augmentation",
+                    "params:seed",
+                    "params:execution",
+                ],
+                outputs="checkpoints",
+                name="train",
+                confirms="checkpoints",
+                tags="training",
+            ),
+            node(
+                keep_last, inputs="checkpoints", outputs=["model", "history"], name="keep_last"
+            ),
+            node(
+                predict_masks,
+                inputs=[
+                    "index",
+                    "model",
+                    "photos",
+                    "classes",
+                    "params:inference",
+                    "params:execution",
+                ],
+                outputs="predictions",
+                name="predict",
+                confirms="predictions",
+                tags="per_image",
+            ),
+            node(
+                score_predictions,
+                inputs=["predictions", "masks", "classes", "params:execution"],
+                outputs="metrics",
+                name="score",
+                tags="scoring",
+            ),
+        ],
+        namespace="segmentation",
+        inputs={"index", "photos", "classes", "masks", "cam.model", labels},
+        parameters={"seed", "execution"},
+    )

@@ -1,0 +1,182 @@
+"""The nodes that every trained stage has: start, train, and keep what came out."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from affinitynet.core.label_maps import decode
+from affinitynet.execution import Execution, pick_device, track
+from affinitynet.pipelines.images import Readers
+from affinitynet.training.loop import TrainingParameters
+from affinitynet.training.samples import Augmentation
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch.utils.data import Dataset
+
+
+def initialise_network(
+    kind: str,
+    network: dict[str, Any],
+    classes: dict[str, int],
+    seed: int,
+    parent: dict[str, Any] | None = None,
+    inference: dict[str, Any] | None = None,
+) -> Any:
+    """Make the checkpoint that training starts from: epoch 0.
+
+    Args:
+        kind: `cam`, `affinity` or `segmentation`.
+        network: `backbone` (arguments and weights) and `head`.
+        classes: Class name to mask value.
+        seed: Seed of the new layers' weights.
+        parent: Checkpoint whose backbone is taken over; else the one that `network` names.
+        inference: How the network is meant to be used; kept with it, so that it can be used
+            without these parameters.
+    """
+    from affinitynet.networks.checkpoint import Checkpoint, initialise
+
+    config = {"kind": kind, "classes": classes, **network}
+    if inference:
+        config["inference"] = inference
+    return initialise(config, seed=seed, backbone_from=Checkpoint(**parent) if parent else None)
+
+
+def train_on_tags(
+    initial: dict[str, Any],
+    index: pd.DataFrame,
+    photos: Readers,
+    classes: dict[str, int],
+    training: TrainingParameters,
+    augmentation: Augmentation,
+    seed: int,
+    execution: Execution,
+) -> Iterator[dict[str, Any]]:
+    """Train the classifier on the training photos and their tags; no mask is involved.
+
+    Args:
+        initial: The checkpoint to go on from.
+        index: The images of the data set.
+        photos: Image id to a function that reads the photo.
+        classes: Class name to mask value.
+        training: How to train.
+        augmentation: How the photos are varied.
+        seed: Seed of order, variation and dropout.
+        execution: Device.
+
+    Yields:
+        The checkpoint after each epoch, by the epoch's number, four digits.
+    """
+    from affinitynet.training.losses import tag_loss
+    from affinitynet.training.samples import TaggedPhotos
+
+    train = index[index["split"] == "train"]
+    samples = TaggedPhotos(
+        list(train.index),
+        photos,
+        {i: [float(name in tags) for name in classes] for i, tags in _tags(train)},
+        augmentation,
+    )
+    yield from _epochs(initial, samples, tag_loss, training, seed, execution, "Classifier")
+
+
+def train_on_labels(
+    initial: dict[str, Any],
+    index: pd.DataFrame,
+    photos: Readers,
+    labels: Readers,
+    classes: dict[str, int],
+    training: TrainingParameters,
+    augmentation: Augmentation,
+    seed: int,
+    execution: Execution,
+    *,
+    radius: int | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Train a network on the training photos and label maps.
+
+    Args:
+        initial: The checkpoint to go on from.
+        index: The images of the data set.
+        photos: Image id to a function that reads the photo.
+        labels: Image id to a function that reads the label map, in mask values.
+        classes: Class name to mask value.
+        training: How to train.
+        augmentation: How photos and label maps are varied.
+        seed: Seed of order, variation and dropout.
+        execution: Device.
+        radius: Of AffinityNet's neighbourhood; None to train a segmentation network.
+
+    Yields:
+        The checkpoint after each epoch, by the epoch's number, four digits.
+    """
+    from affinitynet.training.losses import pair_loss, pixel_loss
+    from affinitynet.training.samples import LabelledPhotos
+
+    values = list(classes.values())
+    ids = [i for i in index.index[index["split"] == "train"] if i in labels]
+    samples = LabelledPhotos(
+        ids,
+        photos,
+        {i: partial(_read_labels, labels[i], values) for i in ids},
+        augmentation,
+    )
+    loss = partial(pair_loss, radius=radius) if radius else pixel_loss
+    name = "AffinityNet" if radius else "Segmentation network"
+    yield from _epochs(initial, samples, loss, training, seed, execution, name)
+
+
+def keep_last(
+    checkpoints: Mapping[str, Callable[[], dict[str, Any]]],
+) -> tuple[Any, pd.DataFrame]:
+    """Take the trained network from the last epoch's checkpoint.
+
+    Returns:
+        The checkpoint without the optimiser's state, and the training curves: one row an epoch.
+    """
+    from affinitynet.networks.checkpoint import Checkpoint
+
+    last = checkpoints[max(checkpoints)]()
+    history = pd.DataFrame(last["progress"]["history"])
+    return Checkpoint(config=last["config"], weights=last["weights"]), history
+
+
+def _epochs(
+    initial: dict[str, Any],
+    samples: "Dataset[Any]",
+    loss: Callable[..., Any],
+    training: TrainingParameters,
+    seed: int,
+    execution: Execution,
+    name: str,
+) -> Iterator[dict[str, Any]]:
+    from affinitynet.networks.checkpoint import Checkpoint
+    from affinitynet.training.loop import train
+
+    for checkpoint in train(
+        Checkpoint(**initial),
+        samples,
+        loss,
+        training,
+        seed=seed,
+        device=pick_device(execution),
+        progress=lambda steps, description: track(steps, f"{name}: {description}"),
+    ):
+        yield {f"{checkpoint.progress['epoch']:04d}": checkpoint}
+
+
+def _tags(index: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
+    for image_id, tags in index["tags"].items():
+        yield str(image_id), tags.split("|")
+
+
+def _read_labels(
+    read: Callable[[], npt.NDArray[np.uint8]], values: list[int]
+) -> "Image.Image":
+    from PIL import Image
+
+    return Image.fromarray(decode(read(), values))

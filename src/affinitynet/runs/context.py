@@ -1,0 +1,59 @@
+"""The project's Kedro context: a resumed run keeps the versions of the run that it continues."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.context import KedroContext
+from kedro.io import CatalogProtocol, DataCatalog
+
+from affinitynet.errors import UserError
+from affinitynet.runs.record import RunRecord, read_records
+
+CONTROL = ("resume", "data")
+"""Parameters that say how and where to run, not what: they may differ between two commands."""
+
+
+class RunContext(KedroContext):
+    """A context that knows its run's folder of records and the run that it resumes, if any."""
+
+    @cached_property
+    def raw_parameters(self) -> dict[str, Any]:
+        """The parameters as configured and given at run time, not yet built into objects."""
+        return dict(self.config_loader["parameters"])
+
+    @property
+    def records(self) -> Path:
+        """Folder of the run records."""
+        return self.project_path / self.raw_parameters["data"] / "08_reporting" / "runs"
+
+    @cached_property
+    def resumed(self) -> RunRecord | None:
+        """The newest unfinished run of this environment if `resume` is set, else None.
+
+        Raises:
+            UserError: If `resume` is set and there is no unfinished run.
+        """
+        if not self.raw_parameters.get("resume"):
+            return None
+        unfinished = [run for run in read_records(self.records) if not run.finished]
+        for run in unfinished:
+            if run.env == self.env:
+                return run
+        others = "".join(f"\n  {run.version} of --env {run.env}" for run in unfinished)
+        raise UserError(
+            f"resume=true: environment '{self.env}' has no unfinished run in {self.records}. "
+            "Leave `resume` out to start a new one."
+            + (f"\nUnfinished runs of other environments:{others}" if others else "")
+        )
+
+    def _get_catalog(
+        self,
+        catalog_class: type = DataCatalog,
+        save_version: str | None = None,
+        load_versions: dict[str, str] | None = None,
+    ) -> CatalogProtocol:
+        if save_version and (run := self.resumed):
+            save_version = run.version
+            load_versions = dict.fromkeys(run.outputs, run.version) | (load_versions or {})
+        return super()._get_catalog(catalog_class, save_version, load_versions)

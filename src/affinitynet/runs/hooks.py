@@ -1,0 +1,204 @@
+"""Hooks that keep a run's record, check its inputs, and continue an unfinished run."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import mlflow
+import pandas as pd
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+from kedro.io import AbstractVersionedDataset, CatalogProtocol
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from affinitynet.datasets import FolderDataset, VersionedPartitionsDataset
+from affinitynet.errors import UserError
+from affinitynet.pipeline_registry import build_pipelines
+from affinitynet.runs.context import CONTROL, RunContext
+from affinitynet.runs.record import RunRecord, code_fingerprint, flatten, git_revision
+
+logger = logging.getLogger(__name__)
+
+PER_IMAGE, TRAINING = "per_image", "training"
+"""Tags of the nodes that can go on in the middle: by image, or from the last epoch."""
+
+
+class RunHooks:
+    """Keep the record of a run from its start to its end.
+
+    A resumed run takes over the unfinished run's record, skips the nodes whose outputs are
+    complete, and hands the others what is left: nodes tagged `per_image` the images that their
+    output lacks, nodes tagged `training` the last epoch's checkpoint.
+    """
+
+    @hook_impl
+    def after_context_created(self, context: RunContext) -> None:
+        """Shape the pipelines by the parameters that decide what runs at all."""
+        self.context = context
+        parameters = context.raw_parameters
+        pipelines.clear()
+        pipelines.update(
+            build_pipelines(
+                rendered=bool(parameters["scenes"]),
+                supervision=parameters["segmentation"]["supervision"],
+            )
+        )
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        """Check that every input exists, open the record, and skip what a resumed run has done.
+
+        Raises:
+            UserError: If an input was never made, or the unfinished run was another one.
+        """
+        check_inputs(pipeline, catalog, env=self.context.env)
+        now = self._describe(run_params, pipeline, catalog)
+        before = self.context.resumed
+        if before is None:
+            self.record = now
+        else:
+            if differences := before.differences(now):
+                raise UserError(
+                    f"The unfinished run {before.version} cannot be resumed: it was another run."
+                    + "".join(f"\n  {line}" for line in differences)
+                    + "\nRepeat its command, or leave `resume` out to start a new run."
+                )
+            self.record = replace(before, mlflow_run=now.mlflow_run or before.mlflow_run)
+            self._skip_finished(pipeline, catalog)
+        self.record.write(self.context.records)
+
+    @hook_impl
+    def before_node_run(
+        self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Hand a node of a resumed run only what is left to do."""
+        if self.context.resumed is None or not node.tags & {PER_IMAGE, TRAINING}:
+            return None
+        done = catalog.get(node.outputs[0]).done(since=self.record.started)
+        if not done:
+            return None
+        driving = node.inputs[0]
+        if TRAINING in node.tags:
+            logger.info("%s goes on after epoch %s.", node.name, max(done))
+            return {driving: done[max(done)]()}
+        left = _without(inputs[driving], done)
+        logger.info("%s: %d images are done, %d are left.", node.name, len(done), len(left))
+        return {driving: left}
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Close the record."""
+        self.record.finish().write(self.context.records)
+
+    @hook_impl
+    def on_pipeline_error(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Forget a run that failed before it made anything: there is nothing to resume."""
+        record = getattr(self, "record", None)
+        if record and not any(_begun(catalog, name) for name in record.outputs):
+            (self.context.records / f"{record.version}.json").unlink(missing_ok=True)
+
+    def _describe(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> RunRecord:
+        active = mlflow.active_run()
+        return RunRecord(
+            version=run_params["run_id"],
+            env=self.context.env,
+            pipelines=list(run_params["pipeline_names"] or ["__default__"]),
+            nodes=sorted(node.name for node in pipeline.nodes),
+            parameters={
+                name: value
+                for name, value in flatten(self.context.raw_parameters).items()
+                if name not in CONTROL
+            },
+            code=code_fingerprint(),
+            git=git_revision(self.context.project_path),
+            inputs=dict(_input_versions(pipeline, catalog)),
+            outputs=sorted(name for name in pipeline.all_outputs() if _versioned(catalog, name)),
+            mlflow_run=active.info.run_id if active else None,
+        )
+
+    def _skip_finished(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Take the nodes whose outputs are complete out of the pipeline that is about to run."""
+        left = [node for node in pipeline.nodes if not _finished(node, catalog)]
+        for node in left:
+            for name in node.outputs:
+                _reopen(catalog, name)
+        logger.info(
+            "Resuming the run %s: %d of its %d nodes are finished. Left: %s.",
+            self.record.version,
+            len(pipeline.nodes) - len(left),
+            len(pipeline.nodes),
+            ", ".join(node.name for node in left) or "nothing",
+        )
+        # The session hands this very object to the runner, and offers no other way to narrow it.
+        vars(pipeline).update(vars(Pipeline(left)))
+
+
+def check_inputs(pipeline: Pipeline, catalog: CatalogProtocol, *, env: str | None) -> None:
+    """Check that everything versioned that the pipeline reads has been made.
+
+    Raises:
+        UserError: Naming each missing input and the command that makes it.
+    """
+    missing = []
+    for name in sorted(pipeline.inputs()):
+        dataset = _versioned(catalog, name)
+        if dataset is not None and not dataset.exists():
+            makers = [key for key, made in pipelines.items() if name in made.all_outputs()]
+            maker = next((key for key in makers if key != "__default__"), None)
+            # Kedro's default environment is named `local` and needs no option.
+            option = f" --env {env}" if env and env != "local" else ""
+            hint = f"make it with: kedro run{option} --pipeline {maker}" if maker else "no pipeline"
+            missing.append(f"\n  {name}: no complete version in {dataset._filepath}; {hint}")
+    if missing:
+        raise UserError("Inputs that have never been made:" + "".join(missing))
+
+
+def _versioned(catalog: CatalogProtocol, name: str) -> AbstractVersionedDataset | None:
+    dataset = catalog.get(name)
+    versioned = isinstance(dataset, AbstractVersionedDataset) and dataset._version is not None
+    return dataset if versioned else None
+
+
+def _input_versions(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tuple[str, str]]:
+    for name in sorted(pipeline.inputs()):
+        dataset = catalog.get(name)
+        if isinstance(dataset, FolderDataset):
+            yield name, dataset.fingerprint()
+        elif versioned := _versioned(catalog, name):
+            yield name, str(versioned.resolve_load_version())
+
+
+def _finished(node: Node, catalog: CatalogProtocol) -> bool:
+    outputs = [_versioned(catalog, name) for name in node.outputs]
+    return bool(outputs) and all(output and output.exists() for output in outputs)
+
+
+def _begun(catalog: CatalogProtocol, name: str) -> bool:
+    dataset = _versioned(catalog, name)
+    if isinstance(dataset, VersionedPartitionsDataset):
+        return bool(dataset.done())
+    return dataset is not None and dataset._fs.exists(
+        str(dataset._get_versioned_path(str(dataset.resolve_save_version())))
+    )
+
+
+def _reopen(catalog: CatalogProtocol, name: str) -> None:
+    """Make room for an output that an unfinished node will write again."""
+    dataset = _versioned(catalog, name)
+    if isinstance(dataset, VersionedPartitionsDataset):
+        dataset.reopen()
+    elif dataset is not None and dataset.exists():
+        dataset._fs.rm(str(dataset._get_load_path()))
+        dataset.release()
+
+
+def _without(images: pd.DataFrame | Mapping[str, Any], done: Mapping[str, Any]) -> Any:
+    if isinstance(images, pd.DataFrame):
+        return images[~images.index.isin(done.keys())]
+    return {name: load for name, load in images.items() if name not in done}

@@ -1,0 +1,125 @@
+"""The record of a run: what ran, with which parameters, code and inputs, and whether it ended."""
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+PACKAGE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run, as written to `<data>/08_reporting/runs/<version>.json`.
+
+    Attributes:
+        version: Version of everything that the run makes: its start, as Kedro writes timestamps.
+        env: Configuration environment.
+        pipelines: Names of the pipelines asked for.
+        nodes: Names of the nodes that the whole run consists of.
+        parameters: All parameters, flat (`cam.training.epochs`).
+        code: Fingerprint of the package's sources.
+        git: Git revision, with `-dirty` if files differ from it; empty outside a repository.
+        inputs: Versions of the inputs by catalog name; fingerprints of the user's own folders.
+        outputs: Catalog names of the versioned outputs.
+        mlflow_run: Id of the MLflow run.
+        finished: When the run ended successfully; None for an unfinished run.
+    """
+
+    version: str
+    env: str
+    pipelines: list[str]
+    nodes: list[str]
+    parameters: dict[str, Any]
+    code: str
+    git: str
+    inputs: dict[str, str]
+    outputs: list[str]
+    mlflow_run: str | None = None
+    finished: str | None = None
+
+    @property
+    def started(self) -> datetime:
+        """When the run began."""
+        return datetime.strptime(self.version, "%Y-%m-%dT%H.%M.%S.%fZ").replace(tzinfo=UTC)
+
+    def write(self, folder: Path) -> None:
+        """Write the record to its file, atomically."""
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f"{self.version}.json.part"
+        part.write_text(json.dumps(asdict(self), indent=2))
+        os.replace(part, folder / f"{self.version}.json")
+
+    def finish(self) -> Self:
+        """Return the record of the same run, ended now."""
+        return replace(self, finished=datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def differences(self, other: Self) -> list[str]:
+        """Name what keeps `other` from continuing this run, one line each; empty if nothing does.
+
+        Args:
+            other: The record that the same command gives now.
+        """
+        lines = [
+            f"parameter {name}: was {self.parameters.get(name)!r}, "
+            f"is {other.parameters.get(name)!r}"
+            for name in sorted(self.parameters.keys() | other.parameters.keys())
+            if self.parameters.get(name) != other.parameters.get(name)
+        ]
+        if self.code != other.code:
+            lines.append(f"code: was {self.git or self.code}, is {other.git or other.code}")
+        lines += [
+            f"input {name}: was {self.inputs.get(name)}, is {other.inputs.get(name)} "
+            f"(to go on with the former: --load-versions {name}:{self.inputs.get(name)})"
+            for name in sorted(self.inputs.keys() | other.inputs.keys())
+            if self.inputs.get(name) != other.inputs.get(name)
+        ]
+        if self.nodes != other.nodes:
+            changed = sorted(set(self.nodes) ^ set(other.nodes))
+            lines.append(
+                f"pipeline: was {', '.join(self.pipelines)}, is {', '.join(other.pipelines)} "
+                f"(nodes in only one of them: {', '.join(changed)})"
+            )
+        return lines
+
+
+def read_records(folder: Path) -> list[RunRecord]:
+    """Read the records of all runs, newest first."""
+    return [
+        RunRecord(**json.loads(path.read_text()))
+        for path in sorted(folder.glob("*.json"), reverse=True)
+    ]
+
+
+def code_fingerprint() -> str:
+    """Hash the package's sources: equal exactly if the code that runs is the same."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def git_revision(folder: Path) -> str:
+    """Describe the git revision of a folder: `1a2b3c4`, `1a2b3c4-dirty`, or empty without git."""
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def flatten(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested parameters: `{"cam": {"alpha": 4}}` becomes `{"cam.alpha": 4}`."""
+    flat: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

@@ -1,0 +1,101 @@
+"""Hooks that tell MLflow what the catalog saves, as each entry's metadata asks for it.
+
+kedro-mlflow starts and ends the run and logs the parameters that nodes take. What is left is
+driven by `metadata: {mlflow: …}` of the catalog entries:
+
+- `metrics`: a nested dict of scores becomes metrics, `cam.metrics` -> `cam.miou`, `cam.iou.cat`;
+- `history`: a table with a `step` column becomes curves, `cam.history` -> `cam.loss`;
+- `table`: a table becomes a CSV artifact;
+- `figure`: a Matplotlib figure becomes a PNG artifact.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import mlflow
+import pandas as pd
+from kedro.framework.hooks import hook_impl
+from kedro.io import CatalogProtocol
+from mlflow.entities import Metric
+
+from affinitynet.runs.context import RunContext
+from affinitynet.runs.record import flatten, git_revision
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH = 1000
+"""Metrics that MLflow takes in one call."""
+
+
+class TrackingHooks:
+    """Log parameters, scores, curves, tables and figures to the active MLflow run."""
+
+    @hook_impl
+    def after_context_created(self, context: RunContext) -> None:
+        """Let a resumed run go on in the MLflow run of the run that it continues."""
+        self.context = context
+        if context.resumed and context.resumed.mlflow_run:
+            context.mlflow.tracking.run.id = context.resumed.mlflow_run
+
+    @hook_impl
+    def before_pipeline_run(self, catalog: CatalogProtocol) -> None:
+        """Log all parameters, flat, and the git revision."""
+        self.catalog = catalog
+        if mlflow.active_run():
+            flat = flatten(self.context.raw_parameters)
+            mlflow.log_params({name: value for name, value in flat.items() if name != "resume"})
+            mlflow.set_tag("git_revision", git_revision(self.context.project_path))
+
+    @hook_impl
+    def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Log what is about to be saved.
+
+        Before, not after: a run that is killed in between repeats both, whereas a saved but
+        unlogged score would be lost, as a resumed run skips what is saved.
+        """
+        metadata = getattr(self.catalog.get(dataset_name), "metadata", None) or {}
+        kind = metadata.get("mlflow")
+        if kind == "metrics":
+            scores = flatten(data)
+            stage = dataset_name.rpartition(".")[0]
+            logger.info("%s: %s", stage, _one_line(scores))
+            log_metrics({f"{stage}.{name}": value for name, value in scores.items()})
+        elif kind == "history":
+            log_history(data, prefix=dataset_name.rpartition(".")[0])
+        elif kind == "table" and mlflow.active_run():
+            mlflow.log_text(data.to_csv(index=False), f"{dataset_name}.csv")
+        elif kind == "figure" and mlflow.active_run():
+            mlflow.log_figure(data, f"{dataset_name}.png", save_kwargs={"dpi": 150})
+
+
+def log_metrics(scores: Mapping[str, float]) -> None:
+    """Log scores to the active MLflow run, if there is one."""
+    if mlflow.active_run():
+        mlflow.log_metrics({name: float(value) for name, value in scores.items()})
+
+
+def log_history(history: pd.DataFrame, *, prefix: str) -> None:
+    """Log a table of curves: one metric a column, at the steps of its `step` column."""
+    run = mlflow.active_run()
+    if not run:
+        return
+    now = int(time.time() * 1000)
+    curves = history.melt(id_vars="step", var_name="name").dropna()
+    metrics = [
+        Metric(f"{prefix}.{name}", float(value), now, int(step))
+        for step, name, value in curves[["step", "name", "value"]].itertuples(index=False)
+    ]
+    client = mlflow.MlflowClient()
+    for start in range(0, len(metrics), MAX_BATCH):
+        client.log_batch(run.info.run_id, metrics=metrics[start : start + MAX_BATCH])
+
+
+def _one_line(scores: Mapping[str, Any]) -> str:
+    """The scores of a stage in one line, without the classes'."""
+    return " · ".join(
+        f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in scores.items()
+        if ".iou." not in f".{name}"
+    )

@@ -1,0 +1,16 @@
+"""Kedro's settings of the project, see https://docs.kedro.org/en/stable/configure/."""
+
+import affinitynet.datasets  # noqa: F401  (makes local writes atomic)
+from affinitynet.runs.context import RunContext
+from affinitynet.runs.hooks import RunHooks
+from affinitynet.runs.tracking import TrackingHooks
+
+CONTEXT_CLASS = RunContext
+HOOKS = (RunHooks(), TrackingHooks())
+
+# An environment changes single values of the base's, not whole blocks.
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "merge_strategy": {"parameters": "soft", "globals": "soft", "mlflow": "soft"},
+}

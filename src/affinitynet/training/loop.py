@@ -1,0 +1,226 @@
+"""One training loop for every network: SGD, polynomial decay, a checkpoint an epoch."""
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from affinitynet.networks.checkpoint import Checkpoint, restore, snapshot
+
+Loss = Callable[[nn.Module, Any], Tensor]
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class TrainingParameters:
+    """How a network is trained.
+
+    Attributes:
+        epochs: Passes over the samples.
+        batch_size: Samples a step; the last ones of an epoch are left out if they are fewer.
+        learning_rate: Of the backbone, at the start.
+        head_learning_rate: Of all that is new above the backbone.
+        momentum: Of SGD.
+        weight_decay: L2 penalty; biases and norms are spared.
+        power: Of the polynomial decay: rate x (1 - step / steps)^power.
+        warmup: Share of the steps over which both rates rise linearly from zero.
+        frozen: Parts of the network that keep their weights, and their norms' statistics, by
+            module name: ["backbone"], or ["backbone.trunk.conv_stem", ...].
+        precision: "float32", or "bfloat16" for mixed precision.
+        workers: Processes that prepare the samples; 0 to do it in this one.
+    """
+
+    epochs: int
+    batch_size: int = 16
+    learning_rate: float = 0.01
+    head_learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    power: float = 0.9
+    warmup: float = 0.0
+    frozen: tuple[str, ...] = ()
+    precision: Literal["float32", "bfloat16"] = "float32"
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, least in (("epochs", 1), ("batch_size", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"training.{name}: {getattr(self, name)}; give {least} or more")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"training.warmup: {self.warmup}; give a share from 0 to below 1")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(
+                f"training.precision: '{self.precision}'; give 'float32' or 'bfloat16'"
+            )
+
+
+def train(
+    initial: Checkpoint,
+    samples: Dataset[Any],
+    loss: Loss,
+    parameters: TrainingParameters,
+    *,
+    seed: int,
+    device: torch.device | str = "auto",
+    progress: Progress = lambda steps, description: steps,
+) -> Iterator[Checkpoint]:
+    """Train a network and yield its checkpoint after each epoch.
+
+    A checkpoint that has been trained goes on from its epoch. Every epoch draws its random
+    numbers from (seed, epoch), so that training that was interrupted gives exactly what it would
+    have given without, on the same machine.
+
+    Args:
+        initial: From `affinitynet.networks.checkpoint.initialise`, or one that was yielded here.
+        samples: A map-style data set of tuples of tensors.
+        loss: The loss of a network on a batch of samples on its device; a scalar.
+        parameters: How to train.
+        seed: Seed of the order and the variations of samples, and of dropout.
+        device: Where to train; "auto" takes the GPU if there is one.
+        progress: Wraps an epoch's batches (and is told which epoch) to show a progress bar.
+
+    Yields:
+        Checkpoints whose `progress` holds `epoch` (counted from 1), the `optimiser`'s state and
+        the `history`: for each epoch `epoch`, `step` (the last one), `loss` (the mean) and
+        `learning_rate` (of the backbone, at the end).
+
+    Raises:
+        FloatingPointError: If the loss is no longer finite.
+        ValueError: If the samples do not fill one batch or a frozen part does not exist.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(device)
+    steps = len(samples) // parameters.batch_size  # type: ignore[arg-type]
+    if steps == 0:
+        raise ValueError(
+            f"training.batch_size: {parameters.batch_size} is more than there are samples, "
+            f"{len(samples)}; lower it"  # type: ignore[arg-type]
+        )
+    network = restore(initial, device=device).to(memory_format=torch.channels_last)
+    frozen = _frozen_parts(network, parameters.frozen)
+    optimiser = _optimiser(network, parameters)
+    done = initial.progress.get("epoch", 0)
+    history = list(initial.progress.get("history", []))
+    if done:
+        optimiser.load_state_dict(initial.progress["optimiser"])
+
+    for epoch in range(done + 1, parameters.epochs + 1):
+        loader = _loader(samples, parameters, device, seed=_seed_epoch(seed, epoch))
+        network.train()
+        for part in frozen:
+            part.eval()
+        total, step = 0.0, (epoch - 1) * steps
+        for batch in progress(loader, f"Epoch {epoch} of {parameters.epochs}"):
+            factor = _decay(step, parameters.epochs * steps, parameters)
+            for group in optimiser.param_groups:
+                group["lr"] = factor * group["initial_lr"]
+            with torch.autocast(
+                device.type, torch.bfloat16, enabled=parameters.precision == "bfloat16"
+            ):
+                value = loss(network, [_place(tensor, device) for tensor in batch])
+            step += 1
+            total += _finite(value, epoch, step)
+            optimiser.zero_grad()
+            value.backward()
+            optimiser.step()
+        history.append(
+            {
+                "epoch": epoch,
+                "step": step,
+                "loss": total / steps,
+                "learning_rate": factor * parameters.learning_rate,
+            }
+        )
+        yield Checkpoint(
+            config=initial.config,
+            weights=snapshot(network),
+            progress={
+                "epoch": epoch,
+                "optimiser": copy.deepcopy(optimiser.state_dict()),
+                "history": list(history),
+            },
+        )
+
+
+def _frozen_parts(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
+    """Find the parts that are not trained and switch their gradients off."""
+    modules = dict(network.named_modules())
+    for name in names:
+        if name not in modules:
+            raise ValueError(
+                f"training.frozen: the network has no part '{name}'; it has "
+                f"{', '.join(child for child, _ in network.named_children())} and theirs"
+            )
+    return [modules[name].requires_grad_(False) for name in names]
+
+
+def _optimiser(network: nn.Module, parameters: TrainingParameters) -> torch.optim.SGD:
+    """Group the weights: backbone or head, with weight decay or (biases, norms) without."""
+    groups = []
+    for in_backbone, rate in (
+        (True, parameters.learning_rate),
+        (False, parameters.head_learning_rate),
+    ):
+        trained = [
+            weight
+            for name, weight in network.named_parameters()
+            if weight.requires_grad and name.startswith("backbone.") == in_backbone
+        ]
+        for decay, is_member in (
+            (parameters.weight_decay, lambda weight: weight.ndim > 1),
+            (0.0, lambda weight: weight.ndim <= 1),
+        ):
+            members = [weight for weight in trained if is_member(weight)]
+            groups.append({"params": members, "initial_lr": rate, "weight_decay": decay})
+    return torch.optim.SGD(groups, lr=0.0, momentum=parameters.momentum)
+
+
+def _decay(step: int, steps: int, parameters: TrainingParameters) -> float:
+    """Factor on the learning rates at a step (from 0): linear warm-up, polynomial decay."""
+    warmup = parameters.warmup * steps
+    rise: float = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    return rise * float((1 - step / steps) ** parameters.power)
+
+
+def _seed_epoch(seed: int, epoch: int) -> int:
+    """Seed torch for one epoch, whatever has happened before; return the epoch's own seed."""
+    own = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    torch.manual_seed(own)
+    return own
+
+
+def _loader(
+    samples: Dataset[Any], parameters: TrainingParameters, device: torch.device, *, seed: int
+) -> DataLoader[Any]:
+    return DataLoader(
+        samples,
+        batch_size=parameters.batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=parameters.workers,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def _place(tensor: Tensor, device: torch.device) -> Tensor:
+    layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
+    return tensor.to(device, non_blocking=True, memory_format=layout)
+
+
+def _finite(loss: Tensor, epoch: int, step: int) -> float:
+    value = loss.item()
+    if not math.isfinite(value):
+        raise FloatingPointError(
+            f"training: the loss is {value} in epoch {epoch}, step {step}; lower "
+            "training.learning_rate or training.head_learning_rate"
+        )
+    return value

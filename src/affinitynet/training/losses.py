@@ -1,0 +1,44 @@
+"""The loss of each network on one batch, as `affinitynet.training.loop.train` calls it."""
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from affinitynet.core.affinity import affinity_loss
+from affinitynet.core.label_maps import IGNORE_INDEX
+
+Batch = tuple[Tensor, Tensor]
+
+
+def tag_loss(network: nn.Module, batch: Batch) -> Tensor:
+    """Multi-label soft margin between a `CAMNet`'s logits and the tags (N, K), 0 or 1."""
+    photos, tags = batch
+    return functional.multilabel_soft_margin_loss(network(photos).float(), tags)
+
+
+def pair_loss(network: nn.Module, batch: Batch, *, radius: int = 5) -> Tensor:
+    """Affinity loss of an `AffinityNet`'s features, eq. (7), on label maps (N, H, W).
+
+    The labels are taken at the centres of the features' cells.
+
+    Args:
+        network: An `AffinityNet`.
+        batch: Photos and label maps.
+        radius: Pairs of cells closer than this are compared.
+    """
+    photos, labels = batch
+    features = network(photos).float()
+    cells = functional.interpolate(
+        labels[:, None].float(), features.shape[-2:], mode="nearest-exact"
+    )
+    return affinity_loss(features, cells[:, 0].long(), radius=radius, ignore_index=IGNORE_INDEX)
+
+
+def pixel_loss(network: nn.Module, batch: Batch) -> Tensor:
+    """Cross-entropy between a `SegmentationNet`'s upsampled logits and label maps (N, H, W)."""
+    photos, labels = batch
+    logits = functional.interpolate(
+        network(photos).float(), labels.shape[-2:], mode="bilinear", align_corners=False
+    )
+    total = functional.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
+    # no labelled pixel at all makes no loss, where the mean would be 0 / 0
+    return total / (labels != IGNORE_INDEX).sum().clamp(min=1)

@@ -1,0 +1,183 @@
+"""Training samples: photos with tags, and photos with label maps, varied at random."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from affinitynet.core.label_maps import IGNORE_INDEX
+from affinitynet.training.photos import image_tensor, resize_long_side, to_rgb
+
+Images = Mapping[str, Callable[[], Image.Image]]
+"""Image id -> a function that opens the image. It must be picklable where workers call it."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How a photo (and its label map) is varied in training.
+
+    Attributes:
+        crop: Side of the square crop in pixels. What it shows beyond the photo is grey, and
+            ignored in the labels.
+        long_side: Smallest and largest length in pixels that the longer side is resized to.
+        flip: Probability of mirroring left and right.
+        jitter: Strength of the random changes of brightness, contrast and saturation, from 0.
+    """
+
+    crop: int = 224
+    long_side: tuple[int, int] = (224, 320)
+    flip: float = 0.5
+    jitter: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        smallest, largest = self.long_side
+        if not 0 < smallest <= largest:
+            raise ValueError(
+                f"augmentation.long_side: [{smallest}, {largest}] is no range of pixels; "
+                "give the smallest first, both above 0"
+            )
+        if self.crop < 1:
+            raise ValueError(f"augmentation.crop: {self.crop} pixels; give at least 1")
+
+    def transform(self) -> v2.Transform:
+        """Build the transform of a `tv_tensors.Image`, alone or with its `tv_tensors.Mask`."""
+        return v2.Compose(
+            [
+                _RandomLongSide(*self.long_side),
+                v2.RandomCrop(
+                    self.crop,
+                    pad_if_needed=True,
+                    fill={tv_tensors.Image: 128, tv_tensors.Mask: IGNORE_INDEX},
+                ),
+                v2.RandomHorizontalFlip(self.flip),
+                v2.ColorJitter(self.jitter, self.jitter, self.jitter),
+                v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
+                v2.ToPureTensor(),
+            ]
+        )
+
+
+class _RandomLongSide(v2.Transform):
+    """Resize to a random length of the longer side: bicubic for photos, nearest for labels."""
+
+    def __init__(self, smallest: int, largest: int) -> None:
+        super().__init__()
+        self.smallest, self.largest = smallest, largest
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        height, width = flat_inputs[0].shape[-2:]
+        factor = int(torch.randint(self.smallest, self.largest + 1, ())) / max(height, width)
+        return {"size": [max(1, round(height * factor)), max(1, round(width * factor))]}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        # torchvision takes the nearest pixel for masks, whatever the interpolation
+        return v2.functional.resize(
+            inpt, params["size"], interpolation=v2.InterpolationMode.BICUBIC, antialias=True
+        )
+
+
+class _Photos(Dataset[tuple[Tensor, Tensor]]):
+    """Decoded photos, resized to the largest size that training asks for and kept in memory."""
+
+    def __init__(
+        self, ids: Sequence[str], photos: Images, augmentation: Augmentation, cache_megabytes: float
+    ) -> None:
+        self.ids, self.photos = list(ids), photos
+        self.long_side = augmentation.long_side[1]
+        self.transform = augmentation.transform()
+        # Filled here and not as training goes: workers then share these pages with their parent.
+        self.cache: dict[str, tuple[Tensor, ...]] = {}
+        left = cache_megabytes * 2**20
+        for image_id in self.ids if left else ():
+            tensors = self._decode(image_id)
+            left -= sum(tensor.nbytes for tensor in tensors)
+            if left < 0:
+                break
+            self.cache[image_id] = tensors
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def load(self, image_id: str) -> tuple[Tensor, ...]:
+        """Return the uint8 tensors of one sample, from memory if they are there."""
+        return self.cache.get(image_id) or self._decode(image_id)
+
+    def _decode(self, image_id: str) -> tuple[Tensor, ...]:
+        photo = to_rgb(self.photos[image_id]())
+        return (image_tensor(resize_long_side(photo, self.long_side)),)
+
+
+class TaggedPhotos(_Photos):
+    """Photos and tags: float32 (3, crop, crop) in [0, 1] and float32 (K,), 1 where tagged.
+
+    Args:
+        ids: Image ids in order.
+        photos: Opens the photos.
+        tags: Image id -> one number a class, 1 where the photo shows it.
+        augmentation: How the photos are varied.
+        cache_megabytes: Memory for decoded photos; those beyond are decoded each time.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        photos: Images,
+        tags: Mapping[str, Sequence[float]],
+        augmentation: Augmentation,
+        *,
+        cache_megabytes: float = 1024,
+    ) -> None:
+        super().__init__(ids, photos, augmentation, cache_megabytes)
+        self.tags = tags
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image_id = self.ids[index]
+        (photo,) = self.load(image_id)
+        tags = torch.as_tensor(self.tags[image_id], dtype=torch.float32)
+        return self.transform(tv_tensors.Image(photo)), tags
+
+
+class LabelledPhotos(_Photos):
+    """Photos and label maps: float32 (3, crop, crop) in [0, 1] and int64 (crop, crop).
+
+    Labels are 0 for background, 1 ... K for the classes and 255 where they are unknown.
+
+    Args:
+        ids: Image ids in order.
+        photos: Opens the photos.
+        labels: Opens the label maps: one-channel images of any size with their photo's ratio.
+        augmentation: How photos and label maps are varied, together.
+        cache_megabytes: Memory for decoded samples; those beyond are decoded each time.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        photos: Images,
+        labels: Images,
+        augmentation: Augmentation,
+        *,
+        cache_megabytes: float = 1024,
+    ) -> None:
+        self.labels = labels
+        super().__init__(ids, photos, augmentation, cache_megabytes)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        photo, labels = self.load(self.ids[index])
+        image, mask = self.transform(tv_tensors.Image(photo), tv_tensors.Mask(labels))
+        return image, mask[0].long()
+
+    def _decode(self, image_id: str) -> tuple[Tensor, ...]:
+        (photo,) = super()._decode(image_id)
+        labels = self.labels[image_id]()
+        size = photo.shape[2], photo.shape[1]
+        if labels.size != size:
+            labels = labels.resize(size, Image.Resampling.NEAREST)
+        return photo, image_tensor(labels)

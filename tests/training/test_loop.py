@@ -1,0 +1,147 @@
+"""The training loop: it learns, goes on exactly where it was, and says what went wrong."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from affinitynet.networks.checkpoint import Checkpoint, initialise, restore
+from affinitynet.training.loop import TrainingParameters, train
+from affinitynet.training.losses import tag_loss
+
+CONFIG = {
+    "kind": "cam",
+    "backbone": {"name": "test_resnet", "weights": None, "output_stride": 16},
+    "classes": {"red": 1, "blue": 2},
+    "head": {"dropout": 0.2},
+}
+PARAMETERS = TrainingParameters(
+    epochs=3, batch_size=4, learning_rate=0.01, head_learning_rate=0.1, warmup=0.1
+)
+
+
+class Colours(Dataset):
+    """Noisy red or blue photos, tagged with their colour."""
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        tags = torch.tensor([1.0, 0.0]) if index % 2 else torch.tensor([0.0, 1.0])
+        photo = torch.rand(3, 32, 32) * 0.5
+        photo[0 if index % 2 else 2] += 0.5
+        return photo, tags
+
+
+@pytest.fixture(scope="module")
+def initial():
+    return initialise(CONFIG, seed=0)
+
+
+def run(initial, parameters=PARAMETERS, loss=tag_loss, seed=7):
+    return list(train(initial, Colours(), loss, parameters, seed=seed, device="cpu"))
+
+
+def assert_same(one, other):
+    assert one.weights.keys() == other.weights.keys()
+    assert all(torch.equal(value, other.weights[key]) for key, value in one.weights.items())
+
+
+def test_each_epoch_yields_a_checkpoint_with_its_history(initial):
+    checkpoints = run(initial)
+
+    assert [checkpoint.progress["epoch"] for checkpoint in checkpoints] == [1, 2, 3]
+    history = checkpoints[-1].progress["history"]
+    assert [(entry["epoch"], entry["step"]) for entry in history] == [(1, 2), (2, 4), (3, 6)]
+    rates = [entry["learning_rate"] for entry in history]
+    assert rates == sorted(rates, reverse=True)
+    assert len(checkpoints[0].progress["history"]) == 1  # later epochs leave it alone
+
+
+def test_it_learns_a_small_problem(initial):
+    (*_, final) = run(initial, replace(PARAMETERS, epochs=12))
+
+    losses = [entry["loss"] for entry in final.progress["history"]]
+    assert losses[-1] < 0.2 < losses[0]
+    photos, tags = zip(*(Colours()[index] for index in range(10)), strict=True)
+    predicted = restore(final)(torch.stack(photos)) > 0
+    assert torch.equal(predicted.float(), torch.stack(tags))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_interrupted_training_gives_the_same(initial, workers, tmp_path):
+    parameters = replace(PARAMETERS, workers=workers)
+    (*_, whole) = run(initial, parameters)
+    torch.save(run(initial, parameters)[0].state_dict(), tmp_path / "model.pt")
+    torch.rand(100)  # whatever else draws random numbers meanwhile
+
+    saved = Checkpoint(**torch.load(tmp_path / "model.pt", weights_only=True))
+    *_, resumed = run(saved, parameters)
+
+    assert_same(whole, resumed)
+    assert whole.progress["history"] == resumed.progress["history"]
+
+
+def test_a_finished_training_yields_nothing_more(initial):
+    (*_, final) = run(initial)
+
+    assert run(final) == []
+
+
+def test_the_seed_decides(initial):
+    (*_, one), (*_, same), (*_, other) = (run(initial, seed=seed) for seed in (1, 1, 2))
+
+    assert_same(one, same)
+    assert not torch.equal(one.weights["classifier.weight"], other.weights["classifier.weight"])
+
+
+def test_frozen_parts_keep_weights_and_statistics(initial):
+    (*_, final) = run(initial, replace(PARAMETERS, frozen=("backbone",)))
+
+    for key, value in final.weights.items():
+        assert torch.equal(value, initial.weights[key]) == key.startswith("backbone.")
+
+
+def test_unknown_frozen_part_is_named(initial):
+    with pytest.raises(ValueError, match=r"no part 'spine'; it has backbone, dropout, classifier"):
+        run(initial, replace(PARAMETERS, frozen=("spine",)))
+
+
+def test_bfloat16_trains_float32_weights(initial):
+    (*_, final) = run(initial, replace(PARAMETERS, epochs=1, precision="bfloat16"))
+
+    assert final.weights["classifier.weight"].dtype == torch.float32
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(initial):
+    def diverging(network, batch):
+        return tag_loss(network, batch) * float("nan")
+
+    with pytest.raises(
+        FloatingPointError, match=r"nan in epoch 1, step 1; lower training\.learning_rate"
+    ):
+        run(initial, loss=diverging)
+
+
+def test_too_few_samples_are_refused(initial):
+    with pytest.raises(ValueError, match="64 is more than there are samples, 10"):
+        run(initial, replace(PARAMETERS, batch_size=64))
+
+
+def test_progress_sees_every_batch(initial):
+    seen = []
+
+    def progress(batches, description):
+        seen.append((len(batches), description))
+        return batches
+
+    list(train(initial, Colours(), tag_loss, PARAMETERS, seed=0, device="cpu", progress=progress))
+
+    assert seen == [(2, f"Epoch {epoch} of 3") for epoch in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"warmup": 1.0}, {"precision": "float16"}])
+def test_parameters_are_checked(wrong):
+    with pytest.raises(ValueError, match=rf"training\.{next(iter(wrong))}"):
+        replace(PARAMETERS, **wrong)

@@ -1,0 +1,35 @@
+"""The losses as the loop calls them."""
+
+import pytest
+import torch
+from torch import nn
+
+from affinitynet.core.affinity import affinity_loss
+from affinitynet.training.losses import pair_loss, pixel_loss, tag_loss
+
+
+def test_tag_loss_is_small_where_logits_agree_with_tags():
+    tags = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+
+    assert tag_loss(nn.Identity(), (20 * tags - 10, tags)) < 1e-3
+    assert tag_loss(nn.Identity(), (10 - 20 * tags, tags)) > 5
+
+
+def test_pixel_loss_ignores_unknown_pixels():
+    logits = torch.zeros(1, 2, 2, 2)
+    logits[:, 1] = 30
+    labels = torch.ones(1, 8, 8, dtype=torch.long)
+    labels[:, :4] = 255
+
+    assert pixel_loss(nn.Identity(), (logits, labels)) < 1e-6
+    assert pixel_loss(nn.Identity(), (logits, torch.full_like(labels, 255))) == 0
+
+
+def test_pair_loss_compares_labels_at_the_features_cells():
+    features = torch.rand(1, 4, 6, 6)
+    cells = torch.randint(0, 3, (1, 6, 6))
+    labels = cells.repeat_interleave(8, 1).repeat_interleave(8, 2)
+
+    loss = pair_loss(nn.Identity(), (features, labels), radius=3)
+
+    assert loss == pytest.approx(float(affinity_loss(features, cells, radius=3)))

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 # Nothing phones home: Kedro's consent lies in .telemetry, MLflow's is an environment variable.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # its database migrations say a lot
 
 # Stages read each other's outputs (`cam.maps`) by their namespaced names, on purpose.
 warnings.filterwarnings("ignore", message=r"One or more dataset names contain '.' characters")

@@ -77,4 +77,4 @@ def test_gradients_reach_the_backbone_of_each_network(photos):
     for network in networks:
         functional.softplus(network(photos)).mean().backward()
 
-        assert network.backbone.trunk.layer1[0].conv1.weight.grad.abs().sum() > 0
+        assert network.backbone.trunk.conv1[0].weight.grad.abs().sum() > 0

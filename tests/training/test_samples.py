@@ -89,7 +89,7 @@ def test_the_cache_changes_no_sample(cache_megabytes):
     opened.clear()
 
     for index in range(2):
-        expected = torch.from_numpy(np.asarray(photos[index].convert("RGB"))).permute(2, 0, 1) / 255
+        expected = torch.from_numpy(np.array(photos[index].convert("RGB"))).permute(2, 0, 1) / 255
         torch.testing.assert_close(samples[index][0], expected)
 
     assert len(opened) == {0: 2, 0.005: 1, 100: 0}[cache_megabytes]

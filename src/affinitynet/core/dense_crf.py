@@ -73,9 +73,7 @@ def refine_many(
     scale = max(height, width) / parameters.reference_side
     crf = DenseCRF2D(width, height, labels)
     crf.setUnaryEnergy(_flat(unaries[0]))
-    crf.addPairwiseGaussian(
-        sxy=parameters.sxy_gaussian * scale, compat=parameters.compat_gaussian
-    )
+    crf.addPairwiseGaussian(sxy=parameters.sxy_gaussian * scale, compat=parameters.compat_gaussian)
     crf.addPairwiseBilateral(
         sxy=parameters.sxy_bilateral * scale,
         srgb=parameters.srgb,

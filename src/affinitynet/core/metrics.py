@@ -49,7 +49,8 @@ def intersection_over_union(confusion: npt.ArrayLike) -> npt.NDArray[np.float64]
     counts = np.asarray(confusion, np.float64)
     intersection = np.diag(counts)
     union = counts.sum(axis=0) + counts.sum(axis=1) - intersection
-    return np.divide(intersection, union, out=np.full_like(union, np.nan), where=union > 0)
+    iou: npt.NDArray[np.float64] = np.full_like(union, np.nan)
+    return np.divide(intersection, union, out=iou, where=union > 0)
 
 
 def mean_iou(confusion: npt.ArrayLike) -> float:

@@ -59,7 +59,8 @@ def propagate(
             result += coefficient * current
         if j + 1 < len(coefficients):
             previous, current = current, 2 * (symmetric @ current) - previous
-    return (result / root).T.reshape(maps.shape)
+    walked: Tensor = (result / root).T.reshape(maps.shape)
+    return walked
 
 
 def symmetric_transition(
@@ -81,7 +82,8 @@ def symmetric_transition(
     rows, columns, values = [cells.flatten()], [cells.flatten()], [weights.new_ones(cells.numel())]
     for plane, offset in zip(weights, neighbourhood(radius), strict=True):
         first, second = pair_slices(offset, height, width)
-        one, other, weight = (part.flatten() for part in (cells[first], cells[second], plane[first]))
+        one, other = cells[first].flatten(), cells[second].flatten()
+        weight = plane[first].flatten()
         rows += [one, other]
         columns += [other, one]
         values += [weight, weight]

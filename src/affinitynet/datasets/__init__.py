@@ -9,4 +9,9 @@ from affinitynet.datasets.folder import FolderDataset
 from affinitynet.datasets.label_map import LabelMapDataset
 from affinitynet.datasets.partitions import VersionedPartitionsDataset
 
-__all__ = ["AtomicLocalFileSystem", "FolderDataset", "LabelMapDataset", "VersionedPartitionsDataset"]
+__all__ = [
+    "AtomicLocalFileSystem",
+    "FolderDataset",
+    "LabelMapDataset",
+    "VersionedPartitionsDataset",
+]

@@ -168,8 +168,8 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
 
     def resolve_load_version(self) -> str | None:
         """Take the pinned version, else this run's if it has been begun, else the newest."""
-        own = self._version.save
-        if self._version.load is None and own:
+        own = self._version.save if self._version and not self._version.load else None
+        if own:
             path = self._get_versioned_path(own)
             if self._begun or self._complete(str(path)) or self._fs.exists(str(path)):
                 return str(own)

@@ -7,6 +7,7 @@ A family that timm lacks joins with a file of its own that registers it
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -38,6 +39,9 @@ class Backbone(nn.Module):
         ValueError: If timm knows no such network or cannot give it this stride.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         name: str,
@@ -50,7 +54,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.name = name
         self.output_stride = output_stride
-        self.trunk = _create(name, output_stride=output_stride, num_classes=0, global_pool="")
+        self.trunk: Any = _create(name, output_stride=output_stride, num_classes=0, global_pool="")
         maps = list(self.trunk.feature_info)
         self.indices = sorted(level % len(maps) for level in levels)
         self.channels: list[int] = [
@@ -128,14 +132,13 @@ def pretrained(name: str, weights: str | Path) -> dict[str, Tensor]:
     return {key: state[key] for key in trunk}
 
 
-def _create(name: str, **options: object) -> nn.Module:
+def _create(name: str, **options: Any) -> Any:
     try:
-        network: nn.Module = timm.create_model(name, pretrained=False, **options)
+        return timm.create_model(name, pretrained=False, **options)
     except RuntimeError as error:
         raise ValueError(
             f"backbone: timm has no network '{name}'; see timm.list_models()"
         ) from error
-    return network
 
 
 def _locate(weights: str | Path) -> Path:

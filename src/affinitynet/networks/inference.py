@@ -1,6 +1,7 @@
 """Scores of photos at several scales and flips, in batches of one shape."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch.nn import functional
 
 @torch.inference_mode()
 def multi_scale(
-    score: Callable[[Tensor], Tensor],
+    score: Callable[..., Any],
     images: Tensor,
     *,
     scales: Sequence[float] = (1.0,),

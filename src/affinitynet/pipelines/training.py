@@ -174,9 +174,7 @@ def _tags(index: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
         yield str(image_id), tags.split("|")
 
 
-def _read_labels(
-    read: Callable[[], npt.NDArray[np.uint8]], values: list[int]
-) -> "Image.Image":
+def _read_labels(read: Callable[[], npt.NDArray[np.uint8]], values: list[int]) -> "Image.Image":
     from PIL import Image
 
     return Image.fromarray(decode(read(), values))

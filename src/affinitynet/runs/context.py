@@ -25,7 +25,7 @@ class RunContext(KedroContext):
     @property
     def records(self) -> Path:
         """Folder of the run records."""
-        return self.project_path / self.raw_parameters["data"] / "08_reporting" / "runs"
+        return Path(self.project_path, self.raw_parameters["data"], "08_reporting", "runs")
 
     @cached_property
     def resumed(self) -> RunRecord | None:

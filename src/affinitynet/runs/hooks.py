@@ -78,7 +78,7 @@ class RunHooks:
         """Hand a node of a resumed run only what is left to do."""
         if self.context.resumed is None or not node.tags & {PER_IMAGE, TRAINING}:
             return None
-        done = catalog.get(node.outputs[0]).done(since=self.record.started)
+        done = catalog[node.outputs[0]].done(since=self.record.started)
         if not done:
             return None
         driving = node.inputs[0]
@@ -107,7 +107,7 @@ class RunHooks:
         active = mlflow.active_run()
         return RunRecord(
             version=run_params["run_id"],
-            env=self.context.env,
+            env=self.context.env or "base",
             pipelines=list(run_params["pipeline_names"] or ["__default__"]),
             nodes=sorted(node.name for node in pipeline.nodes),
             parameters={
@@ -159,7 +159,7 @@ def check_inputs(pipeline: Pipeline, catalog: CatalogProtocol, *, env: str | Non
         raise UserError("Inputs that have never been made:" + "".join(missing))
 
 
-def _versioned(catalog: CatalogProtocol, name: str) -> AbstractVersionedDataset | None:
+def _versioned(catalog: CatalogProtocol, name: str) -> Any:
     dataset = catalog.get(name)
     versioned = isinstance(dataset, AbstractVersionedDataset) and dataset._version is not None
     return dataset if versioned else None

@@ -37,7 +37,8 @@ class TrackingHooks:
         """Let a resumed run go on in the MLflow run of the run that it continues."""
         self.context = context
         if context.resumed and context.resumed.mlflow_run:
-            context.mlflow.tracking.run.id = context.resumed.mlflow_run
+            options: Any = context.mlflow  # type: ignore[attr-defined]  # set by kedro-mlflow
+            options.tracking.run.id = context.resumed.mlflow_run
 
     @hook_impl
     def before_pipeline_run(self, catalog: CatalogProtocol) -> None:

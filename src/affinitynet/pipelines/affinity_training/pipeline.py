@@ -36,9 +36,7 @@ def create_pipeline() -> Pipeline:
                 confirms="checkpoints",
                 tags="training",
             ),
-            node(
-                keep_last, inputs="checkpoints", outputs=["model", "history"], name="keep_last"
-            ),
+            node(keep_last, inputs="checkpoints", outputs=["model", "history"], name="keep_last"),
         ],
         namespace="affinity_training",
         inputs={"index", "photos", "classes", "cam.model", "affinity_labels.labels"},

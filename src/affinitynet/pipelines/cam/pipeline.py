@@ -35,9 +35,7 @@ def create_pipeline() -> Pipeline:
                 confirms="checkpoints",
                 tags="training",
             ),
-            node(
-                keep_last, inputs="checkpoints", outputs=["model", "history"], name="keep_last"
-            ),
+            node(keep_last, inputs="checkpoints", outputs=["model", "history"], name="keep_last"),
             node(
                 infer_cams,
                 inputs=[

@@ -37,7 +37,7 @@ def inspect_photos(images: Readers, folder: str | None, execution: Execution) ->
     if not files:
         raise UserError(
             f"No photos in '{folder}'. Name a folder that holds some "
-            f"({', '.join(SUFFIXES)}): --params \"images=<folder>,masks=<folder>\""
+            f'({", ".join(SUFFIXES)}): --params "images=<folder>,masks=<folder>"'
         )
     rows = {}
     for chunk in stream(
@@ -90,7 +90,7 @@ def segment_photos(
         Photo name without suffix to its mask, at the photo's size, in mask values.
     """
     sound = photos[photos["problem"] == ""]
-    readers = {row.id: images[file] for file, row in sound.iterrows()}
+    readers = {row.id: images[str(file)] for file, row in sound.iterrows()}
     options = _fill(inference, model["config"].get("inference", {}))
     yield from chunks(segment(sound.set_index("id"), model, readers, options, execution))
 

@@ -41,8 +41,7 @@ def parse_annotation(xml: str) -> Annotation:
 
 
 def parse_split(text: str) -> list[str]:
-    """Read a list of image ids, one a line; a second column, as VOC's per-class lists have, is no
-    part of the id."""
+    """Read a list of image ids, the first word of each line (VOC's per-class lists have more)."""
     return [line.split()[0] for line in text.splitlines() if line.strip()]
 
 

@@ -166,7 +166,8 @@ def _colour(
     if photo is None:
         return painted
     blended = photo.astype(np.uint16) + painted
-    return np.where((mask > 0)[..., None], blended // 2, photo).astype(np.uint8)
+    seen = np.where((mask > 0)[..., None], blended // 2, photo)
+    return seen.astype(np.uint8)
 
 
 def _heat(
@@ -177,14 +178,16 @@ def _heat(
     strongest = cams.argmax(axis=0)
     weight = cams.max(axis=0)[..., None]
     colour = voc_palette()[values[strongest]]
-    return (grey * (1 - weight) + np.maximum(colour, 40) * 1.4 * weight).clip(0, 255).astype(
-        np.uint8
+    return (
+        (grey * (1 - weight) + np.maximum(colour, 40) * 1.4 * weight).clip(0, 255).astype(np.uint8)
     )
 
 
 def _sheet(titles: list[str], rows: list[list[npt.NDArray[np.uint8]]]) -> Figure:
     ratio = max(row[0].shape[0] / row[0].shape[1] for row in rows) if rows else 1.0
-    figure = Figure(figsize=(1.9 * len(titles), 1.9 * ratio * len(rows) + 0.3), layout="constrained")
+    figure = Figure(
+        figsize=(1.9 * len(titles), 1.9 * ratio * len(rows) + 0.3), layout="constrained"
+    )
     axes = figure.subplots(max(len(rows), 1), len(titles), squeeze=False)
     for cell in axes.flat:
         cell.axis("off")

@@ -70,9 +70,10 @@ def _walk(
             torch.inference_mode(),
             torch.autocast(device.type, torch.bfloat16, enabled=random_walk["bfloat16"]),
         ):
-            return network(pixels.contiguous(memory_format=torch.channels_last)).float()
+            maps: torch.Tensor = network(pixels.contiguous(memory_format=torch.channels_last))
+            return maps.float()
 
-    done = ((i, each) for ids, images in read for i, each in zip(ids, features(images), strict=True))
+    done = (pair for ids, images in read for pair in zip(ids, features(images), strict=True))
     for image_id, feature in track(done, "Random walk", total=len(train)):
         stored = maps[image_id]()
         cams = torch.from_numpy(upsample(stored["maps"], tuple(feature.shape[-2:]))).to(device)

@@ -83,7 +83,8 @@ def segment(
     )
 
     def probabilities(images: torch.Tensor) -> torch.Tensor:
-        return network(images).float().softmax(dim=1)
+        scores: torch.Tensor = network(images).float().softmax(dim=1)
+        return scores
 
     done = (
         (image_id, scores)
@@ -102,8 +103,8 @@ def segment(
         )
     )
     for image_id, scores in track(done, "Segmenting photos", total=len(index)):
-        size = (int(index.at[image_id, "height"]), int(index.at[image_id, "width"]))
-        yield image_id, encode(upsample(scores.cpu(), size).argmax(axis=0), values)
+        height, width = index.loc[image_id, ["height", "width"]].astype(int)
+        yield image_id, encode(upsample(scores.cpu(), (height, width)).argmax(axis=0), values)
 
 
 def score_predictions(

@@ -54,9 +54,7 @@ def create_pipeline(supervision: str = "pseudo_labels") -> Pipeline:
                 confirms="checkpoints",
                 tags="training",
             ),
-            node(
-                keep_last, inputs="checkpoints", outputs=["model", "history"], name="keep_last"
-            ),
+            node(keep_last, inputs="checkpoints", outputs=["model", "history"], name="keep_last"),
             node(
                 predict_masks,
                 inputs=[

@@ -50,7 +50,8 @@ def intersection_over_union(confusion: npt.ArrayLike) -> npt.NDArray[np.float64]
     intersection = np.diag(counts)
     union = counts.sum(axis=0) + counts.sum(axis=1) - intersection
     iou: npt.NDArray[np.float64] = np.full_like(union, np.nan)
-    return np.divide(intersection, union, out=iou, where=union > 0)
+    np.divide(intersection, union, out=iou, where=union > 0)
+    return iou
 
 
 def mean_iou(confusion: npt.ArrayLike) -> float:

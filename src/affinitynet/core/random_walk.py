@@ -49,7 +49,7 @@ def propagate(
         raise ValueError(f"steps is {steps}; it must be 0 or more.")
     symmetric, root = symmetric_transition(features, radius=radius, beta=beta)
     coefficients = chebyshev_power(steps, tolerance).tolist()
-    scores = maps.float().reshape(len(maps), -1).T
+    scores = maps.double().reshape(len(maps), -1).T
     # Chebyshev recurrence: T_0 = 1, T_1 = x, T_j+1 = 2 x T_j - T_j-1
     previous = scores * root
     result = coefficients[0] * previous
@@ -59,7 +59,7 @@ def propagate(
             result += coefficient * current
         if j + 1 < len(coefficients):
             previous, current = current, 2 * (symmetric @ current) - previous
-    walked: Tensor = (result / root).T.reshape(maps.shape)
+    walked: Tensor = (result / root).T.reshape(maps.shape).float()
     return walked
 
 
@@ -74,10 +74,11 @@ def symmetric_transition(
         beta: Exponent of the affinities.
 
     Returns:
-        S, sparse CSR (H W, H W) float32, and D^1/2 (H W, 1).
+        S, sparse CSR (H W, H W), and D^1/2 (H W, 1); float64, as hundreds of steps add up what
+        single precision rounds.
     """
     height, width = features.shape[-2:]
-    weights = pair_affinities(features[None].float(), radius=radius)[0] ** beta
+    weights = pair_affinities(features[None], radius=radius, dtype=torch.float64)[0] ** beta
     cells = torch.arange(height * width, device=features.device).view(height, width)
     rows, columns, values = [cells.flatten()], [cells.flatten()], [weights.new_ones(cells.numel())]
     for plane, offset in zip(weights, neighbourhood(radius), strict=True):

@@ -52,7 +52,7 @@ def _infer(
 
     device = pick_device(execution)
     stride = inference["output_stride"]
-    network = restore(Checkpoint(**model), output_stride=stride, device=device)
+    network: Any = restore(Checkpoint(**model), output_stride=stride, device=device)
     train = index[index["split"] == "train"]
     tags = train["tags"].str.split("|")
     names = list(classes)

@@ -1,6 +1,6 @@
 """ingestion: photos, tags and split lists in VOC's layout -> one index, once they are sound."""
 
-from kedro.pipeline import Pipeline, node
+from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.pipelines.ingestion.nodes import build_index, check_data_set
 
@@ -12,7 +12,7 @@ def create_pipeline() -> Pipeline:
     a training node. It runs before everything else, since it needs nothing but raw data and its
     name comes first (a test holds this order).
     """
-    return Pipeline(
+    return pipeline(
         [
             node(
                 check_data_set,
@@ -24,14 +24,18 @@ def create_pipeline() -> Pipeline:
                     "params:data_set",
                     "params:execution",
                 ],
-                outputs="ingestion.report",
-                name="ingestion.check",
+                outputs="report",
+                name="check",
             ),
             node(
                 build_index,
                 inputs=["photos", "annotations", "splits", "params:data_set"],
                 outputs=["index", "classes"],
-                name="ingestion.index",
+                name="index",
             ),
-        ]
+        ],
+        namespace="ingestion",
+        inputs={"photos", "masks", "annotations", "splits"},
+        outputs={"index", "classes"},
+        parameters={"data_set", "execution"},
     )

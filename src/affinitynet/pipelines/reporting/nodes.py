@@ -166,8 +166,7 @@ def _colour(
     if photo is None:
         return painted
     blended = photo.astype(np.uint16) + painted
-    seen = np.where((mask > 0)[..., None], blended // 2, photo)
-    return seen.astype(np.uint8)
+    return np.asarray(np.where((mask > 0)[..., None], blended // 2, photo), np.uint8)
 
 
 def _heat(
@@ -178,9 +177,8 @@ def _heat(
     strongest = cams.argmax(axis=0)
     weight = cams.max(axis=0)[..., None]
     colour = voc_palette()[values[strongest]]
-    return (
-        (grey * (1 - weight) + np.maximum(colour, 40) * 1.4 * weight).clip(0, 255).astype(np.uint8)
-    )
+    blended = grey * (1 - weight) + np.maximum(colour, 40) * 1.4 * weight
+    return np.asarray(blended.clip(0, 255), np.uint8)
 
 
 def _sheet(titles: list[str], rows: list[list[npt.NDArray[np.uint8]]]) -> Figure:

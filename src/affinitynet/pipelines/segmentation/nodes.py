@@ -102,9 +102,10 @@ def segment(
             strict=True,
         )
     )
+    sizes = dict(zip(index.index, zip(index["height"], index["width"], strict=True), strict=True))
     for image_id, scores in track(done, "Segmenting photos", total=len(index)):
-        height, width = index.loc[image_id, ["height", "width"]].astype(int)
-        yield image_id, encode(upsample(scores.cpu(), (height, width)).argmax(axis=0), values)
+        size = sizes[image_id]
+        yield image_id, encode(upsample(scores.cpu(), size).argmax(axis=0), values)
 
 
 def score_predictions(

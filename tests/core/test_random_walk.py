@@ -1,0 +1,98 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from affinitynet.core.random_walk import chebyshev_power, propagate, symmetric_transition
+
+
+def dense_transition(features, radius, beta):
+    """T = D^-1 W^beta by its definition, (H W, H W) in double precision."""
+    _, height, width = features.shape
+    cells = [(y, x) for y in range(height) for x in range(width)]
+    weights = torch.zeros(len(cells), len(cells), dtype=torch.double)
+    for i, a in enumerate(cells):
+        for j, b in enumerate(cells):
+            if math.dist(a, b) < radius:
+                distance = (features[:, *a] - features[:, *b]).double().abs().mean()
+                weights[i, j] = torch.exp(-distance) ** beta
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def dense_walk(maps, features, radius, beta, steps):
+    transition = torch.matrix_power(dense_transition(features, radius, beta), steps)
+    return (transition @ maps.double().reshape(len(maps), -1).T).T.reshape(maps.shape).float()
+
+
+def scene(height, width, seed=0, channels=6, classes=3):
+    generator = torch.Generator().manual_seed(seed)
+    features = 4 * torch.rand(channels, height, width, generator=generator)
+    return torch.rand(classes, height, width, generator=generator), features
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 7, 64, 256, 1000])
+@pytest.mark.parametrize(("radius", "beta"), [(5, 8.0), (2, 1.0), (3, 16.0)])
+def test_walk_equals_the_power_of_the_dense_matrix(steps, radius, beta):
+    maps, features = scene(7, 9)
+    walked = propagate(maps, features, radius=radius, beta=beta, steps=steps)
+    expected = dense_walk(maps, features, radius, beta, steps)
+    assert float((walked - expected).abs().max()) < 1e-5
+
+
+@given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 40), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_walk_equals_the_dense_matrix_on_any_grid(height, width, steps, seed):
+    maps, features = scene(height, width, seed)
+    expected = dense_walk(maps, features, 5, 8.0, steps)
+    assert float((propagate(maps, features, steps=steps) - expected).abs().max()) < 1e-5
+
+
+@given(st.integers(0, 99), st.integers(0, 300), st.floats(0.5, 16))
+@settings(max_examples=25, deadline=None)
+def test_constant_maps_stay_and_others_keep_to_their_range(seed, steps, beta):
+    maps, features = scene(5, 6, seed)
+    walked = propagate(maps, features, steps=steps, beta=beta)
+    constant = propagate(torch.ones_like(maps), features, steps=steps, beta=beta)
+    torch.testing.assert_close(constant, torch.ones_like(maps), rtol=0, atol=1e-5)
+    assert float(walked.min()) >= float(maps.min()) - 1e-5
+    assert float(walked.max()) <= float(maps.max()) + 1e-5
+
+
+def test_a_border_between_features_holds_the_walk_back():
+    features = torch.zeros(4, 6, 12)
+    features[:, :, 6:] = 10
+    maps = torch.zeros(1, 6, 12)
+    maps[0, 2, 2] = 1
+    walked = propagate(maps, features)[0]
+    assert float(walked[:, 6:].max()) < 1e-4 < float(walked[:, :6].min())
+
+
+def test_symmetric_form_is_similar_to_the_transition_matrix():
+    _, features = scene(5, 6)
+    symmetric, root = symmetric_transition(features, radius=5, beta=8.0)
+    transition = symmetric.to_dense() * root.T / root
+    torch.testing.assert_close(
+        transition.double(), dense_transition(features, 5, 8.0), rtol=1e-5, atol=1e-6
+    )
+    torch.testing.assert_close(transition.sum(dim=1), torch.ones(30, dtype=torch.double))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5, 256, 4096])
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-6])
+def test_chebyshev_expansion_is_the_power_within_its_tolerance(steps, tolerance):
+    coefficients = chebyshev_power(steps, tolerance)
+    x = np.linspace(-1, 1, 1001)
+    error = np.abs(np.polynomial.chebyshev.chebval(x, coefficients) - x**steps).max()
+    assert error <= tolerance + 1e-9
+    assert len(coefficients) - 1 <= min(steps, math.sqrt(2 * steps * math.log(2 / tolerance)) + 1)
+
+
+def test_grids_that_differ_and_negative_steps_are_refused():
+    maps, features = scene(4, 5)
+    with pytest.raises(ValueError, match="resize the maps"):
+        propagate(maps[:, :3], features)
+    with pytest.raises(ValueError, match="steps is -1"):
+        propagate(maps, features, steps=-1)

@@ -7,7 +7,8 @@ import torch
 from torch.utils.data import Dataset
 
 from affinitynet.networks.checkpoint import Checkpoint, initialise, restore
-from affinitynet.training.loop import TrainingParameters, train
+from affinitynet.training.loop import train
+from affinitynet.training.parameters import TrainingParameters
 from affinitynet.training.losses import tag_loss
 
 CONFIG = {

@@ -6,7 +6,8 @@ import torch
 from PIL import Image
 
 from affinitynet.core.label_maps import IGNORE_INDEX
-from affinitynet.training.samples import Augmentation, LabelledPhotos, TaggedPhotos
+from affinitynet.training.parameters import Augmentation
+from affinitynet.training.samples import LabelledPhotos, TaggedPhotos
 
 STILL = {"flip": 0.0, "jitter": 0.0}
 

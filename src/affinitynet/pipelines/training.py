@@ -11,8 +11,7 @@ import pandas as pd
 from affinitynet.core.label_maps import decode
 from affinitynet.execution import Execution, pick_device, track
 from affinitynet.pipelines.images import Readers
-from affinitynet.training.loop import TrainingParameters
-from affinitynet.training.samples import Augmentation
+from affinitynet.training.parameters import Augmentation, TrainingParameters
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -80,6 +79,7 @@ def train_on_tags(
         photos,
         {i: [float(name in tags) for name in classes] for i, tags in _tags(train)},
         augmentation,
+        cache_megabytes=training.cache_megabytes,
     )
     yield from _epochs(initial, samples, tag_loss, training, seed, execution, "Classifier")
 
@@ -124,6 +124,7 @@ def train_on_labels(
         photos,
         {i: partial(_read_labels, labels[i], values) for i in ids},
         augmentation,
+        cache_megabytes=training.cache_megabytes,
     )
     loss = partial(pair_loss, radius=radius) if radius else pixel_loss
     name = "AffinityNet" if radius else "Segmentation network"

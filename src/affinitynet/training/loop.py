@@ -3,8 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,53 +11,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from affinitynet.networks.checkpoint import Checkpoint, restore, snapshot
+from affinitynet.training.parameters import TrainingParameters
 
 Loss = Callable[[nn.Module, Any], Tensor]
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
-
-
-@dataclass(frozen=True)
-class TrainingParameters:
-    """How a network is trained.
-
-    Attributes:
-        epochs: Passes over the samples.
-        batch_size: Samples a step; the last ones of an epoch are left out if they are fewer.
-        learning_rate: Of the backbone, at the start.
-        head_learning_rate: Of all that is new above the backbone.
-        momentum: Of SGD.
-        weight_decay: L2 penalty; biases and norms are spared.
-        power: Of the polynomial decay: rate x (1 - step / steps)^power.
-        warmup: Share of the steps over which both rates rise linearly from zero.
-        frozen: Parts of the network that keep their weights, and their norms' statistics, by
-            module name: ["backbone"], or ["backbone.trunk.conv_stem", ...].
-        precision: "float32", or "bfloat16" for mixed precision.
-        workers: Processes that prepare the samples; 0 to do it in this one.
-    """
-
-    epochs: int
-    batch_size: int = 16
-    learning_rate: float = 0.01
-    head_learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    power: float = 0.9
-    warmup: float = 0.0
-    frozen: tuple[str, ...] = ()
-    precision: Literal["float32", "bfloat16"] = "float32"
-    workers: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name, least in (("epochs", 1), ("batch_size", 1), ("workers", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"training.{name}: {getattr(self, name)}; give {least} or more")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"training.warmup: {self.warmup}; give a share from 0 to below 1")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(
-                f"training.precision: '{self.precision}'; give 'float32' or 'bfloat16'"
-            )
 
 
 def train(

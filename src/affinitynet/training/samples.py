@@ -1,7 +1,6 @@
 """Training samples: photos with tags, and photos with label maps, varied at random."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,56 +11,29 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from affinitynet.core.label_maps import IGNORE_INDEX
+from affinitynet.training.parameters import Augmentation
 from affinitynet.training.photos import image_tensor, resize_long_side, to_rgb
 
 Images = Mapping[str, Callable[[], Image.Image]]
 """Image id -> a function that opens the image. It must be picklable where workers call it."""
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """How a photo (and its label map) is varied in training.
-
-    Attributes:
-        crop: Side of the square crop in pixels. What it shows beyond the photo is grey, and
-            ignored in the labels.
-        long_side: Smallest and largest length in pixels that the longer side is resized to.
-        flip: Probability of mirroring left and right.
-        jitter: Strength of the random changes of brightness, contrast and saturation, from 0.
-    """
-
-    crop: int = 224
-    long_side: tuple[int, int] = (224, 320)
-    flip: float = 0.5
-    jitter: float = 0.3
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        smallest, largest = self.long_side
-        if not 0 < smallest <= largest:
-            raise ValueError(
-                f"augmentation.long_side: [{smallest}, {largest}] is no range of pixels; "
-                "give the smallest first, both above 0"
-            )
-        if self.crop < 1:
-            raise ValueError(f"augmentation.crop: {self.crop} pixels; give at least 1")
-
-    def transform(self) -> v2.Transform:
-        """Build the transform of a `tv_tensors.Image`, alone or with its `tv_tensors.Mask`."""
-        return v2.Compose(
-            [
-                _RandomLongSide(*self.long_side),
-                v2.RandomCrop(
-                    self.crop,
-                    pad_if_needed=True,
-                    fill={tv_tensors.Image: 128, tv_tensors.Mask: IGNORE_INDEX},
-                ),
-                v2.RandomHorizontalFlip(self.flip),
-                v2.ColorJitter(self.jitter, self.jitter, self.jitter),
-                v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
-                v2.ToPureTensor(),
-            ]
-        )
+def random_transform(augmentation: Augmentation) -> v2.Transform:
+    """Build the transform of a `tv_tensors.Image`, alone or with its `tv_tensors.Mask`."""
+    return v2.Compose(
+        [
+            _RandomLongSide(*augmentation.long_side),
+            v2.RandomCrop(
+                augmentation.crop,
+                pad_if_needed=True,
+                fill={tv_tensors.Image: 128, tv_tensors.Mask: IGNORE_INDEX},
+            ),
+            v2.RandomHorizontalFlip(augmentation.flip),
+            v2.ColorJitter(augmentation.jitter, augmentation.jitter, augmentation.jitter),
+            v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
+            v2.ToPureTensor(),
+        ]
+    )
 
 
 class _RandomLongSide(v2.Transform):
@@ -91,7 +63,7 @@ class _Photos(Dataset[tuple[Tensor, Tensor]]):
     ) -> None:
         self.ids, self.photos = list(ids), photos
         self.long_side = augmentation.long_side[1]
-        self.transform = augmentation.transform()
+        self.transform = random_transform(augmentation)
         # Filled here and not as training goes: workers then share these pages with their parent.
         self.cache: dict[str, tuple[Tensor, ...]] = {}
         left = cache_megabytes * 2**20

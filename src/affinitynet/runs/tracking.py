@@ -78,12 +78,15 @@ def log_metrics(scores: Mapping[str, float]) -> None:
 
 
 def log_history(history: pd.DataFrame, *, prefix: str) -> None:
-    """Log a table of curves: one metric a column, at the steps of its `step` column."""
+    """Log a table of curves: one metric a column, at the steps of its `step` column.
+
+    The column `epoch` only counts the rows.
+    """
     run = mlflow.active_run()
     if not run:
         return
     now = int(time.time() * 1000)
-    curves = history.melt(id_vars="step", var_name="name").dropna()
+    curves = history.drop(columns="epoch").melt(id_vars="step", var_name="name").dropna()
     metrics = [
         Metric(f"{prefix}.{name}", float(value), now, int(step))
         for step, name, value in curves[["step", "name", "value"]].itertuples(index=False)

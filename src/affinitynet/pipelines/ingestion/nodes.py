@@ -8,6 +8,7 @@ import pandas as pd
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, stream
 from affinitynet.pipelines.ingestion.voc import (
+    annotated_size,
     list_image_problems,
     list_problems,
     parse_annotation,
@@ -60,7 +61,10 @@ def check_data_set(
     }
     every = [image_id for names in ids.values() for image_id in names]
     num_values = len(data_set["mask_classes"])
-    items = ((i, i, photos[i], masks.get(i), num_values) for i in every)
+    items = (
+        (i, i, photos[i], annotated_size(annotations.get(i)), masks.get(i), num_values)
+        for i in every
+    )
     for chunk in stream(
         list_image_problems,
         items,

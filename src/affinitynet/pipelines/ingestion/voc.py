@@ -119,28 +119,37 @@ def _annotation_problems(
 def list_image_problems(
     image_id: str,
     read_photo: Callable[[], Any],
+    annotated_size: tuple[int, int] | None,
     read_mask: Callable[[], Any] | None,
     num_values: int,
 ) -> list[str]:
-    """Say what is wrong with a photo and its mask, both read in full.
+    """Say what is wrong with a photo, upright, its annotated size and its mask, all read in full.
 
     Args:
         image_id: Id of the image.
         read_photo: Reads the photo, a PIL image.
+        annotated_size: Width and height that its annotation says; None if it cannot be read.
         read_mask: Reads the mask, (H, W) uint8; None if there is none.
         num_values: Number of classes that mask values may stand for.
     """
+    from affinitynet.training.photos import to_rgb
+
     try:
-        width, height = read_photo().size
+        width, height = to_rgb(read_photo()).size
     except Exception as error:
         return [f"JPEGImages/{image_id}: cannot be read ({_cause(error)})"]
+    problems = []
+    if annotated_size and annotated_size != (width, height):
+        problems.append(
+            f"Annotations/{image_id}.xml: says {annotated_size[0]} x {annotated_size[1]}, "
+            f"the photo is {width} x {height} pixels"
+        )
     if read_mask is None:
-        return []
+        return problems
     try:
         mask = read_mask()
     except Exception as error:
-        return [f"{image_id}.png: the mask cannot be read ({_cause(error)})"]
-    problems = []
+        return [*problems, f"{image_id}.png: the mask cannot be read ({_cause(error)})"]
     if mask.shape != (height, width):
         shape = f"{mask.shape[1]} x {mask.shape[0]}"
         problems.append(f"{image_id}.png: the mask is {shape}, the photo {width} x {height} pixels")
@@ -152,6 +161,17 @@ def list_image_problems(
             f"(0 … {num_values} and {IGNORE_INDEX} are)"
         )
     return problems
+
+
+def annotated_size(read: Callable[[], str] | None) -> tuple[int, int] | None:
+    """Return the width and height that an annotation says, None where it says nothing sound."""
+    if read is None:
+        return None
+    try:
+        annotation = parse_annotation(read())
+    except ValueError:
+        return None
+    return annotation.width, annotation.height
 
 
 def _cause(error: Exception) -> str:

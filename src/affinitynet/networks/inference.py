@@ -1,7 +1,6 @@
 """Scores of photos at several scales and flips, in batches of one shape."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,10 +9,9 @@ from torch.nn import functional
 
 @torch.inference_mode()
 def multi_scale(
-    score: Callable[..., Any],
+    scores_at: Sequence[tuple[float, Callable[[Tensor], Tensor]]],
     images: Tensor,
     *,
-    scales: Sequence[float] = (1.0,),
     flip: bool = True,
     cell: int = 8,
     bfloat16: bool = False,
@@ -21,9 +19,9 @@ def multi_scale(
     """Average a network's score maps over scales and horizontal flips.
 
     Args:
-        score: Maps images (N, 3, h, w) in [0, 1] to scores (N, K, h', w').
+        scores_at: Factors on the photos' size, and what scores the photos at that size: images
+            (N, 3, h, w) in [0, 1] to scores (N, K, h', w').
         images: RGB photos of one shape (N, 3, H, W), uint8.
-        scales: Factors on the photos' size.
         flip: Average with the scores of the mirrored photos too.
         cell: Pixels a cell of the result.
         bfloat16: Compute in bfloat16 where that is safe (autocast).
@@ -35,7 +33,7 @@ def multi_scale(
     grid = (-(-height // cell), -(-width // cell))
     pixels = images.float() / 255
     total: Tensor | None = None
-    for scale in scales:
+    for scale, score in scores_at:
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         scaled = pixels
         if size != (height, width):
@@ -50,5 +48,5 @@ def multi_scale(
             scores = (plain + mirrored.flip(-1)) / 2
         total = scores if total is None else total + scores
     if total is None:
-        raise ValueError("scales is empty; give at least one, 1.0 for the photo's own size.")
-    return total / len(scales)
+        raise ValueError("no scales; give at least one, 1.0 for the photo's own size.")
+    return total / len(scores_at)

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from affinitynet.execution import Execution, pick_device, track
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +62,61 @@ def batches(
             ahead = ids and (ids, reader.submit(_read_batch, [photos[i] for i in ids], long_side))
             if current:
                 yield current[0], current[1].result()
+
+
+def score_photos(
+    index: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    score: "Callable[[Any, torch.Tensor], torch.Tensor]",
+    inference: dict[str, Any],
+    execution: Execution,
+    description: str,
+) -> "Iterator[tuple[str, torch.Tensor]]":
+    """Score photos with a trained network, averaged over scales and flips.
+
+    Args:
+        index: The images to do, with `width` and `height`.
+        model: The network's checkpoint.
+        photos: Image id to a function that reads the photo.
+        score: Maps the network and images (N, 3, h, w) in [0, 1] to scores (N, K, h', w').
+        inference: `long_side` in pixels; `scales`, pairs of a factor on that size and the
+            network's output stride at it; `flip`; `cell`, pixels a cell of the scores;
+            `batch_size`; `bfloat16`.
+        execution: Device.
+        description: For the progress bar.
+
+    Yields:
+        Image id and its scores (K, ceil(H / cell), ceil(W / cell)), float32, on the device.
+    """
+    from affinitynet.networks.checkpoint import Checkpoint, restore
+    from affinitynet.networks.inference import multi_scale
+
+    device = pick_device(execution)
+    checkpoint = Checkpoint(**model)
+    networks = {
+        stride: restore(checkpoint, output_stride=stride, device=device)
+        for _, stride in inference["scales"]
+    }
+    scores_at = [(scale, partial(score, networks[stride])) for scale, stride in inference["scales"]]
+    done = (
+        pair
+        for ids, images in batches(
+            index, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
+        )
+        for pair in zip(
+            ids,
+            multi_scale(
+                scores_at,
+                images.to(device),
+                flip=inference["flip"],
+                cell=inference["cell"],
+                bfloat16=inference["bfloat16"],
+            ),
+            strict=True,
+        )
+    )
+    yield from track(done, description, total=len(index))
 
 
 def _read_batch(readers: list[Callable[[], Any]], long_side: int) -> "torch.Tensor":

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader, Dataset
 
 from affinitynet.networks.checkpoint import Checkpoint, restore, snapshot
@@ -61,7 +62,10 @@ def train(
             f"{len(samples)}; lower it"  # type: ignore[arg-type]
         )
     network = restore(initial, device=device).to(memory_format=torch.channels_last)
-    frozen = _frozen_parts(network, parameters.frozen)
+    fixed = _frozen_parts(network, parameters.frozen)
+    if parameters.fixed_norms:
+        backbone: Any = network.backbone
+        fixed += [part for part in backbone.modules() if isinstance(part, _BatchNorm)]
     optimiser = _optimiser(network, parameters)
     done = initial.progress.get("epoch", 0)
     history = list(initial.progress.get("history", []))
@@ -71,7 +75,7 @@ def train(
     for epoch in range(done + 1, parameters.epochs + 1):
         loader = _loader(samples, parameters, device, seed=_seed_epoch(seed, epoch))
         network.train()
-        for part in frozen:
+        for part in fixed:
             part.eval()
         total, step = 0.0, (epoch - 1) * steps
         for batch in progress(loader, f"Epoch {epoch} of {parameters.epochs}"):

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from affinitynet.execution import Execution, pick_device, track
+from affinitynet.execution import Execution
 from affinitynet.execution.local import chunks
-from affinitynet.pipelines.images import Readers, batches
+from affinitynet.pipelines.images import Readers, score_photos
 from affinitynet.pipelines.scoring import count, count_thresholds, summarise
 
 
@@ -28,7 +28,7 @@ def infer_cams(
         model: The trained classifier's checkpoint.
         photos: Image id to a function that reads the photo.
         classes: Class name to mask value.
-        inference: `long_side`, `scales`, `flip`, `output_stride`, `batch_size`, `bfloat16`.
+        inference: See `affinitynet.pipelines.images.score_photos`.
         execution: Device.
 
     Yields:
@@ -47,35 +47,13 @@ def _infer(
     execution: Execution,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     from affinitynet.core.cams import normalise
-    from affinitynet.networks.checkpoint import Checkpoint, restore
-    from affinitynet.networks.inference import multi_scale
 
-    device = pick_device(execution)
-    stride = inference["output_stride"]
-    network: Any = restore(Checkpoint(**model), output_stride=stride, device=device)
     train = index[index["split"] == "train"]
     tags = train["tags"].str.split("|")
     names = list(classes)
-    read = batches(
-        train, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
-    )
-    done = (
-        (image_id, cams)
-        for ids, images in read
-        for image_id, cams in zip(
-            ids,
-            multi_scale(
-                network.cam,
-                images.to(device),
-                scales=inference["scales"],
-                flip=inference["flip"],
-                cell=stride,
-                bfloat16=inference["bfloat16"],
-            ),
-            strict=True,
-        )
-    )
-    for image_id, cams in track(done, "Inferring CAMs", total=len(train)):
+    for image_id, cams in score_photos(
+        train, model, photos, lambda net, x: net.cam(x), inference, execution, "Inferring CAMs"
+    ):
         labels = np.array([names.index(name) + 1 for name in tags[image_id]], np.uint8)
         maps = normalise(cams[labels.astype(int) - 1])
         yield image_id, {"labels": labels, "maps": maps.cpu().numpy().astype(np.float16)}

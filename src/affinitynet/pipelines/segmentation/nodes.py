@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from affinitynet.core.label_maps import LabelMap
+from affinitynet.core.label_maps import LabelMap, encode
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, pick_device, track
+from affinitynet.execution import Execution
 from affinitynet.execution.local import chunks
-from affinitynet.pipelines.images import Readers, batches, upsample
+from affinitynet.pipelines.images import Readers, score_photos, upsample
 from affinitynet.pipelines.scoring import count, count_labels, summarise
 
 
@@ -28,7 +28,7 @@ def predict_masks(
         model: The segmentation network's checkpoint.
         photos: Image id to a function that reads the photo.
         classes: Class name to mask value; the network must have learned the same.
-        inference: `long_side`, `scales`, `flip`, `output_stride`, `batch_size`, `bfloat16`.
+        inference: See `affinitynet.pipelines.images.score_photos`.
         execution: Device.
 
     Yields:
@@ -68,44 +68,16 @@ def segment(
     Yields:
         Image id and its mask (height, width), in mask values.
     """
-    import torch
-
-    from affinitynet.core.label_maps import encode
-    from affinitynet.networks.checkpoint import Checkpoint, restore
-    from affinitynet.networks.inference import multi_scale
-
-    device = pick_device(execution)
-    stride = inference["output_stride"]
-    network = restore(Checkpoint(**model), output_stride=stride, device=device)
     values = list(model["config"]["classes"].values())
-    read = batches(
-        index, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
-    )
-
-    def probabilities(images: torch.Tensor) -> torch.Tensor:
-        scores: torch.Tensor = network(images).float().softmax(dim=1)
-        return scores
-
-    done = (
-        (image_id, scores)
-        for ids, images in read
-        for image_id, scores in zip(
-            ids,
-            multi_scale(
-                probabilities,
-                images.to(device),
-                scales=inference["scales"],
-                flip=inference["flip"],
-                cell=stride,
-                bfloat16=inference["bfloat16"],
-            ),
-            strict=True,
-        )
-    )
     sizes = dict(zip(index.index, zip(index["height"], index["width"], strict=True), strict=True))
-    for image_id, scores in track(done, "Segmenting photos", total=len(index)):
-        size = sizes[image_id]
-        yield image_id, encode(upsample(scores.cpu(), size).argmax(axis=0), values)
+    for image_id, scores in score_photos(
+        index, model, photos, _probabilities, inference, execution, "Segmenting photos"
+    ):
+        yield image_id, encode(upsample(scores.cpu(), sizes[image_id]).argmax(axis=0), values)
+
+
+def _probabilities(network: Any, images: Any) -> Any:
+    return network(images).float().softmax(dim=1)
 
 
 def score_predictions(

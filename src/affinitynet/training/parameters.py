@@ -19,6 +19,8 @@ class TrainingParameters:
         warmup: Share of the steps over which both rates rise linearly from zero.
         frozen: Parts of the network that keep their weights, and their norms' statistics, by
             module name: ["backbone"], or ["backbone.trunk.conv_stem", ...].
+        fixed_norms: Keep the batch norms of the backbone at their statistics, as the authors'
+            release does: those of a small batch are worse than what the weights came with.
         precision: "float32", or "bfloat16" for mixed precision.
         workers: Processes that prepare the samples; 0 to do it in this one.
         cache_megabytes: Memory for decoded photos; those beyond are decoded each time.
@@ -33,6 +35,7 @@ class TrainingParameters:
     power: float = 0.9
     warmup: float = 0.0
     frozen: tuple[str, ...] = ()
+    fixed_norms: bool = True
     precision: Literal["float32", "bfloat16"] = "float32"
     workers: int = 0
     cache_megabytes: float = 1024

@@ -1,6 +1,5 @@
 """Nodes of the `inference` pipeline."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -27,8 +26,8 @@ def inspect_photos(images: Readers, folder: str | None, execution: Execution) ->
         execution: Processes.
 
     Returns:
-        One row a photo, by its `file`: `id` (the file name without suffix), `width` and
-        `height` as it is seen (after EXIF rotation), and `problem`, empty where there is none.
+        One row a photo, by its `id` (the file name without suffix): `file`, `width` and `height`
+        as it is seen (after EXIF rotation), and `problem`, empty where there is none.
 
     Raises:
         UserError: If there is no photo in the folder.
@@ -49,14 +48,11 @@ def inspect_photos(images: Readers, folder: str | None, execution: Execution) ->
     ):
         rows.update(chunk)
     table = pd.DataFrame.from_dict(rows, "index", columns=["width", "height", "problem"])
-    table.insert(0, "id", [PurePosixPath(name).with_suffix("").as_posix() for name in table.index])
-    times = Counter(table["id"])
-    twice = table["id"].map(times.__getitem__) > 1
-    later = table["id"].duplicated()
-    table.loc[twice & later & (table["problem"] == ""), "problem"] = (
-        "another photo of this name but another suffix has the mask already"
-    )
-    return table.rename_axis("file")
+    table = table.rename_axis("file").reset_index()
+    table["id"] = [PurePosixPath(name).with_suffix("").as_posix() for name in table["file"]]
+    again = table["id"].duplicated() & (table["problem"] == "")
+    table.loc[again, "problem"] = "a photo of this name, but another suffix, has the mask already"
+    return table.set_index("id")
 
 
 def _inspect(read: Callable[[], Any]) -> tuple[int, int, str]:
@@ -90,9 +86,9 @@ def segment_photos(
         Photo name without suffix to its mask, at the photo's size, in mask values.
     """
     sound = photos[photos["problem"] == ""]
-    readers = {row.id: images[str(file)] for file, row in sound.iterrows()}
+    readers = {str(image_id): images[file] for image_id, file in sound["file"].items()}
     options = _fill(inference, model["config"].get("inference", {}))
-    yield from chunks(segment(sound.set_index("id"), model, readers, options, execution))
+    yield from chunks(segment(sound, model, readers, options, execution))
 
 
 def report_problems(photos: pd.DataFrame, masks: Mapping[str, Any], folder: str | None) -> None:
@@ -108,7 +104,8 @@ def report_problems(photos: pd.DataFrame, masks: Mapping[str, Any], folder: str 
     """
     skipped = photos[photos["problem"] != ""]
     if len(skipped):
-        lines = "".join(f"\n  {file}: {row.problem}" for file, row in skipped.iterrows())
+        told = zip(skipped["file"], skipped["problem"], strict=True)
+        lines = "".join(f"\n  {file}: {problem}" for file, problem in told)
         raise UserError(
             f"{len(photos) - len(skipped)} of {len(photos)} photos in '{folder}' have their "
             f"masks; {len(skipped)} had to be skipped:{lines}"

@@ -104,6 +104,15 @@ def test_frozen_parts_keep_weights_and_statistics(initial):
         assert torch.equal(value, initial.weights[key]) == key.startswith("backbone.")
 
 
+@pytest.mark.parametrize("fixed", [True, False])
+def test_fixed_norms_keep_their_statistics_and_learn_their_weights(initial, fixed):
+    (*_, final) = run(initial, replace(PARAMETERS, fixed_norms=fixed))
+
+    statistics, weight = (f"backbone.trunk.bn1.{name}" for name in ("running_mean", "weight"))
+    assert torch.equal(final.weights[statistics], initial.weights[statistics]) == fixed
+    assert not torch.equal(final.weights[weight], initial.weights[weight])
+
+
 def test_unknown_frozen_part_is_named(initial):
     with pytest.raises(ValueError, match=r"no part 'spine'; it has backbone, dropout, classifier"):
         run(initial, replace(PARAMETERS, frozen=("spine",)))

@@ -26,6 +26,7 @@ def check_data_set(
     annotations: Readers,
     splits: Readers,
     data_set: dict[str, Any],
+    root: str,
     execution: Execution,
 ) -> dict[str, Any]:
     """Check everything that the run will read, and report all that is wrong at once.
@@ -36,6 +37,7 @@ def check_data_set(
         annotations: Image id to a function that reads the annotation.
         splits: List name to a function that reads it.
         data_set: `classes`, `mask_classes` and `splits` of the parameters.
+        root: The data set's folder, for messages.
         execution: Processes.
 
     Returns:
@@ -77,7 +79,7 @@ def check_data_set(
         lines = "".join(f"\n  {line}" for line in problems[:MAX_LINES])
         more = len(problems) - MAX_LINES
         raise UserError(
-            f"{len(problems)} problems with the data set in '{data_set['root']}':{lines}"
+            f"{len(problems)} problems with the data set in '{root}' (parameter voc_root):{lines}"
             + (f"\n  … and {more} more" if more > 0 else "")
         )
     return {

@@ -22,6 +22,7 @@ def create_pipeline() -> Pipeline:
                     "annotations",
                     "splits",
                     "params:data_set",
+                    "params:voc_root",
                     "params:execution",
                 ],
                 outputs="report",
@@ -37,5 +38,5 @@ def create_pipeline() -> Pipeline:
         namespace="ingestion",
         inputs={"photos", "masks", "annotations", "splits"},
         outputs={"index", "classes"},
-        parameters={"data_set", "execution"},
+        parameters={"data_set", "voc_root", "execution"},
     )

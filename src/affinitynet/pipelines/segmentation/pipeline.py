@@ -4,6 +4,7 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Pipeline, node, pipeline
 
+from affinitynet.errors import UserError
 from affinitynet.pipelines.segmentation.nodes import predict_masks, score_predictions
 from affinitynet.pipelines.training import initialise_network, keep_last, train_on_labels
 
@@ -19,8 +20,13 @@ def create_pipeline(supervision: str = "pseudo_labels") -> Pipeline:
             then does the graph lead from the masks to a training node.
 
     Raises:
-        KeyError: If there is no such supervision.
+        UserError: If there is no such supervision.
     """
+    if supervision not in SUPERVISION:
+        raise UserError(
+            f"parameter segmentation.supervision: '{supervision}' is none of "
+            f"{', '.join(SUPERVISION)}"
+        )
     labels = SUPERVISION[supervision]
     return pipeline(
         [

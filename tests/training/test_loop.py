@@ -8,8 +8,8 @@ from torch.utils.data import Dataset
 
 from affinitynet.networks.checkpoint import Checkpoint, initialise, restore
 from affinitynet.training.loop import train
-from affinitynet.training.parameters import TrainingParameters
 from affinitynet.training.losses import tag_loss
+from affinitynet.training.parameters import TrainingParameters
 
 CONFIG = {
     "kind": "cam",
@@ -17,8 +17,13 @@ CONFIG = {
     "classes": {"red": 1, "blue": 2},
     "head": {"dropout": 0.2},
 }
-PARAMETERS = TrainingParameters(
-    epochs=3, batch_size=4, learning_rate=0.01, head_learning_rate=0.1, warmup=0.1
+PARAMETERS = TrainingParameters(  # a random backbone has no statistics worth fixing
+    epochs=3,
+    batch_size=4,
+    learning_rate=0.01,
+    head_learning_rate=0.1,
+    warmup=0.1,
+    fixed_norms=False,
 )
 
 

@@ -182,11 +182,12 @@ def _heat(
 
 
 def _sheet(titles: list[str], rows: list[list[npt.NDArray[np.uint8]]]) -> Figure:
-    ratio = max(row[0].shape[0] / row[0].shape[1] for row in rows) if rows else 1.0
-    figure = Figure(
-        figsize=(1.9 * len(titles), 1.9 * ratio * len(rows) + 0.3), layout="constrained"
+    ratios = [row[0].shape[0] / row[0].shape[1] for row in rows] or [1.0]
+    figure = Figure(figsize=(1.9 * len(titles), 1.9 * sum(ratios) + 0.3), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # type: ignore
+    axes = figure.subplots(
+        len(ratios), len(titles), squeeze=False, gridspec_kw={"height_ratios": ratios}
     )
-    axes = figure.subplots(max(len(rows), 1), len(titles), squeeze=False)
     for cell in axes.flat:
         cell.axis("off")
     for line, row in zip(axes, rows, strict=False):

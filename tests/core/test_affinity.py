@@ -65,9 +65,14 @@ def test_affinities_are_those_of_the_definition(height, width, radius, seed):
 
 def test_affinities_have_the_right_gradient():
     features = torch.rand(2, 3, 4, 5, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(
-        lambda f: pair_affinities(f, radius=3, dtype=torch.double), features
-    )
+    assert torch.autograd.gradcheck(lambda f: pair_affinities(f, radius=3), features)
+
+
+def test_affinities_of_half_precision_features_are_averaged_in_single():
+    features = torch.rand(1, 448, 5, 6, generator=torch.Generator().manual_seed(0)).bfloat16()
+    affinities = pair_affinities(features)
+    assert affinities.dtype == torch.float32
+    torch.testing.assert_close(affinities, pair_affinities(features.float()), rtol=1e-3, atol=0)
 
 
 @given(st.integers(0, 999))
@@ -99,6 +104,11 @@ def test_equal_features_across_a_border_give_a_finite_loss_and_gradient():
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(features.grad).all()
+
+
+def test_labels_on_another_grid_are_refused():
+    with pytest.raises(ValueError, match="resize the labels"):
+        affinity_loss(torch.rand(1, 4, 4, 4), torch.zeros(1, 8, 8, dtype=torch.long))
 
 
 def test_labels_of_the_two_crfs_merge_into_confident_and_neutral_pixels():

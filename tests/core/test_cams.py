@@ -1,10 +1,10 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from affinitynet.core.cams import background, normalise, with_background
+from affinitynet.core.cams import background, normalise, with_background, with_threshold
 
 activations = hnp.arrays(
     "float32",
@@ -14,6 +14,7 @@ activations = hnp.arrays(
 
 
 @given(activations)
+@settings(deadline=None)
 def test_normalised_maps_peak_at_one_unless_there_is_nothing(maps):
     cams = normalise(maps)
     for activation, cam in zip(maps, cams, strict=True):
@@ -22,6 +23,7 @@ def test_normalised_maps_peak_at_one_unless_there_is_nothing(maps):
 
 
 @given(activations, st.floats(0.5, 32))
+@settings(deadline=None)
 def test_background_falls_with_the_strongest_cam(maps, alpha):
     cams = normalise(maps)
     scores = background(cams, alpha)
@@ -30,8 +32,18 @@ def test_background_falls_with_the_strongest_cam(maps, alpha):
     assert torch.equal(with_background(cams, alpha)[1:], cams)
 
 
+def test_the_faintest_activation_still_peaks_at_one():
+    assert float(normalise(torch.tensor([[[1e-45]]]))) == 1
+
+
 def test_an_image_without_classes_is_all_background():
     assert torch.equal(with_background(torch.zeros(0, 2, 3), alpha=4), torch.ones(1, 2, 3))
+
+
+def test_a_threshold_is_a_constant_background():
+    cams = torch.tensor([[[0.2, 0.8]]])
+    assert with_threshold(cams, 0.3).argmax(dim=0).tolist() == [[0, 1]]
+    assert with_threshold(torch.zeros(0, 2, 3), 0.3).shape == (1, 2, 3)
 
 
 def test_a_higher_alpha_weakens_the_background():

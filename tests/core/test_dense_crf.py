@@ -57,6 +57,22 @@ def test_undecided_pixels_prefer_no_label():
     np.testing.assert_allclose(np.exp(-unary)[:, 0], [[0.7, 0.3, 0.5], [0.3, 0.7, 0.5]], rtol=1e-6)
 
 
+def test_energies_of_labels_are_those_of_pydensecrf():
+    from pydensecrf.utils import unary_from_labels as reference
+
+    labels = np.random.default_rng(0).integers(3, size=(4, 5))
+    np.testing.assert_allclose(
+        unary_from_labels(labels, 3).reshape(3, -1),
+        reference(labels, 3, gt_prob=0.7, zero_unsure=False),
+        rtol=1e-6,
+    )
+
+
+def test_labels_out_of_range_are_named():
+    with pytest.raises(ValueError, match=r"labels have 3, which is not in 0 … 2"):
+        unary_from_labels(np.array([[0, 3, 255]]), 3)
+
+
 @pytest.mark.parametrize("confidence", [0, 1, -1, 2])
 def test_confidence_must_be_a_probability(confidence):
     with pytest.raises(ValueError, match="confidence"):

@@ -1,11 +1,12 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affinitynet.core.label_maps import decode, encode, voc_palette
 
 
 @given(st.lists(st.integers(1, 254), unique=True, max_size=20), st.data())
+@settings(deadline=None)
 def test_encoding_is_undone_by_decoding(values, data):
     labels = np.array(
         data.draw(st.lists(st.sampled_from([*range(len(values) + 1), 255]))), np.uint8

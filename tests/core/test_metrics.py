@@ -1,14 +1,20 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affinitynet.core.metrics import confusion_matrix, intersection_over_union, mean_iou
+from affinitynet.core.metrics import (
+    confusion_matrix,
+    intersection_over_union,
+    mean_iou,
+    pixel_accuracy,
+)
 
 labels = st.lists(st.tuples(st.sampled_from([0, 1, 2, 3, 255]), st.integers(0, 3)), min_size=1)
 
 
 @given(labels)
+@settings(deadline=None)
 def test_iou_is_that_of_the_definition(pixels):
     truth, prediction = np.array(pixels).T
     counted = [(t, p) for t, p in pixels if t != 255]
@@ -22,6 +28,12 @@ def test_iou_is_that_of_the_definition(pixels):
 def test_absent_classes_are_left_out_of_the_mean():
     confusion = confusion_matrix([0, 0, 1, 1], [0, 0, 1, 0], num_classes=5)
     assert mean_iou(confusion) == pytest.approx((2 / 3 + 1 / 2) / 2)
+
+
+def test_accuracy_is_the_share_of_counted_pixels_that_are_right():
+    confusion = confusion_matrix([0, 0, 1, 255], [0, 1, 1, 0], num_classes=2)
+    assert pixel_accuracy(confusion) == pytest.approx(2 / 3)
+    assert np.isnan(pixel_accuracy(np.zeros((2, 2))))
 
 
 def test_rows_are_the_truth():

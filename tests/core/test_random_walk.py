@@ -6,7 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affinitynet.core.random_walk import chebyshev_power, propagate, symmetric_transition
+from affinitynet.core.random_walk import (
+    chebyshev_power,
+    propagate,
+    symmetric_transition,
+    walk,
+)
 
 
 def dense_transition(features, radius, beta):
@@ -59,6 +64,33 @@ def test_constant_maps_stay_and_others_keep_to_their_range(seed, steps, beta):
     torch.testing.assert_close(constant, torch.ones_like(maps), rtol=0, atol=1e-5)
     assert float(walked.min()) >= float(maps.min()) - 1e-5
     assert float(walked.max()) <= float(maps.max()) + 1e-5
+
+
+@given(st.integers(0, 99), st.integers(0, 300))
+@settings(max_examples=15, deadline=None)
+def test_mass_is_kept_where_pixels_weigh_as_their_degrees(seed, steps):
+    maps, features = scene(5, 6, seed)
+    _, root = symmetric_transition(features)
+    degree = (root**2).view(5, 6)
+    walked = propagate(maps, features, steps=steps)
+    torch.testing.assert_close(
+        (walked * degree).sum(dim=(1, 2)), (maps * degree).sum(dim=(1, 2)), rtol=1e-5, atol=0
+    )
+
+
+def test_one_transition_serves_several_walks():
+    maps, features = scene(6, 7)
+    transition = symmetric_transition(features)
+    for steps in (4, 256):
+        assert torch.equal(
+            walk(maps, *transition, steps=steps), propagate(maps, features, steps=steps)
+        )
+
+
+def test_many_channels_in_single_precision_stay_within_the_tolerance():
+    maps, features = scene(9, 11, channels=448)
+    expected = dense_walk(maps, features, 5, 8.0, 1000)
+    assert float((propagate(maps, features, steps=1000) - expected).abs().max()) < 1e-5
 
 
 def test_a_border_between_features_holds_the_walk_back():

@@ -38,9 +38,7 @@ def pair_slices(offset: tuple[int, int], height: int, width: int) -> tuple[Any, 
     return first, second
 
 
-def pair_affinities(
-    features: Tensor, *, radius: int = 5, dtype: torch.dtype = torch.float32
-) -> Tensor:
+def pair_affinities(features: Tensor, *, radius: int = 5) -> Tensor:
     """Compute W_ij = exp(-mean_c |f_i - f_j|) of all neighbours (eq. 3).
 
     The mean over channels is the authors' release's; the paper writes the sum.
@@ -48,12 +46,12 @@ def pair_affinities(
     Args:
         features: (N, C, H, W).
         radius: Of the neighbourhood.
-        dtype: Of the mean and the result, whatever the features have.
 
     Returns:
-        (N, P, H, W) in [0, 1], differentiable; pairs that leave the image are 0.
+        (N, P, H, W) in [0, 1], differentiable, in single precision at least; pairs that leave the
+        image are 0.
     """
-    distances: Tensor = _PairDistances.apply(features, radius, dtype)
+    distances: Tensor = _PairDistances.apply(features, radius)
     inside = torch.zeros(distances.shape[1:], dtype=torch.bool, device=features.device)
     for plane, offset in zip(inside, neighbourhood(radius), strict=True):
         plane[pair_slices(offset, *plane.shape)[0]] = True
@@ -64,10 +62,11 @@ class _PairDistances(torch.autograd.Function):
     """mean_c |f_i - f_j| by plane; the backward pass recomputes the differences' signs."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, radius: int, dtype: torch.dtype) -> Tensor:
+    def forward(ctx: Any, features: Tensor, radius: int) -> Tensor:
         ctx.save_for_backward(features)
         ctx.radius = radius
         n, _, height, width = features.shape
+        dtype = torch.promote_types(features.dtype, torch.float32)
         offsets = neighbourhood(radius)
         distances = torch.zeros(n, len(offsets), height, width, dtype=dtype, device=features.device)
         for p, offset in enumerate(offsets):
@@ -78,7 +77,7 @@ class _PairDistances(torch.autograd.Function):
         return distances
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (features,) = ctx.saved_tensors
         gradient = gradients[0] / features.shape[1]
         result = torch.zeros_like(features, dtype=gradient.dtype)
@@ -87,7 +86,7 @@ class _PairDistances(torch.autograd.Function):
             signed = (features[first] - features[second]).sign_() * gradient[:, p][first][:, None]
             result[first] += signed
             result[second] -= signed
-        return result.to(features.dtype), None, None
+        return result.to(features.dtype), None
 
 
 def affinity_loss(
@@ -106,10 +105,16 @@ def affinity_loss(
 
     Returns:
         Scalar, 0 or more.
+
+    Raises:
+        ValueError: If the labels are not on the features' grid.
     """
-    distances: Tensor = _PairDistances.apply(
-        features, radius, torch.promote_types(features.dtype, torch.float32)
-    )
+    if labels.shape != (len(features), *features.shape[-2:]):
+        raise ValueError(
+            f"labels have shape {tuple(labels.shape)}, features {tuple(features.shape)}; "
+            "resize the labels to the features' grid."
+        )
+    distances: Tensor = _PairDistances.apply(features, radius)
     height, width = labels.shape[-2:]
     same_class = torch.zeros_like(distances, dtype=torch.bool)
     both_background, different = torch.zeros_like(same_class), torch.zeros_like(same_class)

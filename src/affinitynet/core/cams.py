@@ -14,7 +14,7 @@ def normalise(cams: Tensor) -> Tensor:
         CAMs (K, H, W) in [0, 1]; a map without any activation stays zero.
     """
     peaks = cams.amax(dim=(-2, -1), keepdim=True)
-    return cams / peaks.clamp_min(torch.finfo(cams.dtype).tiny)
+    return torch.where(peaks > 0, cams / peaks, 0)
 
 
 def background(cams: Tensor, alpha: float) -> Tensor:

@@ -113,11 +113,14 @@ def unary_from_labels(
         (K, H, W) energies.
 
     Raises:
-        ValueError: If the confidence is not in (0, 1).
+        ValueError: If the confidence is not in (0, 1) or a label is out of range.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1.")
     labels = np.asarray(labels)
+    wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= num_labels))]
+    if wrong.size:
+        raise ValueError(f"labels have {wrong[0]}, which is not in 0 … {num_labels - 1}.")
     own = labels[None] == np.arange(num_labels)[:, None, None]
     rest = (1 - confidence) / max(num_labels - 1, 1)
     probabilities = np.where(own, confidence, rest)

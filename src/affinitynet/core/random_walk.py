@@ -45,9 +45,30 @@ def propagate(
             f"maps are on a grid of {tuple(maps.shape[-2:])}, "
             f"features of {tuple(features.shape[-2:])}; resize the maps."
         )
+    symmetric, root = symmetric_transition(features, radius=radius, beta=beta)
+    return walk(maps, symmetric, root, steps=steps, tolerance=tolerance)
+
+
+def walk(
+    maps: Tensor, symmetric: Tensor, root: Tensor, *, steps: int = 256, tolerance: float = 1e-6
+) -> Tensor:
+    """Walk on a transition matrix that is built once, for several maps or numbers of steps.
+
+    Args:
+        maps: Scores (K, H, W).
+        symmetric: S, as `symmetric_transition` builds it.
+        root: D^1/2, likewise.
+        steps: t; 0 leaves the maps as they are.
+        tolerance: Bound of the error, relative to the maps' scale.
+
+    Returns:
+        (K, H, W) float32.
+
+    Raises:
+        ValueError: If steps is negative.
+    """
     if steps < 0:
         raise ValueError(f"steps is {steps}; it must be 0 or more.")
-    symmetric, root = symmetric_transition(features, radius=radius, beta=beta)
     coefficients = chebyshev_power(steps, tolerance).tolist()
     scores = maps.double().reshape(len(maps), -1).T
     # Chebyshev recurrence: T_0 = 1, T_1 = x, T_j+1 = 2 x T_j - T_j-1
@@ -75,10 +96,10 @@ def symmetric_transition(
 
     Returns:
         S, sparse CSR (H W, H W), and D^1/2 (H W, 1); float64, as hundreds of steps add up what
-        single precision rounds.
+        single precision rounds. The affinities themselves may be single: T stays stochastic.
     """
     height, width = features.shape[-2:]
-    weights = pair_affinities(features[None], radius=radius, dtype=torch.float64)[0] ** beta
+    weights = pair_affinities(features[None], radius=radius)[0].double() ** beta
     cells = torch.arange(height * width, device=features.device).view(height, width)
     rows, columns, values = [cells.flatten()], [cells.flatten()], [weights.new_ones(cells.numel())]
     for plane, offset in zip(weights, neighbourhood(radius), strict=True):

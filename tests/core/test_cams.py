@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from affinitynet.core.cams import background, normalise, with_background, with_threshold
+from affinitynet.core.cams import background, normalise, with_background
 
 activations = hnp.arrays(
     "float32",
@@ -38,12 +38,6 @@ def test_the_faintest_activation_still_peaks_at_one():
 
 def test_an_image_without_classes_is_all_background():
     assert torch.equal(with_background(torch.zeros(0, 2, 3), alpha=4), torch.ones(1, 2, 3))
-
-
-def test_a_threshold_is_a_constant_background():
-    cams = torch.tensor([[[0.2, 0.8]]])
-    assert with_threshold(cams, 0.3).argmax(dim=0).tolist() == [[0, 1]]
-    assert with_threshold(torch.zeros(0, 2, 3), 0.3).shape == (1, 2, 3)
 
 
 def test_a_higher_alpha_weakens_the_background():

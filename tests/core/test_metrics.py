@@ -7,7 +7,6 @@ from affinitynet.core.metrics import (
     confusion_matrix,
     intersection_over_union,
     mean_iou,
-    pixel_accuracy,
 )
 
 labels = st.lists(st.tuples(st.sampled_from([0, 1, 2, 3, 255]), st.integers(0, 3)), min_size=1)

@@ -15,7 +15,10 @@ CONTROL = ("resume", "data")
 
 
 class RunContext(KedroContext):
-    """A context that knows its run's folder of records and the run that it resumes, if any."""
+    """A context that knows its run's record, the folder of records, and the run that it resumes."""
+
+    record: RunRecord | None = None
+    """The record of this run, from the moment that its inputs are checked."""
 
     @cached_property
     def raw_parameters(self) -> dict[str, Any]:

@@ -2,10 +2,8 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
-import mlflow
 import pandas as pd
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
@@ -46,7 +44,7 @@ class RunHooks:
             )
         )
 
-    @hook_impl
+    @hook_impl(tryfirst=True)  # a run that is refused here never reaches MLflow
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
@@ -59,7 +57,7 @@ class RunHooks:
         now = self._describe(run_params, pipeline, catalog)
         before = self.context.resumed
         if before is None:
-            self.record = now
+            self.context.record = now
         else:
             if differences := before.differences(now):
                 raise UserError(
@@ -67,18 +65,19 @@ class RunHooks:
                     + "".join(f"\n  {line}" for line in differences)
                     + "\nRepeat its command, or leave `resume` out to start a new run."
                 )
-            self.record = replace(before, mlflow_run=now.mlflow_run or before.mlflow_run)
-            self._skip_finished(pipeline, catalog)
-        self.record.write(self.context.records)
+            self.context.record = before
+            self._skip_finished(before, pipeline, catalog)
+        self.context.record.write(self.context.records)
 
     @hook_impl
     def before_node_run(
         self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any]
     ) -> dict[str, Any] | None:
         """Hand a node of a resumed run only what is left to do."""
-        if self.context.resumed is None or not node.tags & {PER_IMAGE, TRAINING}:
+        resumed = self.context.resumed
+        if resumed is None or not node.tags & {PER_IMAGE, TRAINING}:
             return None
-        done = catalog[node.outputs[0]].done(since=self.record.started)
+        done = catalog[node.outputs[0]].done(since=resumed.started)
         if not done:
             return None
         driving = node.inputs[0]
@@ -92,19 +91,19 @@ class RunHooks:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Close the record."""
-        self.record.finish().write(self.context.records)
+        if self.context.record:
+            self.context.record.finish().write(self.context.records)
 
     @hook_impl
     def on_pipeline_error(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Forget a run that failed before it made anything: there is nothing to resume."""
-        record = getattr(self, "record", None)
+        record = self.context.record
         if record and not any(_begun(catalog, name) for name in record.outputs):
             (self.context.records / f"{record.version}.json").unlink(missing_ok=True)
 
     def _describe(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> RunRecord:
-        active = mlflow.active_run()
         return RunRecord(
             version=run_params["run_id"],
             env=self.context.env or "base",
@@ -119,10 +118,11 @@ class RunHooks:
             git=git_revision(self.context.project_path),
             inputs=dict(_input_versions(pipeline, catalog)),
             outputs=sorted(name for name in pipeline.all_outputs() if _versioned(catalog, name)),
-            mlflow_run=active.info.run_id if active else None,
         )
 
-    def _skip_finished(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+    def _skip_finished(
+        self, record: RunRecord, pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
         """Take the nodes whose outputs are complete out of the pipeline that is about to run."""
         left = [node for node in pipeline.nodes if not _finished(node, catalog)]
         for node in left:
@@ -130,7 +130,7 @@ class RunHooks:
                 _reopen(catalog, name)
         logger.info(
             "Resuming the run %s: %d of its %d nodes are finished. Left: %s.",
-            self.record.version,
+            record.version,
             len(pipeline.nodes) - len(left),
             len(pipeline.nodes),
             ", ".join(node.name for node in left) or "nothing",

@@ -12,6 +12,7 @@ driven by `metadata: {mlflow: …}` of the catalog entries:
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import mlflow
@@ -42,12 +43,19 @@ class TrackingHooks:
 
     @hook_impl
     def before_pipeline_run(self, catalog: CatalogProtocol) -> None:
-        """Log all parameters, flat, and the git revision."""
+        """Note the MLflow run in the record; log all parameters, flat, and where they came from."""
         self.catalog = catalog
-        if mlflow.active_run():
+        if run := mlflow.active_run():
+            if self.context.record:
+                self.context.record = replace(self.context.record, mlflow_run=run.info.run_id)
+                self.context.record.write(self.context.records)
             flat = flatten(self.context.raw_parameters)
             mlflow.log_params({name: value for name, value in flat.items() if name != "resume"})
             mlflow.set_tag("git_revision", git_revision(self.context.project_path))
+            if self.context.record:
+                mlflow.set_tag("version", self.context.record.version)
+                inputs = self.context.record.inputs.items()
+                mlflow.set_tags({f"input.{name}": version for name, version in inputs})
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any) -> None:

@@ -1,0 +1,122 @@
+import pickle
+
+import pytest
+from kedro.io import DatasetError, Version
+from kedro_datasets.json import JSONDataset
+
+from affinitynet.datasets import VersionedPartitionsDataset
+
+OLD, NEW = "2018-06-18T00.00.00.000Z", "2018-06-19T00.00.00.000Z"
+
+
+@pytest.fixture
+def make(tmp_path):
+    def make(save=NEW, load=None, **options):
+        return VersionedPartitionsDataset(
+            path=str(tmp_path / "numbers"),
+            dataset=JSONDataset,
+            filename_suffix=".json",
+            version=Version(load, save),
+            **options,
+        )
+
+    return make
+
+
+def contents(dataset):
+    return {name: load() for name, load in dataset.load().items()}
+
+
+def test_streamed_items_count_once_they_are_confirmed(make):
+    dataset = make()
+    dataset.save({"a": 1})
+    dataset.save({"b": 2})
+    assert not dataset.exists()
+    assert {name: load() for name, load in dataset.done().items()} == {"a": 1, "b": 2}
+    with pytest.raises(DatasetError, match="never completed"):
+        dataset.load()
+    dataset.confirm()
+    assert dataset.exists()
+    assert contents(dataset) == {"a": 1, "b": 2}
+    assert contents(make(save=None)) == {"a": 1, "b": 2}
+
+
+def test_the_newest_complete_version_is_loaded(make):
+    old, new = make(OLD), make(NEW)
+    old.save({"a": 1})
+    old.confirm()
+    new.save({"a": 2})
+    assert contents(make("2018-06-20T00.00.00.000Z")) == {"a": 1}  # the newer is unfinished
+    new.confirm()
+    assert contents(make("2018-06-20T00.00.00.000Z")) == {"a": 2}
+    assert contents(make(load=OLD)) == {"a": 1}
+
+
+def test_a_run_reads_its_own_version(make):
+    new = make(NEW)
+    new.save({"a": 2})
+    new.confirm()
+    old = make(OLD)
+    old.save({"a": 1})
+    old.confirm()
+    assert contents(old) == {"a": 1}
+
+
+def test_a_complete_version_is_closed_until_it_is_reopened(make):
+    dataset = make()
+    dataset.save({"a": 1})
+    dataset.confirm()
+    with pytest.raises(DatasetError, match="must not exist"):
+        dataset.save({"b": 2})
+    dataset.reopen()
+    dataset.save({"b": 2})
+    dataset.confirm()
+    assert contents(dataset) == {"a": 1, "b": 2}
+
+
+def test_no_items_at_all_can_be_complete(make):
+    dataset = make()
+    dataset.save({})
+    dataset.confirm()
+    assert dataset.exists()
+    assert contents(dataset) == {}
+
+
+def test_files_that_went_missing_are_noticed(make, tmp_path):
+    dataset = make()
+    dataset.save({"a": 1, "b": 2})
+    dataset.confirm()
+    next(tmp_path.rglob("a.json")).unlink()
+    with pytest.raises(DatasetError, match="holds 1 of the 2 items"):
+        make(save=None).load()
+
+
+def test_only_the_last_items_are_kept(make):
+    dataset = make(keep=2)
+    for epoch in range(1, 5):
+        dataset.save({f"{epoch:04d}": epoch})
+    dataset.confirm()
+    assert contents(dataset) == {"0003": 3, "0004": 4}
+
+
+def test_a_version_may_be_shared_by_several_folders(make, tmp_path):
+    photos, lists = make(folder="JPEGImages"), make(folder="ImageSets/Segmentation")
+    photos.save({"a": 1})
+    lists.save({"train": ["a"]})
+    photos.confirm()
+    assert (tmp_path / "numbers" / NEW / "JPEGImages" / "a.json").exists()
+    assert not lists.exists()
+    lists.confirm()
+    assert contents(make(save=None, folder="ImageSets/Segmentation")) == {"train": ["a"]}
+
+
+def test_items_can_be_loaded_in_other_processes(make):
+    dataset = make()
+    dataset.save({"a": 1})
+    dataset.confirm()
+    assert pickle.loads(pickle.dumps(dataset.load()["a"]))() == 1
+
+
+def test_versioning_cannot_be_left_out(tmp_path):
+    with pytest.raises(DatasetError, match="versioned: true"):
+        VersionedPartitionsDataset(path=str(tmp_path), dataset=JSONDataset)

@@ -1,0 +1,114 @@
+"""A data set in VOC's layout, with everything wrong that can be."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from affinitynet.errors import UserError
+from affinitynet.pipelines.scenes.render import CLASSES, render_scene, voc_annotation
+
+PARAMETERS = {
+    "data_set.classes": [*CLASSES],
+    "data_set.mask_classes": [*CLASSES],
+    "data_set.splits": {"train": "train", "val": "val"},
+}
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """Six sound images: four to train on, two to evaluate."""
+    root = tmp_path / "VOC2012"
+    folders = ("JPEGImages", "SegmentationClassAug", "Annotations", "ImageSets/Segmentation")
+    photos, masks, annotations, lists = (root / name for name in folders)
+    for folder in (photos, masks, annotations, lists):
+        folder.mkdir(parents=True)
+    ids = [f"image_{number}" for number in range(6)]
+    for number, image_id in enumerate(ids):
+        scene = render_scene([0, number], long_side=48)
+        Image.fromarray(scene.image).save(photos / f"{image_id}.jpg")
+        Image.fromarray(scene.mask).save(masks / f"{image_id}.png")
+        (annotations / f"{image_id}.xml").write_text(voc_annotation(image_id, scene))
+    (lists / "train.txt").write_text("\n".join(ids[:4]))
+    (lists / "val.txt").write_text("\n".join(ids[4:]) + "\n")
+    return root
+
+
+def ingest(project, root, **parameters):
+    given = PARAMETERS | {"voc_root": str(root)} | parameters
+    project.run("ingestion", env="voc_cpu", parameters=given)
+
+
+def test_a_sound_data_set_becomes_an_index(project, voc):
+    ingest(project, voc)
+    (path,) = project.data.glob("02_intermediate/voc_cpu/index.csv/*/index.csv")
+    header, *rows = path.read_text().splitlines()
+    assert header == "id,split,width,height,tags"
+    assert len(rows) == 6
+    scene = render_scene([0, 0], long_side=48)
+    height, width = scene.mask.shape
+    assert rows[0] == f"image_0,train,{width},{height},{'|'.join(scene.tags)}"
+
+
+def test_classes_that_are_not_listed_are_left_out(project, voc):
+    ingest(project, voc, **{"data_set.classes": ["owl"]})
+    (path,) = project.data.glob("02_intermediate/voc_cpu/index.csv/*/index.csv")
+    rows = [row.split(",") for row in path.read_text().splitlines()[1:]]
+    assert {tags for *_, tags in rows} <= {"", "owl"}
+    assert all(tags == "owl" for _, split, *_, tags in rows if split == "train")
+
+
+def test_all_problems_are_reported_together_and_nothing_is_written(project, voc):
+    photos, masks, annotations = (
+        voc / name for name in ("JPEGImages", "SegmentationClassAug", "Annotations")
+    )
+    (photos / "image_0.jpg").unlink()
+    (photos / "image_1.jpg").write_bytes(b"no photo")
+    Image.new("P", (3, 5)).save(masks / "image_2.png")
+    mask = np.asarray(Image.open(masks / "image_3.png")).copy()
+    mask[0, 0] = 77
+    Image.fromarray(mask).save(masks / "image_3.png")
+    (masks / "image_4.png").unlink()
+    (annotations / "image_2.xml").write_text("<annotation>")
+    (annotations / "image_3.xml").write_text(
+        (annotations / "image_3.xml").read_text().replace("<name>", "<name>flying ")
+    )
+    (annotations / "image_4.xml").unlink()
+    size = "<size><width>48</width><height>999</height></size>"
+    (annotations / "image_5.xml").write_text(f"<annotation>{size}</annotation>")
+    (voc / "ImageSets/Segmentation/val.txt").write_text("image_4\nimage_5\nimage_3\n")
+    with pytest.raises(UserError) as error:
+        ingest(project, voc)
+    message = str(error.value)
+    for line in (
+        "JPEGImages/image_0.jpg: missing, but named in ImageSets/Segmentation/train.txt",
+        "JPEGImages/image_1: cannot be read",
+        "image_2.png: the mask is 3 x 5, the photo ",
+        "image_3.png: mask values [77] are no class",
+        "image_4.png: the mask is missing",
+        "Annotations/image_2.xml: is no VOC annotation",
+        "Annotations/image_3.xml: the tag 'flying ",
+        "Annotations/image_4.xml: missing",
+        "Annotations/image_5.xml: has no tags",
+        "Annotations/image_5.xml: says 48 x 999, the photo is ",
+        "ImageSets/Segmentation/val.txt: names image_3 and ImageSets/Segmentation/train.txt too",
+    ):
+        assert f"\n  {line}" in message, line
+    assert not list(project.data.glob("02_intermediate/**/*.*"))
+
+
+def test_missing_folders_lists_and_classes_are_named(project, tmp_path):
+    with pytest.raises(UserError) as error:
+        ingest(project, tmp_path / "nowhere", **{"data_set.classes": ["unicorn"]})
+    for line in (
+        "parameter classes: 'unicorn' is none of mask_classes",
+        "JPEGImages: missing or empty",
+        "Annotations: missing or empty",
+        "ImageSets/Segmentation/train.txt: missing (parameter splits.train)",
+    ):
+        assert line in str(error.value)
+
+
+def test_an_empty_list_is_named(project, voc):
+    (voc / "ImageSets/Segmentation/train.txt").write_text("\n")
+    with pytest.raises(UserError, match=r"train.txt: empty"):
+        ingest(project, voc)

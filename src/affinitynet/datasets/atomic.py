@@ -6,6 +6,7 @@ one file system, registered for `file://`, serves them all; object stores behave
 """
 
 import os
+import sys
 import uuid
 from typing import Any
 
@@ -17,23 +18,28 @@ PART_SUFFIX = ".part"
 
 
 class _StagedFile(LocalFileOpener):
-    """A file for writing, staged beside its destination and renamed when it is closed."""
+    """A file for writing, staged beside its destination and renamed when it is closed.
+
+    Not if an exception is on its way that was not there when it was opened: text wrappers pass
+    none on to `__exit__`, they only close.
+    """
 
     def __init__(self, path: str, mode: str, **kwargs: Any) -> None:
         self.destination = path
+        self._outer = sys.exception()
         super().__init__(f"{path}.{uuid.uuid4().hex[:8]}{PART_SUFFIX}", mode, **kwargs)
 
-    def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
-        if exc_type is None:
-            self.close()
-        else:
-            self.f.close()
-            os.unlink(self.path)
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
-        if not self.f.closed:
-            self.f.close()
+        if self.f.closed:
+            return
+        self.f.close()
+        if sys.exception() is self._outer:
             os.replace(self.path, self.destination)
+        else:
+            os.unlink(self.path)
 
 
 class AtomicLocalFileSystem(LocalFileSystem):

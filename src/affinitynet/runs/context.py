@@ -41,7 +41,7 @@ class RunContext(KedroContext):
             return None
         unfinished = [run for run in read_records(self.records) if not run.finished]
         for run in unfinished:
-            if run.env == self.env:
+            if run.env == (self.env or "base"):
                 return run
         others = "".join(f"\n  {run.version} of --env {run.env}" for run in unfinished)
         raise UserError(

@@ -136,6 +136,7 @@ class RunHooks:
             ", ".join(node.name for node in left) or "nothing",
         )
         # The session hands this very object to the runner, and offers no other way to narrow it.
+        vars(pipeline).clear()  # also what it has cached of its former nodes
         vars(pipeline).update(vars(Pipeline(left)))
 
 

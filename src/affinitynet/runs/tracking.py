@@ -21,7 +21,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from mlflow.entities import Metric
 
-from affinitynet.runs.context import RunContext
+from affinitynet.runs.context import CONTROL, RunContext
 from affinitynet.runs.record import flatten, git_revision
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class TrackingHooks:
                 self.context.record = replace(self.context.record, mlflow_run=run.info.run_id)
                 self.context.record.write(self.context.records)
             flat = flatten(self.context.raw_parameters)
-            mlflow.log_params({name: value for name, value in flat.items() if name != "resume"})
+            mlflow.log_params({name: value for name, value in flat.items() if name not in CONTROL})
             mlflow.set_tag("git_revision", git_revision(self.context.project_path))
             if self.context.record:
                 mlflow.set_tag("version", self.context.record.version)

@@ -1,7 +1,7 @@
 """Nodes of the `inference` pipeline."""
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
@@ -17,12 +17,13 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 """Files that are taken for photos; others in the folder are left alone."""
 
 
-def inspect_photos(images: Readers, folder: str | None, execution: Execution) -> pd.DataFrame:
+def inspect_photos(images: Readers, folder: str, masks: str, execution: Execution) -> pd.DataFrame:
     """Open every photo once, and tell the sizes of those that can be read.
 
     Args:
         images: File name, relative to the folder, to a function that reads the photo.
-        folder: The folder, for messages.
+        folder: The folder.
+        masks: The folder that the masks are to be written to.
         execution: Processes.
 
     Returns:
@@ -30,8 +31,13 @@ def inspect_photos(images: Readers, folder: str | None, execution: Execution) ->
         as it is seen (after EXIF rotation), and `problem`, empty where there is none.
 
     Raises:
-        UserError: If there is no photo in the folder.
+        UserError: If there is no photo in the folder, or the masks would lie among the photos.
     """
+    if Path(masks).resolve().is_relative_to(Path(folder).resolve()):
+        raise UserError(
+            f"masks={masks} lies in images={folder}: masks would be written over photos, or be "
+            "taken for photos the next time. Name a folder of its own: --params masks=<folder>"
+        )
     files = [name for name in images if PurePosixPath(name).suffix.lower() in SUFFIXES]
     if not files:
         raise UserError(
@@ -50,7 +56,8 @@ def inspect_photos(images: Readers, folder: str | None, execution: Execution) ->
     table = pd.DataFrame.from_dict(rows, "index", columns=["width", "height", "problem"])
     table = table.rename_axis("file").reset_index()
     table["id"] = [PurePosixPath(name).with_suffix("").as_posix() for name in table["file"]]
-    again = table["id"].duplicated() & (table["problem"] == "")
+    sound = table["problem"] == ""
+    again = sound & table["id"].where(sound).duplicated()
     table.loc[again, "problem"] = "a photo of this name, but another suffix, has the mask already"
     return table.set_index("id")
 

@@ -15,7 +15,7 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 inspect_photos,
-                inputs=["images", "params:images", "params:execution"],
+                inputs=["images", "params:images", "params:masks", "params:execution"],
                 outputs="photos",
                 name="inspect",
             ),
@@ -41,5 +41,5 @@ def create_pipeline() -> Pipeline:
         ],
         namespace="inference",
         inputs={"segmentation.model"},
-        parameters={"execution", "images", "params:inference"},
+        parameters={"execution", "images", "masks", "params:inference"},
     )

@@ -106,8 +106,8 @@ def _annotation_problems(
     file = f"Annotations/{image_id}.xml"
     try:
         tags = parse_annotation(read()).tags
-    except ValueError as error:
-        yield f"{file}: {error}"
+    except Exception as error:
+        yield f"{file}: {_cause(error)}"
         return
     if not tags:
         yield f"{file}: has no tags (no <object><name>)"
@@ -169,7 +169,7 @@ def annotated_size(read: Callable[[], str] | None) -> tuple[int, int] | None:
         return None
     try:
         annotation = parse_annotation(read())
-    except ValueError:
+    except Exception:
         return None
     return annotation.width, annotation.height
 

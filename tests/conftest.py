@@ -5,8 +5,11 @@ import os
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # tiny tensors: threads only get in the way
     os.environ[_name] = "1"
 os.environ["DO_NOT_TRACK"] = "1"
+os.environ.pop("KEDRO_ENV", None)
 
+import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 PROJECT = Path(__file__).parents[1]
+SCORED = ("cam", "affinity_labels", "revision", "segmentation")
 
 
 @dataclass(frozen=True)
@@ -31,19 +35,37 @@ class Project:
         return self.folder / "data"
 
     @property
-    def database(self):
-        return self.folder / "mlflow.db"
+    def records(self):
+        """Paths of the run records, oldest first."""
+        return sorted((self.data / "08_reporting/runs").glob("*.json"))
+
+    def record(self):
+        """The newest run record."""
+        return json.loads(self.records[-1].read_text())
+
+    def metrics(self):
+        """The newest scores of each stage."""
+        pattern = "08_reporting/*/{}/metrics.json/*/metrics.json"
+        return {
+            stage: json.loads(max(self.data.glob(pattern.format(stage))).read_text())
+            for stage in SCORED
+        }
+
+    def query(self, statement):
+        """Ask the MLflow database."""
+        with sqlite3.connect(self.folder / "mlflow.db") as connection:
+            return connection.execute(statement).fetchall()
 
     def parameters(self, **parameters):
         return {
             "data": str(self.data),
-            "mlflow_db": str(self.database),
+            "mlflow_db": str(self.folder / "mlflow.db"),
             "mlflow_artifacts": str(self.folder / "artifacts"),
             **parameters,
         }
 
-    def run(self, *pipelines, env=None, parameters=None, **options):
-        """Run pipelines in this process; `parameters` by their full names."""
+    def session(self, *, env="test", parameters=None):
+        """A session; `parameters` by their full names."""
         bootstrap_project(PROJECT)
         nested = {}
         for name, value in self.parameters(**(parameters or {})).items():
@@ -52,43 +74,73 @@ class Project:
             for key in path:
                 level = level.setdefault(key, {})
             level[last] = value
-        with KedroSession.create(PROJECT, env=env or self.env, runtime_params=nested) as session:
+        return KedroSession.create(PROJECT, env=env, runtime_params=nested)
+
+    def run(self, *pipelines, env="test", parameters=None, **options):
+        """Run pipelines in this process."""
+        with self.session(env=env, parameters=parameters) as session:
             return session.run(pipeline_names=[*pipelines] or None, **options)
 
-    def catalog(self, env=None):
-        bootstrap_project(PROJECT)
-        session = KedroSession.create(
-            PROJECT, env=env or self.env, runtime_params=self.parameters()
-        )
-        return session.load_context().catalog
+    def catalog(self, *, env="test", parameters=None):
+        return self.session(env=env, parameters=parameters).load_context().catalog
 
-    def command(self, *options, parameters=None, env=None):
-        """The `kedro run` command line with these options."""
+    def options(self, *options, env="test", parameters=None):
+        """The options of `kedro run` for this project."""
         told = ",".join(f"{k}={v}" for k, v in self.parameters(**(parameters or {})).items())
-        kedro = [sys.executable, "-m", "kedro", "run", "--env", env or self.env]
-        return [*kedro, *options, "--params", told]
+        return ["--env", env, *options, "--params", told]
 
-    def kedro(self, *options, **kwargs):
-        """Run `kedro run` as a user would."""
-        return subprocess.run(
-            self.command(*options, **kwargs), cwd=PROJECT, capture_output=True, text=True
+    def start(self, *options, **kwargs):
+        """Start `kedro run` as a user would, in a process of its own."""
+        command = [sys.executable, "-m", "kedro", "run", *self.options(*options, **kwargs)]
+        return subprocess.Popen(
+            command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
     def copy(self, folder):
+        """A copy of all that there is, in which nothing points back to the original."""
         shutil.copytree(self.folder, folder, dirs_exist_ok=True)
-        return Project(Path(folder))
+        with sqlite3.connect(folder / "mlflow.db") as connection:
+            columns = (
+                ("experiments", "artifact_location"),
+                ("runs", "artifact_uri"),
+                ("params", "value"),
+            )
+            for table, name in columns:
+                connection.execute(
+                    f"update {table} set {name} = replace({name}, ?, ?)",
+                    (str(self.folder), str(folder)),
+                )
+        for path in folder.glob("data/08_reporting/runs/*.json"):
+            path.write_text(path.read_text().replace(str(self.folder), str(folder)))
+        return Project(folder)
 
 
-@pytest.fixture
-def project(tmp_path):
-    """A project that has never been run."""
-    return Project(tmp_path)
+@pytest.fixture(autouse=True)
+def _no_mlflow_run_is_left():
+    """A run that failed in a hook stays active, and the next one would take it for its own."""
+    yield
+    if mlflow := sys.modules.get("mlflow"):
+        mlflow.end_run()
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory):
+def empty_project(tmp_path_factory):
+    """A project that has never been run; not to be changed. MLflow's tables, which take long."""
+    project = Project(tmp_path_factory.mktemp("empty"))
+    project.catalog()
+    return project
+
+
+@pytest.fixture
+def project(empty_project, tmp_path):
+    """A project that has never been run."""
+    return empty_project.copy(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def finished_run(empty_project, tmp_path_factory):
     """A project after one whole run; not to be changed."""
-    project = Project(tmp_path_factory.mktemp("finished"))
+    project = empty_project.copy(tmp_path_factory.mktemp("finished"))
     project.run()
     return project
 

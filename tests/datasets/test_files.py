@@ -1,48 +1,146 @@
+"""Files that are atomic, folders of the user's, and label maps."""
+
+import os
+import pickle
+import signal
 from datetime import UTC, datetime, timedelta
 
 import fsspec
 import numpy as np
+import pandas as pd
 import pytest
-from kedro.io import DatasetError
+import torch
+from kedro.io import DataCatalog, DatasetError
 from kedro_datasets.json import JSONDataset
+from kedro_datasets.pandas import CSVDataset
 from kedro_datasets.pillow import ImageDataset
+from kedro_datasets.text import TextDataset
+from kedro_datasets_experimental.pytorch import PyTorchDataset
+from kedro_datasets_experimental.safetensors import SafetensorsDataset
 from PIL import Image
 
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.datasets import AtomicLocalFileSystem, FolderDataset, LabelMapDataset
 
 
-def test_a_file_appears_only_when_it_is_complete(tmp_path):
-    path = tmp_path / "file.txt"
-    with fsspec.open(str(path), "w") as file:
-        file.write("half")
+class Breaks:
+    """Something that fails when it is written."""
+
+    def __str__(self):
+        raise RuntimeError("in the middle")
+
+    def state_dict(self):
+        return {"good": torch.zeros(9), "bad": self}
+
+    def __reduce__(self):
+        raise RuntimeError("in the middle")
+
+
+def picture(mode):
+    return Image.new(mode, (4, 4))
+
+
+@pytest.mark.parametrize("mode", ["w", "wb"])
+def test_a_file_appears_only_when_it_is_complete(tmp_path, mode):
+    path = tmp_path / "file"
+    with fsspec.filesystem("file").open(str(path), mode) as file:
+        file.write("half" if mode == "w" else b"half")
+        file.flush()
         assert not path.exists()
     assert path.read_text() == "half"
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "file.json"
-    dataset = JSONDataset(filepath=str(path))
-    dataset.save({"a": 1})
-    with pytest.raises(DatasetError):
-        dataset.save({"a": object()})
-    assert dataset.load() == {"a": 1}
     assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("mode", ["w", "wb"])
+def test_an_error_in_the_middle_leaves_nothing(tmp_path, mode):
+    def write():
+        with fsspec.filesystem("file").open(str(tmp_path / "file"), mode) as file:
+            file.write("half" if mode == "w" else b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write()
+    assert [*tmp_path.iterdir()] == []
+
+
+SAVED = [  # what writes a file, something that it can write, and something that it cannot
+    (JSONDataset, "file.json", {"a": 1}, {"a": 1, "b": object()}),
+    (CSVDataset, "file.csv", pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [1, Breaks()]})),
+    (TextDataset, "file.txt", "text", 5),
+    (ImageDataset, "file.jpg", picture("RGB"), picture("RGBA")),
+    (LabelMapDataset, "file.png", np.zeros((2, 2), np.uint8), np.zeros((2, 2, 2, 2), np.uint8)),
+    (PyTorchDataset, "file.pt", torch.nn.Linear(1, 1), Breaks()),
+    (SafetensorsDataset, "file.safetensors", {"a": np.ones(2)}, {"a": "no tensor"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "good", "bad"), SAVED, ids=lambda x: getattr(x, "__name__", "")
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_a_save_that_fails_leaves_what_was_there(tmp_path, kind, name, good, bad, before):
+    path = tmp_path / name
+    dataset = kind(filepath=str(path))
+    if before:
+        dataset.save(good)
+        was = path.read_bytes()
+    with pytest.raises(DatasetError):
+        dataset.save(bad)
+    if before:
+        assert path.read_bytes() == was
+    assert [*tmp_path.iterdir()] == [path] * before
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_process_that_is_killed_leaves_what_was_there(tmp_path, before):
+    path = tmp_path / "a.json"
+    if before:
+        JSONDataset(filepath=str(path)).save({"a": 1})
+    child = os.fork()
+    if child == 0:
+        with fsspec.filesystem("file").open(str(path), "wb") as file:
+            file.write(b"half")
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert len([*tmp_path.glob("*.part")]) == 1
+    assert path.exists() == before
+    everything = FolderDataset(path=str(tmp_path), dataset=JSONDataset)
+    assert [*everything.load()] == ["a.json"] * before
 
 
 def test_the_file_system_serves_all_local_paths(tmp_path):
     assert isinstance(fsspec.filesystem("file"), AtomicLocalFileSystem)
+    assert isinstance(fsspec.filesystem("local"), AtomicLocalFileSystem)
     with fsspec.open(str(tmp_path / "log"), "a") as file:
         file.write("appending is as it was")
     assert (tmp_path / "log").read_text() == "appending is as it was"
+    with fsspec.filesystem("file").open(str(tmp_path / "log")) as file:
+        assert file.read() == b"appending is as it was"
 
 
 def folder(path, **options):
     return FolderDataset(path=str(path), dataset=JSONDataset, filename_suffix=".json", **options)
 
 
+def test_folder_saves_and_loads(tmp_path):
+    dataset = folder(tmp_path / "new", read_only=False)
+    dataset.save({"a": 1, "sub/b": 2})
+    dataset.save({"a": 3})
+    assert {name: load() for name, load in dataset.load().items()} == {"a": 3, "sub/b": 2}
+
+
+def test_folder_sees_files_that_came_since(tmp_path):
+    dataset = folder(tmp_path)
+    assert dataset.load() == {}
+    (tmp_path / "a.json").write_text("1")
+    (tmp_path / "a.txt").write_text("no partition")
+    assert dataset.load().keys() == {"a"}
+
+
 def test_a_missing_folder_has_no_partitions(tmp_path):
     assert folder(tmp_path / "nowhere").load() == {}
+    assert folder(tmp_path / "nowhere").fingerprint().startswith("0 files")
 
 
 def test_the_user_s_folder_is_never_written_to(tmp_path):
@@ -51,17 +149,21 @@ def test_the_user_s_folder_is_never_written_to(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
+def test_partitions_are_saved_as_they_are_not_called(tmp_path):
+    dataset = FolderDataset(
+        path=str(tmp_path), dataset=PyTorchDataset, filename_suffix=".pt", read_only=False
+    )
+    dataset.save({"network": torch.nn.Linear(2, 1)})  # callable, and must not be called
+    assert dataset.load()["network"]().keys() == {"weight", "bias"}
+
+
 def test_partitions_written_since_a_moment_are_told(tmp_path):
     dataset = folder(tmp_path, read_only=False)
-    dataset.save({"a": 1})
+    dataset.save({"a": 1, "b": 2})
     now = datetime.now(UTC)
+    os.utime(tmp_path / "b.json", (0, 0))
     assert dataset.done(since=now - timedelta(hours=1)).keys() == {"a"}
     assert dataset.done(since=now + timedelta(hours=1)) == {}
-
-
-def test_half_written_files_are_no_partitions(tmp_path):
-    (tmp_path / "a.json.1234.part").touch()
-    assert FolderDataset(path=str(tmp_path), dataset=JSONDataset).load() == {}
 
 
 def test_fingerprint_changes_with_the_files(tmp_path):
@@ -71,21 +173,60 @@ def test_fingerprint_changes_with_the_files(tmp_path):
     assert before.startswith("1 files, ")
     assert dataset.fingerprint() == before
     dataset.save({"a": 123})
-    assert dataset.fingerprint() != before
+    longer = dataset.fingerprint()
+    (tmp_path / "a.json").rename(tmp_path / "b.json")
+    assert len({before, longer, dataset.fingerprint()}) == 3
+
+
+def test_folder_items_can_be_loaded_in_other_processes(tmp_path):
+    (tmp_path / "a.json").write_text("1")
+    assert pickle.loads(pickle.dumps(folder(tmp_path).load()["a"]))() == 1
 
 
 def test_label_maps_are_indexed_pngs_in_voc_colours(tmp_path):
     path = tmp_path / "mask.png"
-    labels = np.array([[0, 8, 255]], np.uint8)
+    labels = np.arange(256, dtype=np.uint8).reshape(8, 32)
     LabelMapDataset(filepath=str(path)).save(labels)
     image = Image.open(path)
     assert image.mode == "P"
-    assert image.convert("RGB").getpixel((1, 0)) == tuple(voc_palette()[8].tolist())
-    np.testing.assert_array_equal(LabelMapDataset(filepath=str(path)).load(), labels)
+    assert image.size == (32, 8)
+    assert image.getpalette() == voc_palette().ravel().tolist()
+    assert voc_palette()[8].tolist() == [64, 0, 0]  # VOC's cat
+    found = LabelMapDataset(filepath=str(path)).load()
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, labels)
 
 
-def test_colour_images_are_no_label_maps(tmp_path):
+@pytest.mark.parametrize("values", [[[0, 1]], [[0, 0]], [[255, 3]]])
+def test_few_values_are_kept_as_they_are(tmp_path, values):
+    dataset = LabelMapDataset(filepath=str(tmp_path / "mask.png"))
+    dataset.save(np.array(values))
+    assert dataset.load().tolist() == values
+
+
+def test_grey_images_are_label_maps_and_colour_images_are_none(tmp_path):
     path = tmp_path / "mask.png"
-    ImageDataset(filepath=str(path)).save(Image.new("RGB", (2, 2)))
-    with pytest.raises(DatasetError, match="is a RGB image"):
-        LabelMapDataset(filepath=str(path)).load()
+    Image.new("L", (3, 2), 7).save(path)
+    assert LabelMapDataset(filepath=str(path)).load().tolist() == [[7, 7, 7], [7, 7, 7]]
+    for mode in ("RGB", "RGBA", "I;16"):
+        Image.new(mode, (2, 2)).save(path)
+        with pytest.raises(DatasetError, match=r"mask.png is a .* image"):
+            LabelMapDataset(filepath=str(path)).load()
+
+
+def test_datasets_are_configured_as_in_the_catalog(tmp_path):
+    catalog = DataCatalog.from_config(
+        {
+            "masks": {
+                "type": "affinitynet.datasets.FolderDataset",
+                "path": str(tmp_path),
+                "filename_suffix": ".png",
+                "read_only": False,
+                "dataset": "affinitynet.datasets.LabelMapDataset",
+                "metadata": {"kedro-viz": {"layer": "x"}},
+            }
+        }
+    )
+    catalog.save("masks", {"a": np.ones((1, 2), np.uint8)})
+    assert catalog.load("masks")["a"]().tolist() == [[1, 1]]
+    assert catalog.get("masks").metadata == {"kedro-viz": {"layer": "x"}}

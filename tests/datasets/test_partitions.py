@@ -1,7 +1,9 @@
+"""Per-image outputs: a version a run, complete only when closed."""
+
 import pickle
 
 import pytest
-from kedro.io import DatasetError, Version
+from kedro.io import DataCatalog, DatasetError, Version
 from kedro_datasets.json import JSONDataset
 
 from affinitynet.datasets import VersionedPartitionsDataset
@@ -82,19 +84,68 @@ def test_no_items_at_all_can_be_complete(make):
     assert contents(dataset) == {}
 
 
-def test_files_that_went_missing_are_noticed(make, tmp_path):
+def test_files_that_went_missing_or_came_are_noticed(make, tmp_path):
     dataset = make()
     dataset.save({"a": 1, "b": 2})
     dataset.confirm()
-    next(tmp_path.rglob("a.json")).unlink()
+    path = next(tmp_path.rglob("a.json"))
+    path.unlink()
     with pytest.raises(DatasetError, match="holds 1 of the 2 items"):
         make(save=None).load()
+    for name in ("a", "c"):
+        path.with_name(f"{name}.json").write_text("1")
+    with pytest.raises(DatasetError, match="holds 3 of the 2 items"):
+        make(save=None).load()
+
+
+def test_half_written_and_other_files_are_no_items(make, tmp_path):
+    dataset = make()
+    dataset.save({"a": 1})
+    path = next(tmp_path.rglob("a.json"))
+    for name in ("b.json.12345678.part", "notes.txt"):
+        path.with_name(name).touch()
+    dataset.confirm()
+    assert contents(dataset) == {"a": 1}
+
+
+def test_an_unfinished_version_is_not_read_even_if_it_is_named(make):
+    make(OLD).save({"a": 1})
+    assert not make(load=OLD).exists()
+    with pytest.raises(DatasetError, match=f"{OLD}.*never completed.*resume=true"):
+        make(load=OLD).load()
+
+
+def test_nothing_exists_before_the_first_run(make):
+    assert not make().exists()
+    assert make().done() == {}
+    make().reopen()
+    with pytest.raises(DatasetError, match="Did not find any versions"):
+        make().load()
+
+
+def test_a_run_that_goes_on_finds_what_is_done(make):
+    make().save({"a": 1})
+    again = make(load=NEW)  # as a resumed run's catalog pins it
+    assert again.done().keys() == {"a"}
+    again.save({"b": 2})
+    again.confirm()
+    assert contents(again) == {"a": 1, "b": 2}
+
+
+def test_an_item_that_fails_leaves_those_before_it(make):
+    dataset = make()
+    dataset.save({"a": 1})
+    with pytest.raises(DatasetError):
+        dataset.save({"b": object()})
+    assert dataset.done().keys() == {"a"}
+    assert not dataset.exists()
 
 
 def test_only_the_last_items_are_kept(make):
     dataset = make(keep=2)
     for epoch in range(1, 5):
         dataset.save({f"{epoch:04d}": epoch})
+    assert dataset.done().keys() == {"0003", "0004"}
     dataset.confirm()
     assert contents(dataset) == {"0003": 3, "0004": 4}
 
@@ -115,6 +166,38 @@ def test_items_can_be_loaded_in_other_processes(make):
     dataset.save({"a": 1})
     dataset.confirm()
     assert pickle.loads(pickle.dumps(dataset.load()["a"]))() == 1
+
+
+def test_any_file_system_will_do():
+    def make(save):
+        return VersionedPartitionsDataset(
+            path="memory://bucket/numbers",
+            dataset=JSONDataset,
+            filename_suffix=".json",
+            version=Version(None, save),
+        )
+
+    make(OLD).save({"a": 1})
+    dataset = make(NEW)
+    dataset.save({"a": 2})
+    dataset.confirm()
+    assert contents(make("2018-06-20T00.00.00.000Z")) == {"a": 2}
+
+
+def test_it_is_configured_as_in_the_catalog(tmp_path):
+    entry = {
+        "type": "affinitynet.datasets.VersionedPartitionsDataset",
+        "path": str(tmp_path),
+        "dataset": "json.JSONDataset",
+        "versioned": True,
+        "metadata": {"kedro-viz": {"layer": "x"}},
+    }
+    catalog = DataCatalog.from_config({"{stage}.maps": entry}, save_version=NEW)
+    catalog.save("cam.maps", {"a": 1})
+    catalog.confirm("cam.maps")
+    assert {name: load() for name, load in catalog.load("cam.maps").items()} == {"a": 1}
+    old = DataCatalog.from_config({"cam.maps": entry}, load_versions={"cam.maps": NEW})
+    assert old.exists("cam.maps")
 
 
 def test_versioning_cannot_be_left_out(tmp_path):

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from PIL import Image
+from tests.conftest import PROJECT
 
+from affinitynet.__main__ import main
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.errors import UserError
 
@@ -44,8 +46,9 @@ SIZES = {
 }
 
 
-def infer(project, images, masks):
-    project.run("inference", env="local", parameters={"images": str(images), "masks": str(masks)})
+def infer(project, images, masks, **parameters):
+    told = {"images": str(images), "masks": str(masks)} | parameters
+    project.run("inference", env="local", parameters=told)
 
 
 def test_every_photo_gets_a_mask_of_its_name_and_size(finished_copy, folder, tmp_path):
@@ -59,6 +62,55 @@ def test_every_photo_gets_a_mask_of_its_name_and_size(finished_copy, folder, tmp
         assert mask.mode == "P"
         assert mask.getpalette()[: 21 * 3] == voc_palette()[:21].ravel().tolist()
         assert set(np.unique(np.asarray(mask))) <= {0, 1, 2, 3, 4}
+
+
+def test_photos_of_one_name_have_one_mask_of_the_sound_one(finished_copy, tmp_path):
+    images = tmp_path / "photos"
+    images.mkdir()
+    (images / "a.jpg").write_bytes(b"no photo")
+    Image.new("RGB", (40, 30)).save(images / "a.png")
+    with pytest.raises(UserError) as error:
+        infer(finished_copy, images, tmp_path / "masks")
+    assert "1 of 2 photos" in str(error.value)
+    assert "\n  a.jpg: " in str(error.value)
+    assert Image.open(tmp_path / "masks/a.png").size == (40, 30)
+
+
+@pytest.mark.parametrize("masks", [".", "masks"])
+def test_masks_are_never_taken_for_photos_nor_written_over_them(finished_copy, tmp_path, masks):
+    images = tmp_path / "photos"
+    images.mkdir()
+    Image.new("RGB", (40, 30), "red").save(images / "a.png")
+    before = (images / "a.png").read_bytes()
+    with pytest.raises(UserError, match="masks"):
+        infer(finished_copy, images, images / masks)
+    assert (images / "a.png").read_bytes() == before
+
+
+def test_an_interrupted_inference_goes_on_with_what_is_missing(finished_copy, folder, tmp_path):
+    (folder / "cut.jpg").write_bytes((folder / "plain.jpg").read_bytes()[:400])
+    with pytest.raises(UserError):
+        infer(finished_copy, folder, tmp_path / "masks")
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "masks").rglob("*.png")}
+    missing = tmp_path / "masks/plain.png"
+    missing.unlink()
+    with pytest.raises(UserError, match=r"8 of 9 photos"):
+        infer(finished_copy, folder, tmp_path / "masks", resume=True)
+    del made[missing]
+    assert missing.exists()
+    assert all(path.stat().st_mtime_ns == moment for path, moment in made.items())
+
+
+def test_status_is_one_if_a_photo_was_skipped(finished_copy, folder, tmp_path, monkeypatch, capsys):
+    (folder / "empty.png").touch()
+    monkeypatch.chdir(PROJECT)
+    told = {"images": folder, "masks": tmp_path / "masks"}
+    with pytest.raises(SystemExit) as exit_:
+        main(*finished_copy.options("--pipeline", "inference", env="local", parameters=told))
+    assert exit_.value.code == 1
+    said = "".join(capsys.readouterr())
+    assert "empty.png" in said
+    assert "Traceback" not in said
 
 
 def test_unreadable_photos_are_skipped_and_named_at_the_end(finished_copy, folder, tmp_path):

@@ -96,6 +96,46 @@ def test_all_problems_are_reported_together_and_nothing_is_written(project, voc)
     assert not list(project.data.glob("02_intermediate/**/*.*"))
 
 
+def test_files_that_are_no_text_or_no_mask_are_named(project, voc):
+    (voc / "Annotations/image_0.xml").write_bytes(b"\xff\xfe\xff")
+    Image.new("RGB", (48, 48)).save(voc / "SegmentationClassAug/image_1.png")
+    (voc / "SegmentationClassAug/image_2.png").write_bytes(b"no mask")
+    with pytest.raises(UserError) as error:
+        ingest(project, voc)
+    for line in (
+        "Annotations/image_0.xml: ",
+        "image_1.png: the mask cannot be read (image_1.png is a RGB image",
+        "image_2.png: the mask cannot be read",
+    ):
+        assert f"\n  {line}" in str(error.value), line
+
+
+def test_many_problems_are_counted(project, voc):
+    ids = "\n".join(f"gone_{number}" for number in range(120))
+    (voc / "ImageSets/Segmentation/train.txt").write_text(ids)
+    with pytest.raises(UserError) as error:
+        ingest(project, voc)
+    assert str(error.value).startswith("240 problems with the data set in ")
+    assert str(error.value).endswith("… and 140 more")
+
+
+def test_photos_are_measured_upright(project, voc):
+    path = voc / "JPEGImages/image_0.jpg"
+    photo = Image.open(path)
+    exif = photo.getexif()
+    exif[0x0112] = 6
+    photo.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    ingest(project, voc)
+
+
+def test_lists_may_have_flags_and_blank_lines(project, voc):
+    path = voc / "ImageSets/Segmentation/train.txt"
+    path.write_text(path.read_text().replace("\n", "  1\r\n\r\n"))
+    ingest(project, voc)
+    (table,) = project.data.glob("02_intermediate/voc_cpu/index.csv/*/index.csv")
+    assert len(table.read_text().splitlines()) == 7
+
+
 def test_missing_folders_lists_and_classes_are_named(project, tmp_path):
     with pytest.raises(UserError) as error:
         ingest(project, tmp_path / "nowhere", **{"data_set.classes": ["unicorn"]})

@@ -1,15 +1,14 @@
 """The whole road: what it makes, what MLflow hears, and that masks stay out of training."""
 
-import json
-import sqlite3
-
+import numpy as np
+import pandas as pd
 import pytest
 from kedro.framework.project import pipelines
 from kedro.io import AbstractVersionedDataset, MemoryDataset
 
+from affinitynet.errors import UserError
 from affinitynet.pipeline_registry import build_pipelines
-
-STAGES = ("cam", "affinity_labels", "affinity_training", "revision", "segmentation")
+from affinitynet.runs.record import flatten
 
 
 def ancestors(pipeline, node_name):
@@ -42,6 +41,24 @@ def test_supervision_by_masks_shows_in_the_graph():
     assert "masks" not in ancestors(road, "cam.train")
 
 
+def test_an_unknown_supervision_is_named():
+    with pytest.raises(UserError, match=r"segmentation.supervision: 'dogs' is none of"):
+        build_pipelines(supervision="dogs")
+
+
+def test_masks_are_read_to_check_score_and_show_them_and_for_nothing_else():
+    road = build_pipelines()["__default__"]
+    assert {node.name for node in road.nodes if "masks" in node.inputs} == {
+        "ingestion.check",
+        "cam.score",
+        "affinity_labels.score",
+        "revision.score",
+        "segmentation.score",
+        "reporting.show_training_images",
+        "reporting.show_predictions",
+    }
+
+
 def test_the_check_runs_before_everything_that_it_guards():
     road = build_pipelines(rendered=False)["__default__"]
     assert road.nodes[0].name == "ingestion.check"
@@ -56,11 +73,24 @@ def test_scenes_exist_only_where_photos_are_rendered():
     assert "scenes" not in build_pipelines(rendered=False)
 
 
-def test_every_dataset_has_an_entry_with_a_layer(finished_run):
-    catalog = finished_run.catalog()
-    for pipeline in build_pipelines().values():
+def test_the_parameters_of_an_environment_shape_the_pipelines(project):
+    project.catalog(env="voc_cpu")
+    assert "scenes" not in pipelines
+    assert "scenes.render" not in {node.name for node in pipelines["__default__"].nodes}
+    project.catalog(parameters={"segmentation.supervision": "masks"})
+    assert "scenes" in pipelines
+    assert "masks" in ancestors(pipelines["__default__"], "segmentation.train")
+    project.catalog()
+    assert "masks" not in ancestors(pipelines["__default__"], "segmentation.train")
+
+
+@pytest.mark.parametrize("env", ["base", "test", "voc_cpu"])
+def test_every_dataset_has_an_entry_with_a_layer(project, env):
+    catalog = project.catalog(env=None if env == "base" else env)
+    for pipeline in pipelines.values():
         for name in pipeline.datasets():
             if name.startswith("params:"):
+                assert name in catalog, name
                 continue
             dataset = catalog.get(name)
             assert not isinstance(dataset, MemoryDataset), f"{name} has no catalog entry"
@@ -69,71 +99,145 @@ def test_every_dataset_has_an_entry_with_a_layer(finished_run):
 
 def test_all_that_a_run_makes_is_versioned_and_complete(finished_run):
     catalog = finished_run.catalog()
-    (version,) = [path.stem for path in (finished_run.data / "08_reporting/runs").iterdir()]
     for name in pipelines["__default__"].all_outputs():
         dataset = catalog.get(name)
         assert isinstance(dataset, AbstractVersionedDataset), name
         assert dataset.exists(), name
-        assert dataset.resolve_load_version() == version
+        assert dataset.resolve_load_version() == finished_run.record()["version"]
+    assert not list(finished_run.data.rglob("*.part"))
+
+
+def test_per_image_outputs_have_an_item_an_image(finished_run):
+    catalog = finished_run.catalog()
+    index = catalog.load("index")
+    assert index["split"].value_counts().to_dict() == {"train": 12, "val": 4}
+    ids = {split: {*rows.index} for split, rows in index.groupby("split")}
+    for name in ("cam.maps", "affinity_labels.labels", "revision.maps", "revision.labels"):
+        assert catalog.load(name).keys() == ids["train"], name
+    assert catalog.load("segmentation.predictions").keys() == ids["val"]
+
+
+def test_maps_are_of_the_tagged_classes_alone(finished_run):
+    catalog = finished_run.catalog()
+    classes = [*catalog.load("classes")]
+    tags = catalog.load("index")["tags"].str.split("|")
+    for name, background in (("cam.maps", []), ("revision.maps", [0])):
+        for image_id, load in catalog.load(name).items():
+            stored = load()
+            labels = [classes.index(tag) + 1 for tag in tags[image_id]]
+            assert stored["labels"].tolist() == background + labels
+            assert stored["maps"].dtype == np.float16
+            assert len(stored["maps"]) == len(stored["labels"])
+            assert 0 <= stored["maps"].min() <= stored["maps"].max() <= 1
+
+
+def test_labels_are_of_the_tagged_classes_alone(finished_run):
+    catalog = finished_run.catalog()
+    classes, index = catalog.load("classes"), catalog.load("index")
+    for name in ("affinity_labels.labels", "revision.labels"):
+        for image_id, load in catalog.load(name).items():
+            tagged = {classes[tag] for tag in index["tags"][image_id].split("|")}
+            assert {*np.unique(load()).tolist()} <= {0, 255, *tagged}
+    for image_id, load in catalog.load("segmentation.predictions").items():
+        assert load().shape == (index["height"][image_id], index["width"][image_id])
 
 
 def test_record_says_what_ran(finished_run):
-    (path,) = (finished_run.data / "08_reporting/runs").iterdir()
-    record = json.loads(path.read_text())
+    record = finished_run.record()
     assert record["finished"]
     assert record["env"] == "test"
+    assert record["pipelines"] == ["__default__"]
     assert record["parameters"]["cam.training.epochs"] == 2
     assert "segmentation.model" in record["outputs"]
+    assert [(record["mlflow_run"],)] == finished_run.query("select run_uuid from runs")
 
 
-def query(project, statement):
-    with sqlite3.connect(project.database) as connection:
-        return connection.execute(statement).fetchall()
-
-
-def test_mlflow_hears_of_every_stage(finished_run):
-    metrics = {name for (name,) in query(finished_run, "select key from metrics")}
-    assert metrics >= {
+def test_mlflow_hears_the_scores_of_every_stage(finished_run):
+    heard = dict(finished_run.query("select key, value from metrics"))
+    for stage, scores in finished_run.metrics().items():
+        for name, value in flatten(scores).items():
+            assert heard[f"{stage}.{name}"] == pytest.approx(value), f"{stage}.{name}"
+    assert heard.keys() >= {
         "cam.miou",
+        "cam.iou.background",
+        "cam.iou.owl",
         "affinity_labels.coverage",
         "affinity_labels.accuracy",
         "affinity_training.loss",
         "revision.random_walk_miou",
         "revision.pseudo_label_miou",
-        "segmentation.miou",
-        "cam.iou.background",
         "revision.iou.background",
+        "segmentation.miou",
         "segmentation.iou.background",
     }
-    steps = query(finished_run, "select step from metrics where key = 'cam.loss' order by step")
-    assert steps == [(3,), (6,)]  # two epochs of twelve photos, four at a time
 
 
-def test_mlflow_has_flat_parameters_tags_and_artifacts(finished_run):
-    parameters = dict(query(finished_run, "select key, value from params"))
+@pytest.mark.parametrize("stage", ["cam", "affinity_training", "segmentation"])
+def test_mlflow_has_the_curves_of_training(finished_run, stage):
+    history = finished_run.catalog().load(f"{stage}.history")
+    assert history["step"].tolist() == [3, 6]  # two epochs of twelve photos, four at a time
+    for name in ("loss", "learning_rate"):
+        told = finished_run.query(
+            f"select step, value from metrics where key = '{stage}.{name}' order by step"
+        )
+        expected = history[["step", name]].rename(columns={name: "value"})
+        pd.testing.assert_frame_equal(pd.DataFrame(told, columns=["step", "value"]), expected)
+
+
+def test_mlflow_has_flat_parameters_and_tags(finished_run):
+    parameters = dict(finished_run.query("select key, value from params"))
     assert parameters["cam.network.backbone.name"] == "resnet10t"
     assert parameters["revision.random_walk.beta"] == "8"
     assert parameters["seed"] == "0"
-    assert "git_revision" in dict(query(finished_run, "select key, value from tags"))
-    assert query(finished_run, "select status, count(*) from runs") == [("FINISHED", 1)]
+    assert "resume" not in parameters
+    tags = dict(finished_run.query("select key, value from tags"))
+    assert "git_revision" in tags
+    assert tags["version"] == finished_run.record()["version"]
+    assert finished_run.query("select status, count(*) from runs") == [("FINISHED", 1)]
+    assert finished_run.query("select name from experiments where name = 'affinitynet'")
+
+
+def test_mlflow_has_every_table_and_figure(finished_run):
+    catalog = finished_run.catalog()
+    expected = set()
+    for name in pipelines["__default__"].all_outputs():
+        kind = (catalog.get(name).metadata or {}).get("mlflow")
+        if kind in ("table", "figure"):
+            expected.add(f"{name}.{'csv' if kind == 'table' else 'png'}")
+    assert {"reporting.stages.csv", "cam.threshold_curve.csv"} <= expected
     artifacts = {path.name for path in (finished_run.folder / "artifacts").rglob("*.*")}
-    assert {"reporting.training_sheet.png", "reporting.stages_plot.png"} <= artifacts
-    assert {"reporting.stages.csv", "cam.threshold_curve.csv"} <= artifacts
+    assert expected <= artifacts
+
+
+def test_the_report_puts_the_stages_side_by_side(finished_run):
+    stages = finished_run.catalog().load("reporting.stages").set_index(["stage", "score"])["value"]
+    scores = finished_run.metrics()
+    assert stages["cam", "mIoU"] == pytest.approx(scores["cam"]["miou"])
+    assert stages["segmentation", "mIoU"] == pytest.approx(scores["segmentation"]["miou"])
+    assert len(stages) == 6
 
 
 def test_the_same_seed_gives_the_same_scores(finished_run, project):
-    project.run()
-    for stage in ("cam", "affinity_labels", "revision", "segmentation"):
-        name = f"{stage}.metrics"
-        assert project.catalog().load(name) == finished_run.catalog().load(name)
+    project.run(parameters={"execution.workers": 2})  # whatever the number of processes
+    assert project.metrics() == finished_run.metrics()
 
 
 @pytest.mark.parametrize("stage", ["affinity_labels", "revision"])
 def test_a_stage_runs_alone_on_the_newest_versions(finished_copy, stage):
-    before = finished_copy.catalog().load(f"{stage}.metrics")
+    before, version = finished_copy.metrics(), finished_copy.record()["version"]
     finished_copy.run(stage)
-    records = sorted((finished_copy.data / "08_reporting/runs").iterdir())
-    assert len(records) == 2
-    alone = json.loads(records[1].read_text())
-    assert alone["inputs"]["cam.maps"] == records[0].stem
-    assert finished_copy.catalog().load(f"{stage}.metrics") == before
+    alone = finished_copy.record()
+    assert len(finished_copy.records) == 2
+    assert alone["inputs"]["cam.maps"] == version
+    assert finished_copy.metrics() == before
+    tags = dict(
+        finished_copy.query(f"select key, value from tags where run_uuid = '{alone['mlflow_run']}'")
+    )
+    assert tags["input.cam.maps"] == version
+
+
+def test_the_upper_bound_learns_from_the_masks(finished_copy):
+    finished_copy.run("segmentation", parameters={"segmentation.supervision": "masks"})
+    inputs = finished_copy.record()["inputs"]
+    assert "masks" in inputs
+    assert "revision.labels" not in inputs

@@ -1,94 +1,240 @@
-"""Killed at any moment, a run goes on with `resume=true` and ends with the same numbers."""
+"""Interrupted at any moment, a run goes on with `resume=true` and ends with the same files."""
 
 import json
+import shutil
 import signal
-import subprocess
 import time
 
 import pytest
-from tests.conftest import PROJECT
+from kedro.framework.project import pipelines
 
+from affinitynet.datasets.partitions import MARKER_SUFFIX
 from affinitynet.errors import UserError
 
-METRICS = ("cam", "affinity_labels", "revision", "segmentation")
 
-
-def kill_when(project, pattern, count):
-    """Start the whole run and kill it with SIGKILL once so many files are there."""
-    process = subprocess.Popen(
-        project.command(), cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def kill_when(process, project, pattern):
+    """Kill a run with SIGKILL once a file of this pattern is there."""
     deadline = time.monotonic() + 120
-    while len(list(project.data.glob(pattern))) < count:
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline, f"never saw {count} of {pattern}"
-        time.sleep(0.02)
+    while not any(project.data.glob(pattern)):
+        assert process.poll() is None, f"ended without {pattern}:\n{process.stdout.read()}"
+        assert time.monotonic() < deadline, f"never saw {pattern}"
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
+
+
+def files(project):
+    """What the stages made, but for the records: relative path to when it was written."""
+    return {
+        path.relative_to(project.data): path.stat().st_mtime_ns
+        for path in project.data.rglob("*.*")
+        if path.is_file() and "runs" not in path.parts
+    }
+
+
+def contents(project):
+    """The same, to what is in the files; checkpoints and figures apart."""
+    kinds = (".json", ".csv", ".png", ".safetensors")
+    return {
+        path: (project.data / path).read_bytes()
+        for path in files(project)
+        if (path.suffix in kinds and path.parts[0] != "08_reporting") or path.name == "metrics.json"
+    }
+
+
+def complete(project):
+    """Files that are written once: scores, and items whose node was confirmed."""
+    markers = project.data.rglob(f"*{MARKER_SUFFIX}")
+    folders = {str(path).removesuffix(MARKER_SUFFIX) for path in markers}
+    return {
+        path: moment
+        for path, moment in files(project).items()
+        if path.name == "metrics.json" or str((project.data / path).parent) in folders
+    }
+
+
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_scores(project, finished_run):
+    kills = (
+        "06_models/test/cam/checkpoints/*/checkpoints/0001.pt",  # between two epochs
+        "05_model_input/test/affinity_labels/labels/*/labels/*.png",  # among the images
+        "04_feature/test/revision/maps/*/maps.complete.json",  # between two nodes
+    )
+    kept = {}
+    for number, pattern in enumerate(kills):
+        parameters = {"resume": "true"} if number else {}
+        kill_when(project.start(parameters=parameters), project, pattern)
+        assert kept.items() <= files(project).items()
+        kept = complete(project)
+    project.run(parameters={"resume": True})
+    assert kept.items() <= files(project).items()  # nothing finished was made again
+    assert project.metrics() == finished_run.metrics()
+    (record,) = project.records
+    assert json.loads(record.read_text())["finished"]
+    assert project.query("select status, count(*) from runs") == [("FINISHED", 1)]
+    assert project.query("select key from metrics where key = 'segmentation.miou'")
+
+
+def interrupt(project, name, *, items=None):
+    """Take a finished run back to the moment before a dataset was complete.
+
+    All that is made later is removed, as a run that was killed would not have made it.
+
+    Args:
+        name: The dataset.
+        items: Items of it that have been written, as far as the run had got; None for nothing.
+    """
+    record = project.record()
+    project.records[-1].write_text(json.dumps(record | {"finished": None}))
+    catalog = project.catalog()
+    later = [output for node in pipelines["__default__"].nodes for output in node.outputs]
+    for output in later[later.index(name) :]:
+        path = catalog.get(output)._get_versioned_path(record["version"])
+        folder = project.data / path
+        folder.with_name(folder.name + MARKER_SUFFIX).unlink(missing_ok=True)
+        if output == name and items is not None:
+            for item in sorted(folder.iterdir())[items:]:
+                item.unlink()
+            (folder / "half.png.1234.part").write_bytes(b"half")
+        elif folder.is_dir():
+            shutil.rmtree(folder)
+        else:
+            folder.unlink()
+    return project
 
 
 @pytest.mark.parametrize(
-    ("pattern", "count"),
+    ("name", "items"),
     [
-        ("06_models/test/cam/checkpoints/*/checkpoints/*.pt", 1),  # between two epochs
-        ("05_model_input/test/affinity_labels/labels/*/labels/*.png", 1),  # within a stage
-        ("04_feature/test/revision/maps/*/maps.complete.json", 1),  # between two stages
+        ("masks", 5),  # rendered, but not all folders confirmed
+        ("cam.checkpoints", 1),
+        ("cam.history", None),  # the other output of its node is there
+        ("affinity_labels.labels", 5),
+        ("affinity_training.checkpoints", 2),  # all epochs, but not confirmed
+        ("revision.maps", 5),
+        ("segmentation.predictions", 2),
     ],
 )
-def test_a_killed_run_goes_on_to_the_same_scores(project, finished_run, pattern, count):
-    kill_when(project, pattern, count)
-    made = {path: path.stat().st_mtime_ns for path in project.data.rglob("*.json")}
-    result = project.kedro(parameters={"resume": "true"})
-    assert result.returncode == 0, result.stderr
-    assert "Resuming the run" in result.stdout + result.stderr
-    (record,) = (project.data / "08_reporting/runs").iterdir()
-    assert json.loads(record.read_text())["finished"]
-    for stage in METRICS:
-        name = f"{stage}.metrics"
-        assert project.catalog().load(name) == finished_run.catalog().load(name)
-    for path, moment in made.items():  # nothing finished was made again
-        assert path == record or path.stat().st_mtime_ns == moment
+def test_a_run_goes_on_wherever_it_was_interrupted(finished_copy, finished_run, name, items):
+    kept = files(interrupt(finished_copy, name, items=items))
+    finished_copy.run(parameters={"resume": True})
+    made = files(finished_copy)
+    assert {path for path in made if path.suffix != ".part"} == {*files(finished_run)}
+    assert contents(finished_copy) == contents(finished_run)
+    for path, moment in kept.items():
+        if path.suffix in (".png", ".safetensors", ".json") and path.parts[0] != "01_raw":
+            assert made[path] == moment, f"{path} was made again"
 
 
-def interrupt(project, node="affinity_labels.label"):
-    """Leave an unfinished run: it fails at a node whose parameter makes no sense."""
+def test_a_run_that_had_made_everything_is_only_closed(finished_copy):
+    before = files(finished_copy)
+    record = finished_copy.record()
+    finished_copy.records[-1].write_text(json.dumps(record | {"finished": None}))
+    finished_copy.run(parameters={"resume": True})
+    assert files(finished_copy) == before
+    assert finished_copy.record()["finished"]
+
+
+def test_data_and_resume_may_be_told_otherwise(finished_copy):
+    record = finished_copy.record()
+    finished_copy.records[-1].write_text(json.dumps(record | {"finished": None}))
+    same = f"{finished_copy.folder}/../{finished_copy.folder.name}/data"
+    finished_copy.run(parameters={"resume": True, "data": same})
+    assert finished_copy.record()["finished"]
+
+
+def fail_late(project, *, parameters=None, **options):
+    """Leave an unfinished run: its second node has a parameter that makes no sense."""
     with pytest.raises(ValueError, match="confidence"):
-        project.run(parameters={"revision.confidence": 2})
+        project.run(
+            "revision", parameters={"revision.confidence": 2} | (parameters or {}), **options
+        )
 
 
-def test_what_differs_is_named(project):
-    interrupt(project)
-    with pytest.raises(UserError, match=r"revision.confidence: was 2, is 0.7"):
-        project.run(parameters={"resume": True})
+def test_parameters_that_differ_are_named(finished_copy):
+    fail_late(finished_copy)
+    with pytest.raises(UserError) as error:
+        finished_copy.run("revision", parameters={"resume": True, "cam.training.epochs": 9})
+    for line in (
+        "parameter cam.training.epochs: was 2, is 9",
+        "parameter revision.confidence: was 2, is 0.7",
+    ):
+        assert f"\n  {line}" in str(error.value)
+    with pytest.raises(UserError, match="cannot be resumed"):
+        finished_copy.run("revision", parameters={"resume": True})
+    assert finished_copy.query("select count(*) from runs where status = 'RUNNING'") == [(0,)]
+
+
+def test_newer_inputs_are_another_run_unless_the_former_ones_are_named(finished_copy):
+    former = finished_copy.record()["version"]
+    fail_late(finished_copy)
+    finished_copy.run("affinity_training")
+    again = {"revision.confidence": 2, "resume": True}
+    with pytest.raises(UserError, match=rf"input affinity_training.model: was {former}, is "):
+        finished_copy.run("revision", parameters=again)
+    versions = {"affinity_training.model": former}
+    fail_late(finished_copy, parameters={"resume": True}, load_versions=versions)
+
+
+def test_another_pipeline_is_another_run(finished_copy):
+    fail_late(finished_copy)
+    with pytest.raises(UserError, match="pipeline: was revision, is affinity_labels"):
+        finished_copy.run("affinity_labels", parameters={"resume": True, "revision.confidence": 2})
+
+
+def test_changed_code_is_another_run(finished_copy, monkeypatch):
+    fail_late(finished_copy)
+    monkeypatch.setattr("affinitynet.runs.hooks.code_fingerprint", lambda: "changed")
+    with pytest.raises(UserError, match="\n  code: was "):
+        finished_copy.run("revision", parameters={"resume": True, "revision.confidence": 2})
 
 
 def test_an_unfinished_version_is_never_read(finished_copy):
-    labels = finished_copy.catalog().load("revision.labels")
-    with pytest.raises(ValueError, match="confidence"):
-        finished_copy.run("revision", parameters={"revision.confidence": 2})
-    assert finished_copy.catalog().load("revision.labels").keys() == labels.keys()
+    version = finished_copy.record()["version"]
+    fail_late(finished_copy)
+    unfinished = finished_copy.record()
+    assert not unfinished["finished"]
+    catalog = finished_copy.catalog()
+    assert catalog.get("revision.labels").resolve_load_version() == version
+    finished_copy.run("revision", node_names=["revision.score"])
+    assert finished_copy.record()["inputs"]["revision.labels"] == version
 
 
-def test_newer_inputs_are_another_run(finished_copy):
-    with pytest.raises(ValueError, match="confidence"):
-        finished_copy.run("revision", parameters={"revision.confidence": 2})
-    finished_copy.run("affinity_training")
-    with pytest.raises(UserError, match=r"input affinity_training.model: was .*, is "):
-        finished_copy.run("revision", parameters={"revision.confidence": 2, "resume": True})
+def test_nothing_to_resume_is_said(finished_copy):
+    with pytest.raises(UserError, match="environment 'test' has no unfinished run in"):
+        finished_copy.run(parameters={"resume": True})
 
 
-def test_nothing_to_resume_is_said(project):
-    with pytest.raises(UserError, match="no unfinished run"):
-        project.run(parameters={"resume": True})
+def test_unfinished_runs_of_other_environments_are_named(finished_copy):
+    fail_late(finished_copy)
+    version = finished_copy.record()["version"]
+    with pytest.raises(UserError, match=rf"other environments:\n  {version} of --env test"):
+        finished_copy.run(env="voc_cpu", parameters={"resume": True})
+
+
+def test_the_default_environment_is_resumed_too(finished_copy):
+    small = finished_copy.record()["parameters"]
+    small = {name: value for name, value in small.items() if name.startswith(("revision", "cam"))}
+    for folder in finished_copy.data.glob("*/test"):
+        folder.rename(folder.with_name("scenes"))
+    fail_late(finished_copy, env=None, parameters=small | {"revision.confidence": 2})
+    fail_late(
+        finished_copy, env=None, parameters=small | {"revision.confidence": 2, "resume": True}
+    )
 
 
 def test_inputs_that_were_never_made_name_their_command(project):
-    with pytest.raises(UserError, match=r"cam.maps: .* kedro run --env test --pipeline cam"):
+    with pytest.raises(UserError) as error:
         project.run("revision")
-    assert not (project.data / "08_reporting").exists()
+    for name in ("cam.maps", "affinity_training.model"):
+        stage = name.split(".")[0]
+        line = rf"{name}: no complete version in "
+        assert line in str(error.value)
+        assert f"make it with: kedro run --env test --pipeline {stage}" in str(error.value)
+    assert not project.data.exists()
+    assert not project.query("select * from runs")
 
 
 def test_a_run_that_made_nothing_is_forgotten(project):
     with pytest.raises(UserError, match="problems with the data set"):
         project.run(env="voc_cpu", parameters={"voc_root": "/nowhere"})
-    assert not list((project.data / "08_reporting/runs").iterdir())
+    assert not project.records

@@ -1,0 +1,135 @@
+import subprocess
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from affinitynet.runs import record as record_module
+from affinitynet.runs.record import (
+    RunRecord,
+    code_fingerprint,
+    flatten,
+    git_revision,
+    read_records,
+)
+
+RECORD = RunRecord(
+    version="2018-06-18T01.02.03.456Z",
+    env="test",
+    pipelines=["cam"],
+    nodes=["cam.infer", "cam.train"],
+    parameters={"seed": 0, "cam.training.epochs": 5},
+    code="1234",
+    git="abc",
+    inputs={"photos": "3 files, 11", "index": "2018-06-17T00.00.00.000Z"},
+    outputs=["cam.maps"],
+)
+
+
+def test_the_same_command_can_go_on():
+    later = replace(RECORD, version="2018-06-19T00.00.00.000Z", mlflow_run="7", git="abc-dirty")
+    assert RECORD.differences(later) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (
+            {"parameters": {"seed": 1, "cam.training.epochs": 5}},
+            "parameter seed: was 0, is 1",
+        ),
+        ({"parameters": {"seed": 0}}, "parameter cam.training.epochs: was 5, is None"),
+        ({"code": "5678", "git": "def"}, "code: was abc, is def"),
+        ({"code": "5678", "git": ""}, "code: was abc, is 5678"),
+        (
+            {"inputs": RECORD.inputs | {"photos": "4 files, 22"}},
+            "input photos: was 3 files, 11, is 4 files, 22",
+        ),
+        (
+            {"inputs": RECORD.inputs | {"index": "2018-06-19T00.00.00.000Z"}},
+            "input index: was 2018-06-17T00.00.00.000Z, is 2018-06-19T00.00.00.000Z "
+            "(to go on with the former: --load-versions index:2018-06-17T00.00.00.000Z)",
+        ),
+        (
+            {"pipelines": ["__default__"], "nodes": ["cam.infer", "cam.score", "cam.train"]},
+            "pipeline: was cam, is __default__ (nodes in only one of them: cam.score)",
+        ),
+    ],
+)
+def test_what_keeps_a_run_from_going_on_is_named(change, line):
+    (found,) = RECORD.differences(replace(RECORD, **change))
+    assert found.startswith(line)
+
+
+def test_every_difference_has_a_line():
+    other = replace(RECORD, parameters={"seed": 1, "new": 2}, code="5", nodes=[], inputs={})
+    starts = [line.split(":")[0] for line in RECORD.differences(other)]
+    assert starts == [
+        "parameter cam.training.epochs",
+        "parameter new",
+        "parameter seed",
+        "code",
+        "input index",
+        "input photos",
+        "pipeline",
+    ]
+
+
+def test_records_are_read_as_written_newest_first(tmp_path):
+    newer = replace(RECORD, version="2018-06-19T00.00.00.000Z").finish()
+    for each in (newer, RECORD):
+        each.write(tmp_path / "runs")
+    (tmp_path / "runs" / "2018-06-20T00.00.00.000Z.json.part").touch()  # killed while writing
+    assert read_records(tmp_path / "runs") == [newer, RECORD]
+    assert newer.finished
+    assert not RECORD.finished
+    assert read_records(tmp_path / "nowhere") == []
+
+
+def test_a_record_that_is_written_again_is_replaced(tmp_path):
+    RECORD.write(tmp_path)
+    RECORD.finish().write(tmp_path)
+    assert len([*tmp_path.iterdir()]) == 1
+
+
+def test_the_version_is_the_start_of_the_run():
+    assert RECORD.started == datetime(2018, 6, 18, 1, 2, 3, 456000, UTC)
+
+
+def test_code_is_the_package_s_sources(tmp_path, monkeypatch):
+    monkeypatch.setattr(record_module, "PACKAGE", tmp_path)
+    (tmp_path / "a.py").write_text("1")
+    before = code_fingerprint()
+    (tmp_path / "notes.txt").write_text("no source")
+    assert code_fingerprint() == before
+    (tmp_path / "a.py").write_text("2")
+    changed = code_fingerprint()
+    (tmp_path / "a.py").rename(tmp_path / "b.py")
+    assert len({before, changed, code_fingerprint()}) == 3
+
+
+def test_git_revision_tells_changed_files(tmp_path):
+    assert git_revision(tmp_path) == ""
+
+    def git(*options):
+        name = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", *name, *options], cwd=tmp_path, check=True, capture_output=True)
+
+    (tmp_path / "file").write_text("1")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "one")
+    revision = git_revision(tmp_path)
+    assert len(revision) >= 7
+    (tmp_path / "file").write_text("2")
+    assert git_revision(tmp_path) == f"{revision}-dirty"
+
+
+def test_parameters_are_flattened_to_their_full_names():
+    nested = {"seed": 0, "cam": {"training": {"epochs": 5}, "scales": [[1, 8]], "head": {}}}
+    assert flatten(nested) == {
+        "seed": 0,
+        "cam.training.epochs": 5,
+        "cam.scales": [[1, 8]],
+        "cam.head": {},
+    }

@@ -1,0 +1,96 @@
+"""The command line, in this process where that will do."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from affinitynet.__main__ import main
+from tests.conftest import PROJECT
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """`kedro run` with these options: the exit status and what was said."""
+    monkeypatch.chdir(PROJECT)
+
+    def run(*options):
+        with pytest.raises(SystemExit) as exit_:
+            main(*options)
+        said = capsys.readouterr()
+        return exit_.value.code or 0, said.out + said.err
+
+    return run
+
+
+def test_pipelines_are_listed():
+    command = [sys.executable, "-m", "kedro", "registry", "list"]
+    result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert set(yaml.safe_load(result.stdout)) == {
+        "__default__",
+        "scenes",
+        "ingestion",
+        "cam",
+        "affinity_labels",
+        "affinity_training",
+        "revision",
+        "segmentation",
+        "reporting",
+        "inference",
+    }
+
+
+def test_tags_and_versions(run, finished_copy):
+    version = finished_copy.record()["version"]
+    options = ("--tags", "scoring", "--load-versions", f"cam.maps:{version}")
+    assert run(*finished_copy.options(*options))[0] == 0
+    assert finished_copy.record()["nodes"] == [
+        "affinity_labels.score",
+        "cam.score",
+        "revision.score",
+        "segmentation.score",
+    ]
+    assert finished_copy.record()["inputs"]["cam.maps"] == version
+
+
+def test_a_pipeline_from_one_of_its_nodes(run, finished_copy):
+    options = finished_copy.options("--pipeline", "revision", "--from-nodes", "revision.refine")
+    assert run(*options)[0] == 0
+    assert finished_copy.record()["nodes"] == ["revision.refine", "revision.score"]
+
+
+def test_parameters_by_their_full_names(run, finished_copy):
+    parameters = {"cam.thresholds": "[0.25]"}
+    options = ("--from-nodes", "cam.score", "--to-nodes", "cam.score")
+    assert run(*finished_copy.options(*options, parameters=parameters))[0] == 0
+    assert finished_copy.record()["parameters"]["cam.thresholds"] == [0.25]
+    assert finished_copy.metrics()["cam"]["threshold"] == 0.25
+
+
+def test_errors_of_the_user_are_told_without_a_traceback(run, project):
+    status, said = run(*project.options("--pipeline", "revision"))
+    assert status == 1
+    assert "kedro run --env test --pipeline cam" in said
+    assert "Traceback" not in said
+
+
+def test_an_unknown_supervision_is_told(run, project):
+    parameters = {"segmentation.supervision": "dogs"}
+    status, said = run(*project.options(parameters=parameters))
+    assert status == 1
+    assert "'dogs' is none of pseudo_labels, masks" in said
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"execution.workers": -1}, "execution.workers"),
+        ({"cam.training.epochs": 0}, "training.epochs"),
+        ({"cam.augmentation.crop": 0}, "augmentation.crop"),
+    ],
+)
+def test_parameters_out_of_range_are_named_before_anything_runs(project, parameters, message):
+    with pytest.raises(Exception, match=message):
+        project.run(parameters=parameters)
+    assert not project.records

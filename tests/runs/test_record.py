@@ -39,8 +39,8 @@ def test_the_same_command_can_go_on():
             "parameter seed: was 0, is 1",
         ),
         ({"parameters": {"seed": 0}}, "parameter cam.training.epochs: was 5, is None"),
-        ({"code": "5678", "git": "def"}, "code: was abc, is def"),
-        ({"code": "5678", "git": ""}, "code: was abc, is 5678"),
+        ({"code": "5678", "git": "def"}, "code: was 1234 (git abc), is 5678 (git def)"),
+        ({"code": "5678", "git": ""}, "code: was 1234 (git abc), is 5678 (git unknown)"),
         (
             {"inputs": RECORD.inputs | {"photos": "4 files, 22"}},
             "input photos: was 3 files, 11, is 4 files, 22",

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from kedro.framework.project import pipelines
+from PIL import Image
 
 from affinitynet.datasets.partitions import MARKER_SUFFIX
 from affinitynet.errors import UserError
@@ -177,8 +178,32 @@ def test_newer_inputs_are_another_run_unless_the_former_ones_are_named(finished_
 
 def test_another_pipeline_is_another_run(finished_copy):
     fail_late(finished_copy)
-    with pytest.raises(UserError, match="pipeline: was revision, is affinity_labels"):
+    with pytest.raises(
+        UserError, match=r"affinity_labels has no unfinished run .*\n.*\n.*revision"
+    ):
         finished_copy.run("affinity_labels", parameters={"resume": True, "revision.confidence": 2})
+
+
+def test_other_nodes_of_the_same_pipeline_are_another_run(finished_copy):
+    fail_late(finished_copy)
+    with pytest.raises(UserError, match=r"nodes in only one of them: revision\.walk"):
+        finished_copy.run(
+            "revision",
+            parameters={"resume": True, "revision.confidence": 2},
+            from_nodes=["revision.refine"],
+        )
+
+
+def test_a_newer_unfinished_run_of_another_pipeline_is_not_in_the_way(finished_copy, tmp_path):
+    fail_late(finished_copy)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (20, 20)).save(photos / "sound.png")
+    (photos / "broken.png").write_text("no photo")
+    folders = {"images": str(photos), "masks": str(tmp_path / "masks")}
+    with pytest.raises(UserError, match=r"broken\.png: no image that Pillow can read"):
+        finished_copy.run("inference", parameters=folders)
+    fail_late(finished_copy, parameters={"resume": True})
 
 
 def test_changed_code_is_another_run(finished_copy, monkeypatch):
@@ -200,14 +225,16 @@ def test_an_unfinished_version_is_never_read(finished_copy):
 
 
 def test_nothing_to_resume_is_said(finished_copy):
-    with pytest.raises(UserError, match="environment 'test' has no unfinished run in"):
+    with pytest.raises(UserError, match="has no unfinished run in environment 'test'"):
         finished_copy.run(parameters={"resume": True})
 
 
 def test_unfinished_runs_of_other_environments_are_named(finished_copy):
     fail_late(finished_copy)
     version = finished_copy.record()["version"]
-    with pytest.raises(UserError, match=rf"other environments:\n  {version} of --env test"):
+    with pytest.raises(
+        UserError, match=rf"Unfinished are:\n  {version}: revision in environment 'test'"
+    ):
         finished_copy.run(env="voc_cpu", parameters={"resume": True})
 
 

@@ -39,7 +39,7 @@ def pair_slices(offset: tuple[int, int], height: int, width: int) -> tuple[Any, 
 
 
 def pair_affinities(features: Tensor, *, radius: int = 5) -> Tensor:
-    """Compute W_ij = exp(-mean_c |f_i - f_j|) of all neighbours (eq. 3).
+    """Compute W_ij = exp(-mean_c |f_i - f_j|) of all neighbours (section 3.2).
 
     The mean over channels is the authors' release's; the paper writes the sum.
 
@@ -92,7 +92,7 @@ class _PairDistances(torch.autograd.Function):
 def affinity_loss(
     features: Tensor, labels: Tensor, *, radius: int = 5, ignore_index: int = 255
 ) -> Tensor:
-    """Compute the class-balanced loss (L_fg+ + L_bg+ + 2 L-) / 4 (eq. 5-8).
+    """Compute the class-balanced loss (L_fg+ + L_bg+ + 2 L-) / 4 (section 3.2.2).
 
     Each term is the mean over its pairs: -log W for two pixels of the same class (fg+) or both of
     background (bg+), -log (1 - W) for pixels of different labels. A term without pairs is 0.

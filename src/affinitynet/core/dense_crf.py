@@ -32,6 +32,12 @@ class CRFParameters:
     compat_bilateral: float = 10.0
     reference_side: float = 500.0
 
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, value in vars(self).items():
+            if value < 0 or (value == 0 and not name.startswith("compat")):
+                raise ValueError(f"crf.{name}: {value}; give a number above 0")
+
 
 def refine(
     image: npt.NDArray[np.uint8], unary: Floats, parameters: CRFParameters | None = None

@@ -64,6 +64,16 @@ def batches(
                 yield current[0], current[1].result()
 
 
+def why_unreadable(error: Exception) -> str:
+    """Tell in a few words why a file could not be read."""
+    from PIL import UnidentifiedImageError
+
+    cause = error.__cause__ or error
+    if isinstance(cause, UnidentifiedImageError):
+        return "no image that Pillow can read"
+    return (str(cause) or type(cause).__name__).splitlines()[0]
+
+
 def score_photos(
     index: pd.DataFrame,
     model: dict[str, Any],

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from kedro.framework.context import KedroContext
+from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, DataCatalog
 
 from affinitynet.errors import UserError
 from affinitynet.runs.record import RunRecord, read_records
 
-CONTROL = ("resume", "data")
+CONTROL = ("resume", "data", "mlflow_db", "mlflow_artifacts", "execution.workers")
 """Parameters that say how and where to run, not what: they may differ between two commands."""
 
 
@@ -32,22 +33,29 @@ class RunContext(KedroContext):
 
     @cached_property
     def resumed(self) -> RunRecord | None:
-        """The newest unfinished run of this environment if `resume` is set, else None.
+        """The newest unfinished run of this environment and pipeline if `resume` is set, else None.
 
         Raises:
             UserError: If `resume` is set and there is no unfinished run.
         """
         if not self.raw_parameters.get("resume"):
             return None
+        env = self.env or "base"
+        # The session notes the pipelines asked for before it makes the context; there is no
+        # public way to read them back.
+        names = pipelines._requested_pipelines or ["__default__"]
         unfinished = [run for run in read_records(self.records) if not run.finished]
         for run in unfinished:
-            if run.env == (self.env or "base"):
+            if run.env == env and set(run.pipelines) == set(names):
                 return run
-        others = "".join(f"\n  {run.version} of --env {run.env}" for run in unfinished)
+        others = "".join(
+            f"\n  {run.version}: {', '.join(run.pipelines)} in environment '{run.env}'"
+            for run in unfinished
+        )
         raise UserError(
-            f"resume=true: environment '{self.env}' has no unfinished run in {self.records}. "
-            "Leave `resume` out to start a new one."
-            + (f"\nUnfinished runs of other environments:{others}" if others else "")
+            f"resume=true: {', '.join(names)} has no unfinished run in environment '{env}' "
+            f"(records: {self.records}). Leave `resume` out to start a new one."
+            + (f"\nUnfinished are:{others}" if others else "")
         )
 
     def _get_catalog(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 PACKAGE = Path(__file__).parents[1]
+TIMESTAMP = r"\d{4}-\d\d-\d\dT.*Z"
+"""What Kedro's versions look like."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,11 @@ class RunRecord:
             if self.parameters.get(name) != other.parameters.get(name)
         ]
         if self.code != other.code:
-            lines.append(f"code: was {self.git or self.code}, is {other.git or other.code}")
+            was, now = (f"{run.code} (git {run.git or 'unknown'})" for run in (self, other))
+            lines.append(f"code: was {was}, is {now}")
         lines += [
-            f"input {name}: was {self.inputs.get(name)}, is {other.inputs.get(name)} "
-            f"(to go on with the former: --load-versions {name}:{self.inputs.get(name)})"
+            f"input {name}: was {self.inputs.get(name)}, is {other.inputs.get(name)}"
+            + _keeping(name, self.inputs.get(name))
             for name in sorted(self.inputs.keys() | other.inputs.keys())
             if self.inputs.get(name) != other.inputs.get(name)
         ]
@@ -86,6 +90,13 @@ class RunRecord:
                 f"(nodes in only one of them: {', '.join(changed)})"
             )
         return lines
+
+
+def _keeping(name: str, version: str | None) -> str:
+    """How to go on with an input's former version; nothing for what has no versions."""
+    if version is None or not re.fullmatch(TIMESTAMP, version):
+        return ""
+    return f" (to go on with the former: --load-versions {name}:{version})"
 
 
 def read_records(folder: Path) -> list[RunRecord]:

@@ -16,7 +16,7 @@ def tag_loss(network: nn.Module, batch: Batch) -> Tensor:
 
 
 def pair_loss(network: nn.Module, batch: Batch, *, radius: int = 5) -> Tensor:
-    """Affinity loss of an `AffinityNet`'s features, eq. (7), on label maps (N, H, W).
+    """Affinity loss of an `AffinityNet`'s features (paper, section 3.2.2) on label maps (N, H, W).
 
     The labels are taken at the centres of the features' cells.
 

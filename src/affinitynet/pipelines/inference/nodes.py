@@ -10,7 +10,7 @@ from affinitynet.core.label_maps import LabelMap
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, stream
 from affinitynet.execution.local import chunks
-from affinitynet.pipelines.images import Readers
+from affinitynet.pipelines.images import Readers, why_unreadable
 from affinitynet.pipelines.segmentation.nodes import segment
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
@@ -68,7 +68,7 @@ def _inspect(read: Callable[[], Any]) -> tuple[int, int, str]:
     try:
         width, height = to_rgb(read()).size
     except Exception as error:
-        return 0, 0, str(error.__cause__ or error).splitlines()[0]
+        return 0, 0, why_unreadable(error)
     return width, height, ""
 
 

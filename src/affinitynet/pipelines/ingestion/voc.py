@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from affinitynet.core.label_maps import IGNORE_INDEX
+from affinitynet.pipelines.images import why_unreadable
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _annotation_problems(
     try:
         tags = parse_annotation(read()).tags
     except Exception as error:
-        yield f"{file}: {_cause(error)}"
+        yield f"{file}: {why_unreadable(error)}"
         return
     if not tags:
         yield f"{file}: has no tags (no <object><name>)"
@@ -137,7 +138,7 @@ def list_image_problems(
     try:
         width, height = to_rgb(read_photo()).size
     except Exception as error:
-        return [f"JPEGImages/{image_id}: cannot be read ({_cause(error)})"]
+        return [f"JPEGImages/{image_id}: cannot be read ({why_unreadable(error)})"]
     problems = []
     if annotated_size and annotated_size != (width, height):
         problems.append(
@@ -149,7 +150,7 @@ def list_image_problems(
     try:
         mask = read_mask()
     except Exception as error:
-        return [*problems, f"{image_id}.png: the mask cannot be read ({_cause(error)})"]
+        return [*problems, f"{image_id}.png: the mask cannot be read ({why_unreadable(error)})"]
     if mask.shape != (height, width):
         shape = f"{mask.shape[1]} x {mask.shape[0]}"
         problems.append(f"{image_id}.png: the mask is {shape}, the photo {width} x {height} pixels")
@@ -172,7 +173,3 @@ def annotated_size(read: Callable[[], str] | None) -> tuple[int, int] | None:
     except Exception:
         return None
     return annotation.width, annotation.height
-
-
-def _cause(error: Exception) -> str:
-    return str(error.__cause__ or error).splitlines()[0]

@@ -60,7 +60,7 @@ def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame) -> Figure:
     axes.bar_label(bars, [f"{value:.3f}" for value in values], padding=3)
     for column, position in (("cam", 0), ("revision", 2), ("segmentation", 3)):
         scores = iou[column].dropna()
-        axes.scatter([position] * len(scores), scores, s=14, color="#d1495b", zorder=3)
+        axes.scatter([position + 0.24] * len(scores), scores, s=14, color="#d1495b", zorder=3)
     axes.set_ylim(0, 1)
     axes.set_ylabel("mIoU (dots: IoU by class)")
     axes.spines[["top", "right"]].set_visible(False)

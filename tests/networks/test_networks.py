@@ -78,3 +78,27 @@ def test_gradients_reach_the_backbone_of_each_network(photos):
         functional.softplus(network(photos)).mean().backward()
 
         assert network.backbone.trunk.conv1[0].weight.grad.abs().sum() > 0
+
+
+def test_the_papers_classifier_has_a_convolution_below_the_pooling(photos):
+    network = CAMNet(Backbone("resnet10t"), 5, form="paper").eval()
+    (convolution, _) = network.adapt
+    assert (convolution.kernel_size, convolution.out_channels) == ((3, 3), 512)
+    network.classifier.weight.data.abs_()
+
+    # the maps leave the bias out
+    means = network.cam(photos).mean((2, 3)) + network.classifier.bias
+    torch.testing.assert_close(network(photos), means)
+
+
+def test_the_papers_affinity_network_has_896_features(photos):
+    network = AffinityNet(Backbone("resnet10t"), form="paper").eval()
+
+    assert [head.out_channels for head in network.compress] == [128, 256, 512]
+    assert network(photos).shape == (2, 896, 8, 6)
+
+
+@pytest.mark.parametrize("network", [lambda **a: CAMNet(classes=5, **a), AffinityNet])
+def test_an_unknown_form_is_named(network):
+    with pytest.raises(ValueError, match=r"head\.form: 'thesis'; give 'released' or 'paper'"):
+        network(backbone=Backbone("resnet10t"), form="thesis")

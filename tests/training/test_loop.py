@@ -119,7 +119,9 @@ def test_fixed_norms_keep_their_statistics_and_learn_their_weights(initial, fixe
 
 
 def test_unknown_frozen_part_is_named(initial):
-    with pytest.raises(ValueError, match=r"no part 'spine'; it has backbone, dropout, classifier"):
+    with pytest.raises(
+        ValueError, match=r"no part 'spine'; it has backbone, adapt, dropout, classifier"
+    ):
         run(initial, replace(PARAMETERS, frozen=("spine",)))
 
 
@@ -156,7 +158,30 @@ def test_progress_sees_every_batch(initial):
     assert seen == [(2, f"Epoch {epoch} of 3") for epoch in (1, 2, 3)]
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"warmup": 1.0}, {"precision": "float16"}])
+@pytest.mark.parametrize("wrong", [{"epochs": -1}, {"warmup": 1.0}, {"precision": "float16"}])
 def test_parameters_are_checked(wrong):
     with pytest.raises(ValueError, match=rf"training\.{next(iter(wrong))}"):
         replace(PARAMETERS, **wrong)
+
+
+def test_without_epochs_the_initial_weights_are_kept(initial):
+    (checkpoint,) = run(initial, replace(PARAMETERS, epochs=0))
+
+    assert checkpoint.progress["epoch"] == 0
+    assert checkpoint.progress["history"] == []
+    assert_same(checkpoint, initial)
+
+
+def test_biases_of_convolutions_learn_at_their_own_rate():
+    config = CONFIG | {"head": {"form": "paper", "dropout": 0.0}}
+    start = initialise(config, seed=0)
+    # one step without momentum and decay: what a weight moves by is its rate times its gradient
+    once = replace(PARAMETERS, epochs=1, batch_size=10, momentum=0.0, weight_decay=0.0, warmup=0.0)
+    (plain,) = run(start, once)
+    (twice,) = run(start, replace(once, bias_rate=2.0))
+
+    for name, factor in (("classifier.bias", 2), ("classifier.weight", 1), ("adapt.0.bias", 2)):
+        moved = plain.weights[name] - start.weights[name]
+        torch.testing.assert_close(twice.weights[name] - start.weights[name], factor * moved)
+    norm = "backbone.trunk.bn1.bias"
+    assert torch.equal(plain.weights[norm], twice.weights[norm])

@@ -1,5 +1,7 @@
 """Samples: photo and label map are varied together; the cache changes nothing but time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -100,3 +102,17 @@ def test_the_cache_changes_no_sample(cache_megabytes):
 def test_impossible_sizes_are_refused(long_side):
     with pytest.raises(ValueError, match=r"augmentation\.long_side"):
         Augmentation(long_side=long_side)
+
+
+def test_without_a_range_photos_keep_their_size():
+    samples = labelled(Augmentation(crop=30, long_side=None, **STILL))
+
+    assert samples.load("a")[0].shape == (3, 30, 40)
+
+
+def test_hue_varies_the_photo_alone():
+    augmentation = Augmentation(crop=40, long_side=(40, 40), flip=0.0, jitter=0.0, hue=0.5)
+    still, varied = labelled(replace(augmentation, hue=0.0)), labelled(augmentation)
+    torch.manual_seed(1)
+
+    assert not torch.equal(varied[0][0], still[0][0])

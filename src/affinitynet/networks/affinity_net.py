@@ -7,6 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from affinitynet.networks.backbones import Backbone
+from affinitynet.networks.cam_net import Form, check_form
+
+CHANNELS = {"released": (64, 128, 256), "paper": (128, 256, 512)}
+"""Channels that each level is compressed to, by form: 448 or 896 features."""
 
 
 class AffinityNet(nn.Module):
@@ -14,15 +18,27 @@ class AffinityNet(nn.Module):
 
     Args:
         backbone: The network below; its `levels` are used, on the grid of the shallowest one.
-        channels: Channels that each level is compressed to, shallow to deep; their sum is the
-            number of features (448 in the paper).
+        form: `released` or `paper` (section 4.1); they differ in the number of channels.
+        channels: Channels that each level is compressed to, shallow to deep, instead of the
+            form's; their sum is the number of features.
+        group_norm: Normalise the compressed levels in groups of 8 channels, as the release does
+            with VGG-16, which has no norms of its own.
 
     Raises:
-        ValueError: If there are not as many `channels` as levels.
+        ValueError: If there is no such form, or not as many `channels` as levels.
     """
 
-    def __init__(self, backbone: Backbone, *, channels: Sequence[int] = (64, 128, 256)) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        form: Form = "released",
+        channels: Sequence[int] | None = None,
+        group_norm: bool = False,
+    ) -> None:
         super().__init__()
+        check_form(form)
+        channels = channels or CHANNELS[form]
         levels = backbone.channels[:-1]
         if len(channels) != len(levels):
             raise ValueError(
@@ -33,6 +49,10 @@ class AffinityNet(nn.Module):
         self.compress = nn.ModuleList(
             nn.Conv2d(wide, narrow, 1, bias=False)
             for wide, narrow in zip(levels, channels, strict=True)
+        )
+        self.norms = nn.ModuleList(
+            nn.GroupNorm(narrow // 8, narrow) if group_norm else nn.Identity()
+            for narrow in channels
         )
         self.fuse = nn.Conv2d(sum(channels), sum(channels), 1, bias=False)
         for head in (*self.compress, self.fuse):
@@ -48,8 +68,10 @@ class AffinityNet(nn.Module):
             Features (N, C, h, w) on the grid of the shallowest level, stride 8 by default.
         """
         maps = [
-            functional.elu(compress(level))
-            for compress, level in zip(self.compress, self.backbone.levels(images), strict=True)
+            functional.elu(norm(compress(level)))
+            for compress, norm, level in zip(
+                self.compress, self.norms, self.backbone.levels(images), strict=True
+            )
         ]
         size = maps[0].shape[-2:]
         maps = [

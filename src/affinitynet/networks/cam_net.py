@@ -1,28 +1,55 @@
 """The classifier whose last layer draws class activation maps (paper, section 3.1)."""
 
+from typing import Literal
+
 from torch import Tensor, nn
 from torch.nn import functional
 
 from affinitynet.networks.backbones import Backbone
 
+Form = Literal["released", "paper"]
+"""A network as in the authors' release, or as in the paper."""
+
 
 class CAMNet(nn.Module):
-    """Backbone, dropout, 1x1 convolution to the classes without bias, global average pooling.
+    """Backbone, global average pooling and a fully connected layer to the classes.
 
-    Pooling commutes with the convolution, so pooling first gives the logits and not pooling gives
-    the maps, with the same weights.
+    The layer is a 1x1 convolution. Pooling commutes with it, so pooling first gives the logits and
+    not pooling gives the maps, with the same weights.
 
     Args:
         backbone: The network below; its final map is used.
         classes: K.
-        dropout: Probability of dropping a channel while training.
+        form: `released`: no bias. `paper` (section 4.1): a 3x3 convolution with 512 channels and
+            ReLU before the pooling, and a bias, which the maps leave out.
+        dropout: Probability of dropping a channel while training (0.5 in the release, none in the
+            paper).
+        square_root: Draw the square root of the activations, as the release does with VGG-16.
+
+    Raises:
+        ValueError: If there is no such form.
     """
 
-    def __init__(self, backbone: Backbone, classes: int, *, dropout: float = 0.5) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        classes: int,
+        *,
+        form: Form = "released",
+        dropout: float = 0.5,
+        square_root: bool = False,
+    ) -> None:
         super().__init__()
+        check_form(form)
         self.backbone = backbone
+        channels = backbone.channels[-1]
+        self.adapt = nn.Sequential()
+        if form == "paper":
+            self.adapt = nn.Sequential(nn.Conv2d(channels, 512, 3, padding=1), nn.ReLU())
+            channels = 512
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Conv2d(backbone.channels[-1], classes, 1, bias=False)
+        self.classifier = nn.Conv2d(channels, classes, 1, bias=form == "paper")
+        self.square_root = square_root
         nn.init.normal_(self.classifier.weight, std=0.01)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -34,7 +61,7 @@ class CAMNet(nn.Module):
         Returns:
             Logits (N, K).
         """
-        pooled = functional.adaptive_avg_pool2d(self.backbone(images)[-1], 1)
+        pooled = functional.adaptive_avg_pool2d(self.adapt(self.backbone(images)[-1]), 1)
         logits: Tensor = self.classifier(self.dropout(pooled)).flatten(1)
         return logits
 
@@ -47,4 +74,12 @@ class CAMNet(nn.Module):
         Returns:
             Activations (N, K, h, w) at the output stride, negative ones set to zero.
         """
-        return functional.relu(self.classifier(self.backbone(images)[-1]))
+        features = self.adapt(self.backbone(images)[-1])
+        activations = functional.relu(functional.conv2d(features, self.classifier.weight))
+        return activations.sqrt() if self.square_root else activations
+
+
+def check_form(form: str) -> None:
+    """Raise a ValueError if there is no such form of the heads."""
+    if form not in ("released", "paper"):
+        raise ValueError(f"network.head.form: '{form}'; give 'released' or 'paper'")

@@ -2,15 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from logging import getLogger
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from affinitynet.networks import psa
 from affinitynet.networks.affinity_net import AffinityNet
-from affinitynet.networks.backbones import Backbone, pretrained
+from affinitynet.networks.backbones import Backbone, pretrained, read_weights
 from affinitynet.networks.cam_net import CAMNet
 from affinitynet.networks.segmentation_net import SegmentationNet
+
+logger = getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class Checkpoint:
             `kind`: "cam", "affinity" or "segmentation";
             `backbone`: arguments of `Backbone` and `weights`, see `initialise`;
             `classes`: name of each class -> its value in the masks, in the order of the labels;
+            `weights`: file that the whole network starts from, see `initialise`;
             `head`: further arguments of the network's class.
         weights: The state dict, on the CPU.
         progress: What `affinitynet.training.loop.train` continues from; empty before training.
@@ -72,7 +78,9 @@ def initialise(
 
     Heads are random. The backbone comes from another checkpoint, or has the weights that
     `config["backbone"]["weights"]` names (see `affinitynet.networks.backbones.pretrained`), or is
-    random where that is None.
+    random where that is None. Where `config["weights"]` names a file, the network starts from that
+    instead: a checkpoint of this project, a state dict, or one of the authors' for ResNet-38. Heads
+    that it does not have stay random.
 
     Args:
         config: See `Checkpoint`.
@@ -80,14 +88,17 @@ def initialise(
         backbone_from: A checkpoint of a network with the same backbone.
 
     Raises:
-        ValueError: If the weights do not fit the backbone.
+        FileNotFoundError: If there is no such file.
+        ValueError: If the weights do not fit the network.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(config)
     backbone: Any = network.backbone
     source = config["backbone"].get("weights")
-    if backbone_from is not None:
+    if config.get("weights") is not None:
+        _start_from(network, Path(config["weights"]))
+    elif backbone_from is not None:
         theirs, ours = backbone_from.config["backbone"]["name"], config["backbone"]["name"]
         if theirs != ours:
             raise ValueError(f"backbone: the checkpoint has {theirs}, the configuration {ours}")
@@ -102,6 +113,34 @@ def initialise(
     elif source is not None:
         backbone.trunk.load_state_dict(pretrained(backbone.name, source))
     return Checkpoint(config=dict(config), weights=snapshot(network))
+
+
+def _start_from(network: nn.Module, path: Path) -> None:
+    """Load a file's weights: the whole backbone, and the head if the file has this one."""
+    if not path.is_file():
+        raise FileNotFoundError(f"network.weights: no file '{path}'")
+    state = read_weights(path)
+    if psa.is_release(state):
+        state = psa.rename(state)
+    ours = network.state_dict()
+    head = {key for key in ours if not key.startswith("backbone.")}
+    if found := head & state.keys():
+        if found != head:
+            raise ValueError(f"{path}: has {sorted(found)}, but not {sorted(head - found)}")
+    else:
+        logger.warning("%s has no %s: it starts from random weights.", path, sorted(head))
+    for key in state.keys() & ours.keys():
+        if state[key].shape != ours[key].shape:
+            raise ValueError(
+                f"{path}: entry '{key}' has shape {tuple(state[key].shape)}, the network "
+                f"needs {tuple(ours[key].shape)}; do classes, head and backbone agree?"
+            )
+    missing, _ = network.load_state_dict(
+        {key: value for key, value in state.items() if key in ours}, strict=False
+    )
+    lacking = [key for key in missing if key.startswith("backbone.")]
+    if lacking:
+        raise ValueError(f"{path}: no entry '{lacking[0]}', which the backbone needs")
 
 
 def restore(

@@ -31,24 +31,25 @@ def read_photo(read: Callable[[], "Image.Image"], long_side: int | None) -> npt.
     from affinitynet.training.photos import resize_long_side, to_rgb
 
     photo = to_rgb(read())
-    return np.asarray(resize_long_side(photo, long_side) if long_side else photo)
+    return np.asarray(resize_long_side(photo, long_side))
 
 
 def batches(
-    index: pd.DataFrame, photos: Readers, *, long_side: int, batch_size: int
+    index: pd.DataFrame, photos: Readers, *, long_side: int | None, batch_size: int
 ) -> Iterator[tuple[list[str], "torch.Tensor"]]:
     """Read the photos of an index in batches of one shape, the next one while this one is used.
 
     Args:
         index: One row an image, with `width` and `height`.
         photos: Image id to a function that reads the photo.
-        long_side: Pixels of the photos' longer side.
+        long_side: Pixels of the photos' longer side; None leaves them as large as they are.
         batch_size: Photos a batch at most.
 
     Yields:
         Image ids, and their photos (N, 3, H, W), uint8.
     """
-    factor = long_side / index[["width", "height"]].max(axis="columns")
+    longest = index[["width", "height"]].max(axis="columns")
+    factor = (long_side or longest) / longest
     shapes = (index[["width", "height"]].mul(factor, axis="index")).round()
     groups = [
         list(rows.index[start : start + batch_size])
@@ -90,7 +91,7 @@ def score_photos(
         model: The network's checkpoint.
         photos: Image id to a function that reads the photo.
         score: Maps the network and images (N, 3, h, w) in [0, 1] to scores (N, K, h', w').
-        inference: `long_side` in pixels; `scales`, pairs of a factor on that size and the
+        inference: `long_side` in pixels, or None; `scales`, pairs of a factor on that size and the
             network's output stride at it; `flip`; `cell`, pixels a cell of the scores;
             `batch_size`; `bfloat16`.
         execution: Device.
@@ -129,7 +130,7 @@ def score_photos(
     yield from track(done, description, total=len(index))
 
 
-def _read_batch(readers: list[Callable[[], Any]], long_side: int) -> "torch.Tensor":
+def _read_batch(readers: list[Callable[[], Any]], long_side: int | None) -> "torch.Tensor":
     import torch
 
     arrays = [read_photo(read, long_side) for read in readers]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from affinitynet.core.label_maps import decode
+from affinitynet.errors import UserError
 from affinitynet.execution import Execution, pick_device, track
 from affinitynet.pipelines.images import Readers
 from affinitynet.training.parameters import Augmentation, TrainingParameters
@@ -36,13 +37,22 @@ def initialise_network(
         parent: Checkpoint whose backbone is taken over; else the one that `network` names.
         inference: How the network is meant to be used; kept with it, so that it can be used
             without these parameters.
+
+    Raises:
+        UserError: If a parameter of the network or a file of weights does not fit.
     """
     from affinitynet.networks.checkpoint import Checkpoint, initialise
 
     config = {"kind": kind, "classes": classes, **network}
     if inference:
         config["inference"] = inference
-    return initialise(config, seed=seed, backbone_from=Checkpoint(**parent) if parent else None)
+    backbone_from = Checkpoint(**parent) if parent else None
+    try:
+        return initialise(config, seed=seed, backbone_from=backbone_from)
+    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+        raise UserError(
+            f"The {kind} network cannot be made (parameters network): {error}"
+        ) from error
 
 
 def train_on_tags(
@@ -79,7 +89,7 @@ def train_on_tags(
         photos,
         {i: [float(name in tags) for name in classes] for i, tags in _tags(train)},
         augmentation,
-        cache_megabytes=training.cache_megabytes,
+        cache_megabytes=training.cache_megabytes if training.epochs else 0,
     )
     yield from _epochs(initial, samples, tag_loss, training, seed, execution, "Classifier")
 
@@ -124,7 +134,7 @@ def train_on_labels(
         photos,
         {i: partial(_read_labels, labels[i], values) for i in ids},
         augmentation,
-        cache_megabytes=training.cache_megabytes,
+        cache_megabytes=training.cache_megabytes if training.epochs else 0,
     )
     loss = partial(pair_loss, radius=radius) if radius else pixel_loss
     name = "AffinityNet" if radius else "Segmentation network"
@@ -142,7 +152,8 @@ def keep_last(
     from affinitynet.networks.checkpoint import Checkpoint
 
     last = checkpoints[max(checkpoints)]()
-    history = pd.DataFrame(last["progress"]["history"])
+    columns = ["epoch", "step", "loss", "learning_rate"]
+    history = pd.DataFrame(last["progress"]["history"], columns=columns)
     return Checkpoint(config=last["config"], weights=last["weights"]), history
 
 

@@ -67,6 +67,8 @@ def train(
         backbone: Any = network.backbone
         fixed += [part for part in backbone.modules() if isinstance(part, _BatchNorm)]
     optimiser = _optimiser(network, parameters)
+    if parameters.epochs == 0:
+        yield Checkpoint(initial.config, initial.weights, {"epoch": 0, "history": []})
     done = initial.progress.get("epoch", 0)
     history = list(initial.progress.get("history", []))
     if done:
@@ -123,7 +125,13 @@ def _frozen_parts(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
 
 
 def _optimiser(network: nn.Module, parameters: TrainingParameters) -> torch.optim.SGD:
-    """Group the weights: backbone or head, with weight decay or (biases, norms) without."""
+    """Group the weights: backbone or head; weight decay for kernels, neither norms nor biases."""
+    norms = {
+        parameter
+        for part in network.modules()
+        if isinstance(part, (_BatchNorm, nn.GroupNorm, nn.LayerNorm))
+        for parameter in part.parameters()
+    }
     groups = []
     for in_backbone, rate in (
         (True, parameters.learning_rate),
@@ -134,12 +142,15 @@ def _optimiser(network: nn.Module, parameters: TrainingParameters) -> torch.opti
             for name, weight in network.named_parameters()
             if weight.requires_grad and name.startswith("backbone.") == in_backbone
         ]
-        for decay, is_member in (
-            (parameters.weight_decay, lambda weight: weight.ndim > 1),
-            (0.0, lambda weight: weight.ndim <= 1),
+        kernels = [weight for weight in trained if weight.ndim > 1]
+        scales = [weight for weight in trained if weight in norms]
+        biases = [weight for weight in trained if weight.ndim <= 1 and weight not in norms]
+        for members, factor, decay in (
+            (kernels, 1.0, parameters.weight_decay),
+            (scales, 1.0, 0.0),
+            (biases, parameters.bias_rate, 0.0),
         ):
-            members = [weight for weight in trained if is_member(weight)]
-            groups.append({"params": members, "initial_lr": rate, "weight_decay": decay})
+            groups.append({"params": members, "initial_lr": factor * rate, "weight_decay": decay})
     return torch.optim.SGD(groups, lr=0.0, momentum=parameters.momentum)
 
 

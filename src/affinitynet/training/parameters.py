@@ -9,10 +9,11 @@ class TrainingParameters:
     """How a network is trained.
 
     Attributes:
-        epochs: Passes over the samples.
+        epochs: Passes over the samples; 0 keeps the weights that training would start from.
         batch_size: Samples a step; the last ones of an epoch are left out if they are fewer.
         learning_rate: Of the backbone, at the start.
         head_learning_rate: Of all that is new above the backbone.
+        bias_rate: Factor on both rates for the biases of convolutions.
         momentum: Of SGD.
         weight_decay: L2 penalty; biases and norms are spared.
         power: Of the polynomial decay: rate x (1 - step / steps)^power.
@@ -30,6 +31,7 @@ class TrainingParameters:
     batch_size: int = 16
     learning_rate: float = 0.01
     head_learning_rate: float = 0.1
+    bias_rate: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 5e-4
     power: float = 0.9
@@ -42,7 +44,7 @@ class TrainingParameters:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name, least in (("epochs", 1), ("batch_size", 1), ("workers", 0)):
+        for name, least in (("epochs", 0), ("batch_size", 1), ("workers", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"training.{name}: {getattr(self, name)}; give {least} or more")
         if not 0 <= self.warmup < 1:
@@ -60,23 +62,29 @@ class Augmentation:
     Attributes:
         crop: Side of the square crop in pixels. What it shows beyond the photo is grey, and
             ignored in the labels.
-        long_side: Smallest and largest length in pixels that the longer side is resized to.
+        long_side: Smallest and largest length in pixels that the longer side is resized to; None
+            leaves photos as large as they are.
         flip: Probability of mirroring left and right.
         jitter: Strength of the random changes of brightness, contrast and saturation, from 0.
+        hue: Strength of the random change of hue, from 0 to 0.5.
     """
 
     crop: int = 224
-    long_side: tuple[int, int] = (224, 320)
+    long_side: tuple[int, int] | None = (224, 320)
     flip: float = 0.5
     jitter: float = 0.3
+    hue: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        smallest, largest = self.long_side
-        if not 0 < smallest <= largest:
-            raise ValueError(
-                f"augmentation.long_side: [{smallest}, {largest}] is no range of pixels; "
-                "give the smallest first, both above 0"
-            )
+        if self.long_side:
+            smallest, largest = self.long_side
+            if not 0 < smallest <= largest:
+                raise ValueError(
+                    f"augmentation.long_side: [{smallest}, {largest}] is no range of pixels; "
+                    "give the smallest first, both above 0"
+                )
+        if not 0 <= self.hue <= 0.5:
+            raise ValueError(f"augmentation.hue: {self.hue}; give 0 to 0.5")
         if self.crop < 1:
             raise ValueError(f"augmentation.crop: {self.crop} pixels; give at least 1")

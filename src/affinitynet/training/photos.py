@@ -25,16 +25,18 @@ def to_rgb(photo: Image.Image) -> Image.Image:
 
 def resize_long_side(
     image: Image.Image,
-    long_side: int,
+    long_side: int | None,
     resample: Image.Resampling = Image.Resampling.BICUBIC,
 ) -> Image.Image:
     """Resize an image so that its longer side has `long_side` pixels; the ratio is kept.
 
     Args:
         image: Photo, or label map with `Image.Resampling.NEAREST`.
-        long_side: Pixels.
+        long_side: Pixels; None leaves the image as it is.
         resample: Pillow's filter.
     """
+    if long_side is None:
+        return image
     factor = long_side / max(image.size)
     width, height = (max(1, round(side * factor)) for side in image.size)
     if (width, height) == image.size:

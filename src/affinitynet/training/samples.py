@@ -20,16 +20,18 @@ Images = Mapping[str, Callable[[], Image.Image]]
 
 def random_transform(augmentation: Augmentation) -> v2.Transform:
     """Build the transform of a `tv_tensors.Image`, alone or with its `tv_tensors.Mask`."""
+    resize = [_RandomLongSide(*augmentation.long_side)] if augmentation.long_side else []
+    jitter = augmentation.jitter
     return v2.Compose(
         [
-            _RandomLongSide(*augmentation.long_side),
+            *resize,
             v2.RandomCrop(
                 augmentation.crop,
                 pad_if_needed=True,
                 fill={tv_tensors.Image: 128, tv_tensors.Mask: IGNORE_INDEX},
             ),
             v2.RandomHorizontalFlip(augmentation.flip),
-            v2.ColorJitter(augmentation.jitter, augmentation.jitter, augmentation.jitter),
+            v2.ColorJitter(jitter, jitter, jitter, augmentation.hue),
             v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True),
             v2.ToPureTensor(),
         ]
@@ -62,7 +64,7 @@ class _Photos(Dataset[tuple[Tensor, Tensor]]):
         self, ids: Sequence[str], photos: Images, augmentation: Augmentation, cache_megabytes: float
     ) -> None:
         self.ids, self.photos = list(ids), photos
-        self.long_side = augmentation.long_side[1]
+        self.long_side = augmentation.long_side and augmentation.long_side[1]
         self.transform = random_transform(augmentation)
         # Filled here and not as training goes: workers then share these pages with their parent.
         self.cache: dict[str, tuple[Tensor, ...]] = {}

@@ -21,7 +21,7 @@ def label_pixels(
     classes: dict[str, int],
     alphas: dict[str, float],
     crf: CRFParameters,
-    long_side: int,
+    long_side: int | None,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Decide which pixels are surely an object, surely background, or neither.
@@ -33,7 +33,7 @@ def label_pixels(
         classes: Class name to mask value.
         alphas: `low` and `high` exponent of the background, eq. 2.
         crf: The dense CRF.
-        long_side: Working size in pixels.
+        long_side: Working size in pixels; None for the photo's own size.
         execution: Processes.
 
     Yields:
@@ -53,7 +53,7 @@ def _label_one(
     values: list[int],
     alphas: dict[str, float],
     crf: CRFParameters,
-    long_side: int,
+    long_side: int | None,
     read: Callable[[], Any],
     read_maps: Callable[[], dict[str, npt.NDArray[Any]]],
 ) -> LabelMap:

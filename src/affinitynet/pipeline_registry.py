@@ -6,11 +6,13 @@ from affinitynet.pipelines import (
     affinity_labels,
     affinity_training,
     cam,
+    download,
     inference,
     ingestion,
     reporting,
     revision,
     scenes,
+    search,
     segmentation,
 )
 
@@ -43,10 +45,15 @@ def build_pipelines(
         "segmentation": segmentation.create_pipeline(supervision),
         "reporting": reporting.create_pipeline(),
     }
+    beside = {}
     if rendered:
         road = {"scenes": scenes.create_pipeline()} | road
+    else:
+        beside["download"] = download.create_pipeline()
     return {
         "__default__": sum(road.values(), start=Pipeline([])),
         **road,
+        **beside,
+        "search": search.create_pipeline(),
         "inference": inference.create_pipeline(),
     }

@@ -6,11 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from affinitynet.core.affinity import pair_affinities
 from affinitynet.core.random_walk import (
     chebyshev_power,
     propagate,
     symmetric_transition,
+    transition_from_affinities,
     walk,
+    walk_many,
 )
 
 
@@ -85,6 +88,38 @@ def test_one_transition_serves_several_walks():
         assert torch.equal(
             walk(maps, *transition, steps=steps), propagate(maps, features, steps=steps)
         )
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=5), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_walks_of_many_lengths_at_once_equal_the_dense_matrix(steps, seed):
+    maps, features = scene(5, 6, seed)
+    together = walk_many(maps, *symmetric_transition(features), steps=steps)
+    assert together.shape == (len(steps), *maps.shape)
+    for walked, t in zip(together, steps, strict=True):
+        assert float((walked - dense_walk(maps, features, 5, 8.0, t)).abs().max()) < 1e-5
+        assert torch.equal(walked, propagate(maps, features, steps=t))
+
+
+def test_affinities_serve_several_transitions_also_in_half_precision():
+    maps, features = scene(6, 7)
+    affinities = pair_affinities(features[None])[0]
+    for beta in (1.0, 8.0):
+        expected = symmetric_transition(features, beta=beta)
+        single = transition_from_affinities(affinities, beta=beta)
+        assert torch.equal(single[0].to_dense(), expected[0].to_dense())
+        assert torch.equal(single[1], expected[1])
+        half = transition_from_affinities(affinities.half(), beta=beta)
+        ones = walk(torch.ones_like(maps), *half)
+        torch.testing.assert_close(ones, torch.ones_like(maps), rtol=0, atol=1e-5)  # stochastic
+        near = walk(maps, *half) - walk(maps, *expected)
+        assert float(near.abs().max()) < 1e-3
+
+
+def test_affinities_of_another_neighbourhood_are_refused():
+    _, features = scene(6, 7)
+    with pytest.raises(ValueError, match=r"have 12 planes, .* radius 5 has 34"):
+        transition_from_affinities(pair_affinities(features[None], radius=3)[0], radius=5)
 
 
 def test_many_channels_in_single_precision_stay_within_the_tolerance():

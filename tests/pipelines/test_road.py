@@ -84,7 +84,7 @@ def test_the_parameters_of_an_environment_shape_the_pipelines(project):
     assert "masks" not in ancestors(pipelines["__default__"], "segmentation.train")
 
 
-@pytest.mark.parametrize("env", ["base", "test", "voc_cpu"])
+@pytest.mark.parametrize("env", ["base", "test", "voc", "voc_cpu"])
 def test_every_dataset_has_an_entry_with_a_layer(project, env):
     catalog = project.catalog(env=None if env == "base" else env)
     for pipeline in pipelines.values():

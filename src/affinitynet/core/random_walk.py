@@ -6,6 +6,8 @@ x^t is approximated by a Chebyshev polynomial of degree about sqrt(2 t log(1 / t
 less than t: T^t M = D^-1/2 p(S) D^1/2 M needs that many products.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -52,7 +54,7 @@ def propagate(
 def walk(
     maps: Tensor, symmetric: Tensor, root: Tensor, *, steps: int = 256, tolerance: float = 1e-6
 ) -> Tensor:
-    """Walk on a transition matrix that is built once, for several maps or numbers of steps.
+    """Walk on a transition matrix that is built once, for several maps.
 
     Args:
         maps: Scores (K, H, W).
@@ -67,21 +69,49 @@ def walk(
     Raises:
         ValueError: If steps is negative.
     """
-    if steps < 0:
-        raise ValueError(f"steps is {steps}; it must be 0 or more.")
-    coefficients = chebyshev_power(steps, tolerance).tolist()
+    return walk_many(maps, symmetric, root, steps=[steps], tolerance=tolerance)[0]
+
+
+def walk_many(
+    maps: Tensor,
+    symmetric: Tensor,
+    root: Tensor,
+    *,
+    steps: Sequence[int],
+    tolerance: float = 1e-6,
+) -> Tensor:
+    """Walk for several numbers of steps at the cost of the largest: they share the recurrence.
+
+    Args:
+        maps: Scores (K, H, W).
+        symmetric: S, as `symmetric_transition` builds it.
+        root: D^1/2, likewise.
+        steps: One or more t, in any order.
+        tolerance: Bound of the error, relative to the maps' scale.
+
+    Returns:
+        (len(steps), K, H, W) float32.
+
+    Raises:
+        ValueError: If one of the steps is negative.
+    """
+    if min(steps) < 0:
+        raise ValueError(f"steps is {min(steps)}; it must be 0 or more.")
+    expansions = [chebyshev_power(t, tolerance).tolist() for t in steps]
+    terms = max(map(len, expansions))
     scores = maps.double().reshape(len(maps), -1).T
     # Chebyshev recurrence: T_0 = 1, T_1 = x, T_j+1 = 2 x T_j - T_j-1
     previous = scores * root
-    result = coefficients[0] * previous
+    results = [coefficients[0] * previous for coefficients in expansions]
     current = symmetric @ previous
-    for j, coefficient in enumerate(coefficients[1:], start=1):
-        if coefficient:
-            result += coefficient * current
-        if j + 1 < len(coefficients):
+    for j in range(1, terms):
+        for result, coefficients in zip(results, expansions, strict=True):
+            if j < len(coefficients) and coefficients[j]:
+                result += coefficients[j] * current
+        if j + 1 < terms:
             previous, current = current, 2 * (symmetric @ current) - previous
-    walked: Tensor = (result / root).T.reshape(maps.shape).float()
-    return walked
+    walked = torch.stack([(result / root).T.reshape(maps.shape) for result in results])
+    return walked.float()
 
 
 def symmetric_transition(
@@ -95,12 +125,38 @@ def symmetric_transition(
         beta: Exponent of the affinities.
 
     Returns:
-        S, sparse CSR (H W, H W), and D^1/2 (H W, 1); float64, as hundreds of steps add up what
-        single precision rounds. The affinities themselves may be single: T stays stochastic.
+        S and D^1/2, see `transition_from_affinities`.
     """
-    height, width = features.shape[-2:]
-    weights = pair_affinities(features[None], radius=radius)[0].double() ** beta
-    cells = torch.arange(height * width, device=features.device).view(height, width)
+    affinities = pair_affinities(features[None], radius=radius)[0]
+    return transition_from_affinities(affinities, radius=radius, beta=beta)
+
+
+def transition_from_affinities(
+    affinities: Tensor, *, radius: int = 5, beta: float = 8.0
+) -> tuple[Tensor, Tensor]:
+    """Build S = D^-1/2 W^(beta) D^-1/2 from affinities that are known, for several betas.
+
+    Args:
+        affinities: W (P, H, W) in [0, 1], a plane an offset, as `pair_affinities` lays them out;
+            of any float type.
+        radius: Of the neighbourhood that they are of.
+        beta: Exponent of the affinities.
+
+    Returns:
+        S, sparse CSR (H W, H W), and D^1/2 (H W, 1); float64, as hundreds of steps add up what
+        single precision rounds. The affinities themselves may be coarser: T stays stochastic.
+
+    Raises:
+        ValueError: If the affinities are of another neighbourhood.
+    """
+    planes, height, width = affinities.shape
+    if planes != len(neighbourhood(radius)):
+        raise ValueError(
+            f"affinities have {planes} planes, the neighbourhood of radius {radius} has "
+            f"{len(neighbourhood(radius))} offsets; give the radius that they were computed with."
+        )
+    weights = affinities.double() ** beta
+    cells = torch.arange(height * width, device=affinities.device).view(height, width)
     rows, columns, values = [cells.flatten()], [cells.flatten()], [weights.new_ones(cells.numel())]
     for plane, offset in zip(weights, neighbourhood(radius), strict=True):
         first, second = pair_slices(offset, height, width)

@@ -130,6 +130,52 @@ def score_photos(
     yield from track(done, description, total=len(index))
 
 
+def affinity_features(
+    index: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    random_walk: dict[str, Any],
+    execution: Execution,
+    description: str,
+) -> "Iterator[tuple[str, torch.Tensor]]":
+    """Compute AffinityNet's features of photos.
+
+    Args:
+        index: The images to do, with `width` and `height`.
+        model: AffinityNet's checkpoint.
+        photos: Image id to a function that reads the photo.
+        random_walk: `long_side` in pixels, or None; `output_stride` of the network's deepest maps;
+            `batch_size`; `bfloat16`.
+        execution: Device.
+        description: For the progress bar.
+
+    Yields:
+        Image id and its features (C, h, w), float32, on the device.
+    """
+    import torch
+
+    from affinitynet.networks.checkpoint import Checkpoint, restore
+
+    device = pick_device(execution)
+    stride = random_walk["output_stride"]
+    network = restore(Checkpoint(**model), output_stride=stride, device=device)
+
+    def features(images: torch.Tensor) -> torch.Tensor:
+        pixels = images.to(device).float() / 255
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, torch.bfloat16, enabled=random_walk["bfloat16"]),
+        ):
+            maps: torch.Tensor = network(pixels.contiguous(memory_format=torch.channels_last))
+            return maps.float()
+
+    read = batches(
+        index, photos, long_side=random_walk["long_side"], batch_size=random_walk["batch_size"]
+    )
+    done = (pair for ids, images in read for pair in zip(ids, features(images), strict=True))
+    yield from track(done, description, total=len(index))
+
+
 def _read_batch(readers: list[Callable[[], Any]], long_side: int | None) -> "torch.Tensor":
     import torch
 

@@ -6,6 +6,9 @@ driven by `metadata: {mlflow: …}` of the catalog entries:
 - `metrics`: a nested dict of scores becomes metrics, `cam.metrics` -> `cam.miou`, `cam.iou.cat`;
 - `history`: a table with a `step` column becomes curves, `cam.history` -> `cam.loss`;
 - `table`: a table becomes a CSV artifact;
+- `trials`: a table of settings and their `miou` becomes a CSV artifact too, and each of its rows a
+  nested run with the settings as parameters;
+- `yaml`: a text becomes a YAML artifact;
 - `figure`: a Matplotlib figure becomes a PNG artifact.
 """
 
@@ -19,7 +22,8 @@ import mlflow
 import pandas as pd
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Param
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from affinitynet.runs.context import CONTROL, RunContext
 from affinitynet.runs.record import flatten, git_revision
@@ -73,8 +77,12 @@ class TrackingHooks:
             log_metrics({f"{stage}.{name}": value for name, value in scores.items()})
         elif kind == "history":
             log_history(data, prefix=dataset_name.rpartition(".")[0])
-        elif kind == "table" and mlflow.active_run():
+        elif kind in ("table", "trials") and mlflow.active_run():
             mlflow.log_text(data.to_csv(index=False), f"{dataset_name}.csv")
+            if kind == "trials":
+                log_trials(data, prefix=dataset_name.rpartition(".")[0])
+        elif kind == "yaml" and mlflow.active_run():
+            mlflow.log_text(data, f"{dataset_name}.yml")
         elif kind == "figure" and mlflow.active_run():
             mlflow.log_figure(data, f"{dataset_name}.png", save_kwargs={"dpi": 150})
 
@@ -102,6 +110,29 @@ def log_history(history: pd.DataFrame, *, prefix: str) -> None:
     client = mlflow.MlflowClient()
     for start in range(0, len(metrics), MAX_BATCH):
         client.log_batch(run.info.run_id, metrics=metrics[start : start + MAX_BATCH])
+
+
+def log_trials(trials: pd.DataFrame, *, prefix: str) -> None:
+    """Log each row of a table as a nested run of the active one, if there is one.
+
+    The column `miou` becomes its metric, the others its parameters where they have a value.
+    """
+    parent = mlflow.active_run()
+    if not parent:
+        return
+    experiment, run_id = parent.info.experiment_id, parent.info.run_id
+    client = mlflow.MlflowClient()
+    ours = f"tags.{MLFLOW_PARENT_RUN_ID} = '{run_id}'"
+    for left in mlflow.search_runs([experiment], ours, output_format="list"):
+        client.delete_run(left.info.run_id)  # by a run that was killed here and is resumed
+    for number, row in enumerate(trials.to_dict("records"), start=1):
+        now = int(time.time() * 1000)
+        miou = Metric("miou", float(row.pop("miou")), now, 0)
+        settings = [Param(str(name), str(value)) for name, value in row.items() if pd.notna(value)]
+        tags = {MLFLOW_PARENT_RUN_ID: run_id}
+        child = client.create_run(experiment, now, tags, run_name=f"{prefix} {number}").info.run_id
+        client.log_batch(child, metrics=[miou], params=settings)
+        client.set_terminated(child)
 
 
 def _one_line(scores: Mapping[str, Any]) -> str:

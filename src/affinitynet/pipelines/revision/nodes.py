@@ -10,9 +10,9 @@ import pandas as pd
 
 from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_labels
 from affinitynet.core.label_maps import LabelMap, encode
-from affinitynet.execution import Execution, pick_device, stream, track
+from affinitynet.execution import Execution, stream
 from affinitynet.execution.local import chunks
-from affinitynet.pipelines.images import Readers, batches, read_photo, upsample
+from affinitynet.pipelines.images import Readers, affinity_features, read_photo, upsample
 from affinitynet.pipelines.scoring import count, count_labels, count_maps, summarise
 
 
@@ -54,29 +54,14 @@ def _walk(
 
     from affinitynet.core.cams import with_background
     from affinitynet.core.random_walk import propagate
-    from affinitynet.networks.checkpoint import Checkpoint, restore
 
-    device = pick_device(execution)
-    stride = random_walk["output_stride"]
-    network = restore(Checkpoint(**model), output_stride=stride, device=device)
     train = index[index["split"] == "train"]
-    read = batches(
-        train, photos, long_side=random_walk["long_side"], batch_size=random_walk["batch_size"]
-    )
-
-    def features(images: torch.Tensor) -> torch.Tensor:
-        pixels = images.to(device).float() / 255
-        with (
-            torch.inference_mode(),
-            torch.autocast(device.type, torch.bfloat16, enabled=random_walk["bfloat16"]),
-        ):
-            maps: torch.Tensor = network(pixels.contiguous(memory_format=torch.channels_last))
-            return maps.float()
-
-    done = (pair for ids, images in read for pair in zip(ids, features(images), strict=True))
-    for image_id, feature in track(done, "Random walk", total=len(train)):
+    for image_id, feature in affinity_features(
+        train, model, photos, random_walk, execution, "Random walk"
+    ):
         stored = maps[image_id]()
-        cams = torch.from_numpy(upsample(stored["maps"], tuple(feature.shape[-2:]))).to(device)
+        cams = torch.from_numpy(upsample(stored["maps"], (feature.shape[-2], feature.shape[-1])))
+        cams = cams.to(feature.device)
         revised = propagate(
             with_background(cams, random_walk["alpha"]),
             feature,

@@ -1,0 +1,120 @@
+"""Nodes of the `download` pipeline."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+
+from affinitynet.core.label_maps import LabelMap
+from affinitynet.errors import UserError
+from affinitynet.execution import Execution, stream
+from affinitynet.pipelines.images import Readers
+from affinitynet.pipelines.ingestion.voc import parse_split
+
+VAL, TRAIN = "val", "train"
+"""VOC 2012's official lists."""
+
+
+def download_voc(voc_root: str) -> dict[str, int]:
+    """Download VOC 2012 (train and val, 2 GB) and SBD (1.4 GB) through torchvision.
+
+    What is there already is left as it is.
+
+    Args:
+        voc_root: Where VOC 2012 shall lie: a path that ends with `VOCdevkit/VOC2012`, as in the
+            archive. SBD comes into its folder `SBD`.
+
+    Returns:
+        The numbers of photos and of SBD's masks that are there now.
+
+    Raises:
+        UserError: If the path does not end so, or the download fails.
+    """
+    from torchvision.datasets import SBDataset, VOCSegmentation
+
+    root = Path(voc_root)
+    if root.parts[-2:] != ("VOCdevkit", "VOC2012"):
+        raise UserError(
+            f"parameter voc_root: '{voc_root}' must end with VOCdevkit/VOC2012, for the archive "
+            "has these folders"
+        )
+    sbd = root / "SBD"
+    try:
+        if not (root / "JPEGImages").is_dir():
+            root.parents[1].mkdir(parents=True, exist_ok=True)
+            VOCSegmentation(root.parents[1], year="2012", image_set="trainval", download=True)
+        if not (sbd / "cls").is_dir():
+            sbd.mkdir(exist_ok=True)
+            SBDataset(sbd, image_set="train", mode="segmentation", download=True)
+    except (URLError, RuntimeError, OSError) as error:
+        raise UserError(
+            f"PASCAL VOC 2012 or SBD could not be downloaded to '{voc_root}': {error}. Fetch the "
+            "archives by hand (VOCtrainval_11-May-2012.tar, benchmark.tgz) and extract them there, "
+            f"SBD's dataset folder as '{sbd}'"
+        ) from error
+    return {
+        "photos": len(list((root / "JPEGImages").iterdir())),
+        "sbd_masks": len(list((sbd / "cls").iterdir())),
+    }
+
+
+def convert_masks(
+    downloaded: dict[str, int],
+    sbd: Readers,
+    voc_masks: Readers,
+    splits: Readers,
+    execution: Execution,
+) -> Iterator[dict[str, LabelMap]]:
+    """Turn SBD's masks into indexed PNGs; those of VOC's own train list are VOC's.
+
+    Args:
+        downloaded: What `download_voc` gives.
+        sbd: Image id to a function that reads SBD's .mat file.
+        voc_masks: Image id to a function that reads VOC's own mask.
+        splits: List name to a function that reads it.
+        execution: Processes.
+
+    Yields:
+        Image id to mask (H, W), in mask values, of every image of `train_aug` and of val.
+    """
+    ids = [*list_images(sbd, splits), *parse_split(splits[VAL]())]
+    readers = {**{i: partial(_read_sbd, sbd[i]) for i in sbd}, **voc_masks}
+    yield from stream(
+        _call,
+        ((i, readers[i]) for i in ids),
+        total=len(ids),
+        execution=execution,
+        description="Converting masks",
+    )
+
+
+def name_images(downloaded: dict[str, int], sbd: Readers, splits: Readers) -> str:
+    """Write the list `train_aug`: a line an image."""
+    return "".join(f"{image_id}\n" for image_id in list_images(sbd, splits))
+
+
+def list_images(sbd: Mapping[str, Any], splits: Readers) -> list[str]:
+    """List train_aug: VOC's train and all of SBD, without VOC's val; 10,582 images.
+
+    Args:
+        sbd: By image id.
+        splits: List name to a function that reads it; `train` and `val` are used.
+
+    Returns:
+        Image ids in order.
+    """
+    train, val = (set(parse_split(splits[name]())) for name in (TRAIN, VAL))
+    return sorted(train | (sbd.keys() - val))
+
+
+def _read_sbd(read: Any) -> LabelMap:
+    mask: LabelMap = np.asarray(read()["GTcls"][0]["Segmentation"][0], np.uint8)
+    return mask
+
+
+def _call(read: Any) -> LabelMap:
+    mask: LabelMap = read()
+    return mask

@@ -1,0 +1,410 @@
+"""Nodes of the `search` pipeline: what `revision` does, tried at many settings on the same photos.
+
+The network runs once. The walk is linear, so one pass over the cached affinities scores the whole
+grid of its settings; the dense CRF is searched on the maps that the best of them gives.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from affinitynet.core.dense_crf import CRFParameters
+from affinitynet.core.label_maps import decode
+from affinitynet.core.metrics import mean_iou
+from affinitynet.errors import UserError
+from affinitynet.execution import Execution, stream
+from affinitynet.execution.local import chunks
+from affinitynet.pipelines.images import Readers, affinity_features, upsample
+from affinitynet.pipelines.revision.nodes import make_pseudo_labels
+from affinitynet.pipelines.scoring import Counts, count, count_labels, count_maps
+
+logger = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.floating[Any]]
+Maps = Mapping[str, npt.NDArray[Any]]
+WALK = "revision.random_walk."
+
+# torch's sparse matrices announce themselves once a process, and there are several here.
+warnings.filterwarnings("ignore", message="Sparse ", category=UserWarning)
+
+
+def choose_photos(
+    index: pd.DataFrame, masks: Readers, images: int | None, seed: int
+) -> pd.DataFrame:
+    """Draw training photos that can be scored: those with a tag and a mask.
+
+    Args:
+        index: The images of the data set.
+        masks: Image id to a function that reads the mask; none is read here.
+        images: How many to draw; None, or more than there are, takes all.
+        seed: Of the draw.
+
+    Returns:
+        Their rows of the index, in its order.
+
+    Raises:
+        UserError: If there is no such photo.
+    """
+    train = index[(index["split"] == "train") & (index["tags"] != "")]
+    scored = train[train.index.isin(list(masks))]
+    if scored.empty:
+        raise UserError(
+            "search: no training photo has both a tag and a mask, and without masks no setting is "
+            "better than another. Give masks to some photos of the training list."
+        )
+    drawn = scored.sample(min(images or len(scored), len(scored)), random_state=seed)
+    return scored[scored.index.isin(drawn.index)]
+
+
+def compute_affinities(
+    sample: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    random_walk: dict[str, Any],
+    execution: Execution,
+) -> Iterator[dict[str, dict[str, Floats]]]:
+    """Compute the affinities of neighbours, as the random walk of `revision` has them.
+
+    Args:
+        sample: The photos to do.
+        model: AffinityNet's checkpoint.
+        photos: Image id to a function that reads the photo.
+        random_walk: `radius`, `long_side`, `output_stride`, `batch_size`, `bfloat16`.
+        execution: Device.
+
+    Yields:
+        Image id to `affinities` (P, h, w), float16 in [0, 1], before any exponent.
+    """
+    yield from chunks(_affinities(sample, model, photos, random_walk, execution))
+
+
+def _affinities(
+    sample: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    random_walk: dict[str, Any],
+    execution: Execution,
+) -> Iterator[tuple[str, dict[str, Floats]]]:
+    from affinitynet.core.affinity import pair_affinities
+
+    for image_id, features in affinity_features(
+        sample, model, photos, random_walk, execution, "Affinities"
+    ):
+        planes = pair_affinities(features[None], radius=random_walk["radius"])[0]
+        yield image_id, {"affinities": planes.half().cpu().numpy()}
+
+
+def search_walks(
+    affinities: Readers,
+    maps: Readers,
+    masks: Readers,
+    classes: dict[str, int],
+    space: dict[str, list[Any]],
+    random_walk: dict[str, Any],
+    execution: Execution,
+) -> pd.DataFrame:
+    """Score the random walk at every setting of a grid, in one pass over the photos.
+
+    Args:
+        affinities: Image id to a function that reads the affinities.
+        maps: Image id to a function that reads the CAMs.
+        masks: Image id to a function that reads the mask.
+        classes: Class name to mask value.
+        space: Values of `alpha`, `beta` and `steps`.
+        random_walk: `radius` of the affinities' neighbourhood.
+        execution: Processes.
+
+    Returns:
+        One row a setting: its parameters by their full names, and `miou`.
+    """
+    counts = count(
+        partial(_count_walks, space=space, radius=random_walk["radius"]),
+        {i: partial(_read_both, affinities[i], maps[i]) for i in affinities},
+        masks,
+        classes,
+        execution,
+        "Trying random walks",
+    )
+    names = [f"{WALK}{name}" for name in ("alpha", "beta", "steps")]
+    trials = pd.DataFrame(settings(space), columns=names)
+    return trials.assign(miou=[mean_iou(confusion) for confusion in counts])
+
+
+def settings(space: Mapping[str, list[Any]]) -> list[tuple[float, float, int]]:
+    """List (alpha, beta, steps) of the grid, beta slowest, steps fastest."""
+    grid = product(space["beta"], space["alpha"], space["steps"])
+    return [(alpha, beta, steps) for beta, alpha, steps in grid]
+
+
+def walks(
+    affinities: Floats, cams: Floats, space: Mapping[str, list[Any]], *, radius: int
+) -> Iterator[npt.NDArray[np.float16]]:
+    """Walk one image's CAMs at every setting of a grid.
+
+    The settings share what they can: a beta has one transition matrix, all steps one recurrence,
+    and as the walk is linear, the classes' maps walk once for all alphas beside one background
+    each.
+
+    Args:
+        affinities: (P, H, W) in [0, 1].
+        cams: (K, h, w) in [0, 1].
+        space: Values of `alpha`, `beta` and `steps`.
+        radius: Of the affinities' neighbourhood.
+
+    Yields:
+        (K + 1, H, W), background first, for each of `settings(space)`.
+    """
+    import torch
+
+    from affinitynet.core.cams import background
+    from affinitynet.core.random_walk import transition_from_affinities, walk_many
+
+    classes = torch.from_numpy(upsample(cams, affinities.shape[-2:]))
+    backgrounds = [background(classes, alpha) for alpha in space["alpha"]]
+    scores = torch.cat([torch.stack(backgrounds), classes])
+    for beta in space["beta"]:
+        transition = transition_from_affinities(
+            torch.from_numpy(affinities), radius=radius, beta=beta
+        )
+        walked = walk_many(scores, *transition, steps=space["steps"]).numpy().astype(np.float16)
+        for alpha, _ in enumerate(backgrounds):
+            for maps in walked:
+                yield np.concatenate([maps[[alpha]], maps[len(backgrounds) :]])
+
+
+def _count_walks(
+    stored: Maps,
+    truth: npt.NDArray[np.uint8],
+    values: list[int],
+    *,
+    space: Mapping[str, list[Any]],
+    radius: int,
+) -> Counts:
+    """Count one image at every setting: (settings, K + 1, K + 1)."""
+    labels = _with_background(stored["labels"])
+    tried = walks(stored["affinities"], stored["maps"], space, radius=radius)
+    return np.stack([count_maps({"labels": labels, "maps": m}, truth, values) for m in tried])
+
+
+def walk_best(
+    sample: pd.DataFrame,
+    affinities: Readers,
+    maps: Readers,
+    walk_trials: pd.DataFrame,
+    random_walk: dict[str, Any],
+    execution: Execution,
+) -> Iterator[dict[str, dict[str, npt.NDArray[Any]]]]:
+    """Spread the CAMs by the best random walk that was found.
+
+    Args:
+        sample: The photos to do.
+        affinities: Image id to a function that reads the affinities.
+        maps: Image id to a function that reads the CAMs.
+        walk_trials: What `search_walks` found.
+        random_walk: `radius` of the affinities' neighbourhood.
+        execution: Processes.
+
+    Yields:
+        Image id to `labels` (K + 1,) uint8 and `maps` (K + 1, h, w) float16, as `revision` makes.
+    """
+    chosen = best_of(walk_trials)
+    space = {name.removeprefix(WALK): [value] for name, value in chosen.items() if name != "miou"}
+    yield from stream(
+        partial(_walk_one, space, random_walk["radius"]),
+        ((i, affinities[i], maps[i]) for i in sample.index),
+        total=len(sample),
+        execution=execution,
+        description="Random walk",
+    )
+
+
+def _walk_one(
+    space: Mapping[str, list[Any]],
+    radius: int,
+    read_affinities: Callable[[], Maps],
+    read_maps: Callable[[], Maps],
+) -> dict[str, npt.NDArray[Any]]:
+    stored = _read_both(read_affinities, read_maps)
+    (maps,) = walks(stored["affinities"], stored["maps"], space, radius=radius)
+    return {"labels": _with_background(stored["labels"]), "maps": maps}
+
+
+def search_refinements(
+    sample: pd.DataFrame,
+    photos: Readers,
+    maps: Readers,
+    masks: Readers,
+    classes: dict[str, int],
+    space: dict[str, Any],
+    trials: int,
+    crf: CRFParameters,
+    confidence: float,
+    long_side: int | None,
+    seed: int,
+    execution: Execution,
+) -> pd.DataFrame:
+    """Search the dense CRF's parameters by the pseudo labels' score (Optuna's TPE sampler).
+
+    The first trial takes the present values, as far as they lie in the space.
+
+    Args:
+        sample: The photos to score.
+        photos: Image id to a function that reads the photo.
+        maps: Image id to a function that reads the walked maps.
+        masks: Image id to a function that reads the mask.
+        classes: Class name to mask value.
+        space: Parameters of `crf`, and `confidence`: each a list of values, a range
+            {low, high, log}, or None to leave it as it is.
+        trials: How many settings to try; 0 for none.
+        crf: The present values.
+        confidence: The present value.
+        long_side: Working size in pixels; None for the photo's own size.
+        seed: Of the sampler.
+        execution: Processes.
+
+    Returns:
+        One row a trial: its parameters by their full names, and `miou`.
+
+    Raises:
+        UserError: If Optuna is not installed, or the space has an unknown parameter.
+    """
+    present = {f"crf.{name}": value for name, value in vars(crf).items()}
+    present["confidence"] = confidence
+    ranges = {f"crf.{name}": values for name, values in (space.get("crf") or {}).items()}
+    ranges |= {name: values for name, values in space.items() if name != "crf"}
+    if unknown := ranges.keys() - present.keys():
+        names = ", ".join(sorted(unknown))
+        raise UserError(
+            f"search.refine.space: revision has no {names}; known: {', '.join(present)}"
+        )
+
+    rows = []
+    for setting, tell in suggest(ranges, present, trials, seed):
+        changes = {
+            name.removeprefix("crf."): value for name, value in setting.items() if "." in name
+        }
+        made = make_pseudo_labels(
+            sample,
+            photos,
+            maps,
+            classes,
+            replace(crf, **changes),
+            setting.get("confidence", confidence),
+            long_side,
+            execution,
+        )
+        miou = _score(made, masks, list(classes.values()))
+        tell(miou)
+        rows.append({f"revision.{name}": value for name, value in setting.items()} | {"miou": miou})
+        best = max(row["miou"] for row in rows)
+        logger.info("Trial %d of %d: mIoU %.3f, best %.3f", len(rows), trials, miou, best)
+    return pd.DataFrame(rows) if rows else pd.DataFrame({"miou": []}, dtype=float)
+
+
+def suggest(
+    ranges: Mapping[str, Any], present: Mapping[str, Any], trials: int, seed: int
+) -> Iterator[tuple[dict[str, Any], Callable[[float], Any]]]:
+    """Yield settings, each with a function that wants to know its score before the next."""
+    if not trials:
+        return
+    try:
+        import optuna
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "search.refine needs Optuna: pip install affinitynet[search], then go on with "
+            "--params resume=true. search.refine.trials=0 searches the random walk alone, without."
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    distributions: dict[str, Any] = {
+        name: optuna.distributions.CategoricalDistribution(values)
+        if isinstance(values, list)
+        else optuna.distributions.FloatDistribution(**values)
+        for name, values in ranges.items()
+        if values is not None
+    }
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed), direction="maximize")
+    study.enqueue_trial(
+        {name: present[name] for name in distributions if _has(ranges[name], present[name])}
+    )
+    for _ in range(trials):
+        trial = study.ask(distributions)
+        # Three digits are plenty, and the score is of exactly what is written down.
+        yield (
+            {
+                name: float(f"{value:.3g}") if isinstance(value, float) else value
+                for name, value in trial.params.items()
+            },
+            partial(study.tell, trial),
+        )
+
+
+def _has(values: Any, value: Any) -> bool:
+    if isinstance(values, list):
+        return value in values
+    return bool(values["low"] <= value <= values["high"])
+
+
+def _score(
+    labels: Iterator[dict[str, npt.NDArray[np.uint8]]], masks: Readers, values: list[int]
+) -> float:
+    size = len(values) + 1
+    total = np.zeros((size, size), np.int64)
+    for chunk in labels:
+        for image_id, label_map in chunk.items():
+            total += count_labels(label_map, decode(masks[image_id](), values), values)
+    return mean_iou(total)
+
+
+def report_trials(
+    sample: pd.DataFrame, walk_trials: pd.DataFrame, refine_trials: pd.DataFrame
+) -> tuple[pd.DataFrame, str]:
+    """Put all trials into one table, and the best of them into a parameters file.
+
+    Args:
+        sample: The photos that were scored.
+        walk_trials: What `search_walks` found.
+        refine_trials: What `search_refinements` found on the best walk's maps; may be empty.
+
+    Returns:
+        `stage` (walk, refine), each parameter by its full name and `miou`, one row a trial; and
+        the best parameters as YAML.
+    """
+    from omegaconf import OmegaConf
+
+    best = best_of(walk_trials)
+    scores = f"mIoU {best.pop('miou'):.3f} after the random walk"
+    tables = [walk_trials.assign(stage="walk")]
+    if len(refine_trials):
+        tables.append(refine_trials.assign(stage="refine", **best))
+        best |= best_of(refine_trials)
+        scores += f", {best.pop('miou'):.3f} of the pseudo labels"
+    config = OmegaConf.create()
+    for name, value in best.items():
+        OmegaConf.update(config, name, value)
+    found = f"# Found by search on {len(sample)} training photos: {scores}.\n"
+    text = found + OmegaConf.to_yaml(config)
+    logger.info("The best parameters:\n%s", text)
+    trials = pd.concat(tables, ignore_index=True)
+    return trials[["stage", *best, "miou"]], text
+
+
+def best_of(trials: pd.DataFrame) -> dict[str, Any]:
+    """Return the row of the highest mIoU, the first of equals."""
+    (best,) = trials.nlargest(1, "miou").to_dict("records")
+    return {str(name): value for name, value in best.items()}
+
+
+def _read_both(read_affinities: Callable[[], Maps], read_maps: Callable[[], Maps]) -> Maps:
+    return {**read_affinities(), **read_maps()}
+
+
+def _with_background(labels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    return np.concatenate([[0], labels]).astype(np.uint8)

@@ -1,0 +1,107 @@
+"""search: CAMs and AffinityNet -> affinities -> the best random walk -> the best dense CRF."""
+
+from kedro.pipeline import Pipeline, node, pipeline
+
+from affinitynet.pipelines.search.nodes import (
+    choose_photos,
+    compute_affinities,
+    report_trials,
+    search_refinements,
+    search_walks,
+    walk_best,
+)
+
+
+def create_pipeline() -> Pipeline:
+    """Build the pipeline."""
+    return pipeline(
+        [
+            node(
+                choose_photos,
+                inputs=["index", "masks", "params:images", "params:seed"],
+                outputs="sample",
+                name="choose",
+                tags="scoring",
+            ),
+            node(
+                compute_affinities,
+                inputs=[
+                    "sample",
+                    "affinity_training.model",
+                    "photos",
+                    "params:revision.random_walk",
+                    "params:execution",
+                ],
+                outputs="affinities",
+                name="affinities",
+                confirms="affinities",
+                tags="per_image",
+            ),
+            node(
+                search_walks,
+                inputs=[
+                    "affinities",
+                    "cam.maps",
+                    "masks",
+                    "classes",
+                    "params:walk.space",
+                    "params:revision.random_walk",
+                    "params:execution",
+                ],
+                outputs="walk_trials",
+                name="walk",
+                tags="scoring",
+            ),
+            node(
+                walk_best,
+                inputs=[
+                    "sample",
+                    "affinities",
+                    "cam.maps",
+                    "walk_trials",
+                    "params:revision.random_walk",
+                    "params:execution",
+                ],
+                outputs="maps",
+                name="walk_best",
+                confirms="maps",
+                tags="per_image",
+            ),
+            node(
+                search_refinements,
+                inputs=[
+                    "sample",
+                    "photos",
+                    "maps",
+                    "masks",
+                    "classes",
+                    "params:refine.space",
+                    "params:refine.trials",
+                    "params:revision.crf",
+                    "params:revision.confidence",
+                    "params:revision.long_side",
+                    "params:seed",
+                    "params:execution",
+                ],
+                outputs="refine_trials",
+                name="refine",
+                tags="scoring",
+            ),
+            node(
+                report_trials,
+                inputs=["sample", "walk_trials", "refine_trials"],
+                outputs=["trials", "best"],
+                name="report",
+            ),
+        ],
+        namespace="search",
+        inputs={"index", "photos", "classes", "masks", "cam.maps", "affinity_training.model"},
+        parameters={
+            "seed",
+            "execution",
+            "revision.random_walk",
+            "revision.crf",
+            "revision.confidence",
+            "revision.long_side",
+        },
+    )

@@ -14,6 +14,7 @@ from affinitynet.pipelines import (
     scenes,
     search,
     segmentation,
+    submission,
 )
 
 
@@ -56,4 +57,5 @@ def build_pipelines(
         **beside,
         "search": search.create_pipeline(),
         "inference": inference.create_pipeline(),
+        "submission": submission.create_pipeline(),
     }

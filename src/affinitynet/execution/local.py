@@ -61,13 +61,29 @@ def stream(
     Yields:
         Image id to result, `CHUNK` images at a time, in the order of the items.
     """
-    results = _map(function, items, min(execution.processes, max(total, 1)))
+    results = map_images(function, items, total=total, execution=execution)
     yield from chunks(track(results, description, total=total))
 
 
-def _map(
-    function: Callable[..., T], items: Iterable[tuple[Any, ...]], processes: int
+def map_images(
+    function: Callable[..., T],
+    items: Iterable[tuple[Any, ...]],
+    *,
+    total: int,
+    execution: Execution,
 ) -> Iterator[tuple[str, T]]:
+    """Map a function over images in processes; `stream` without progress bar and chunks.
+
+    Args:
+        function: Picklable; called as `function(*arguments)`.
+        items: `(image id, *arguments)` of each image, taken as workers get free.
+        total: Number of items.
+        execution: Number of processes.
+
+    Yields:
+        Image id and result, in the order of the items.
+    """
+    processes = min(execution.processes, max(total, 1))
     if processes == 1:
         yield from ((image_id, function(*arguments)) for image_id, *arguments in items)
         return

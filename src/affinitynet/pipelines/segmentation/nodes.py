@@ -1,15 +1,19 @@
 """Nodes of the `segmentation` pipeline."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_probabilities
 from affinitynet.core.label_maps import LabelMap, encode
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
-from affinitynet.execution.local import chunks
-from affinitynet.pipelines.images import Readers, score_photos, upsample
+from affinitynet.execution.local import chunks, map_images
+from affinitynet.pipelines.images import Readers, read_photo, score_photos, upsample
 from affinitynet.pipelines.scoring import count, count_labels, summarise
 
 
@@ -28,8 +32,8 @@ def predict_masks(
         model: The segmentation network's checkpoint.
         photos: Image id to a function that reads the photo.
         classes: Class name to mask value; the network must have learned the same.
-        inference: See `affinitynet.pipelines.images.score_photos`.
-        execution: Device.
+        inference: See `segment` and `affinitynet.pipelines.images.score_photos`.
+        execution: Device, and processes for the CRF.
 
     Yields:
         Image id to its predicted mask, in mask values.
@@ -62,18 +66,36 @@ def segment(
         index: The images to do, with `width` and `height`.
         model: The segmentation network's checkpoint.
         photos: Image id to a function that reads the photo.
-        inference: As for `predict_masks`.
-        execution: Device.
+        inference: As for `predict_masks`; `crf`, the parameters of a dense CRF on the scores, or
+            None for their argmax.
+        execution: Device, and processes for the CRF.
 
     Yields:
         Image id and its mask (height, width), in mask values.
     """
     values = list(model["config"]["classes"].values())
-    sizes = dict(zip(index.index, zip(index["height"], index["width"], strict=True), strict=True))
-    for image_id, scores in score_photos(
+    scored = score_photos(
         index, model, photos, _probabilities, inference, execution, "Segmenting photos"
-    ):
+    )
+    if inference.get("crf"):
+        yield from map_images(
+            partial(_refine_one, values, CRFParameters(**inference["crf"])),
+            ((image_id, scores.cpu().numpy(), photos[image_id]) for image_id, scores in scored),
+            total=len(index),
+            execution=execution,
+        )
+        return
+    sizes = dict(zip(index.index, zip(index["height"], index["width"], strict=True), strict=True))
+    for image_id, scores in scored:
         yield image_id, encode(upsample(scores.cpu(), sizes[image_id]).argmax(axis=0), values)
+
+
+def _refine_one(
+    values: list[int], crf: CRFParameters, scores: npt.NDArray[np.float32], read: Any
+) -> LabelMap:
+    photo = read_photo(read, None)
+    unary = unary_from_probabilities(upsample(scores, photo.shape[:2]))
+    return encode(refine(photo, unary, crf).argmax(axis=0), values)
 
 
 def _probabilities(network: Any, images: Any) -> Any:

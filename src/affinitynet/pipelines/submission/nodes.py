@@ -1,0 +1,117 @@
+"""Nodes of the `submission` pipeline."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+from zipfile import ZipFile
+
+import pandas as pd
+from PIL import Image
+
+from affinitynet.core.label_maps import LabelMap, voc_palette
+from affinitynet.errors import UserError
+from affinitynet.execution import Execution, stream
+from affinitynet.execution.local import chunks
+from affinitynet.pipelines.images import Readers, why_unreadable
+from affinitynet.pipelines.ingestion.voc import parse_split
+from affinitynet.pipelines.segmentation.nodes import segment
+
+
+def list_images(
+    splits: Readers, photos: Readers, submission: dict[str, str], execution: Execution
+) -> pd.DataFrame:
+    """List the images to submit, with their photos' sizes; they have no annotations.
+
+    Args:
+        splits: List name to a function that reads it.
+        photos: Image id to a function that reads the photo.
+        submission: `list`, the list's name.
+        execution: Processes.
+
+    Returns:
+        One row an image, by `id`: `width` and `height` in pixels.
+
+    Raises:
+        UserError: If the list is missing or empty, or a photo is missing or cannot be read.
+    """
+    name = submission["list"]
+    ids = parse_split(splits[name]()) if name in splits else []
+    if not ids:
+        raise UserError(
+            f"ImageSets/Segmentation/{name}.txt: {'empty' if name in splits else 'missing'} "
+            "(parameter submission.list). VOC's test photos and list come as an archive of their "
+            "own, VOC2012test.tar, from its evaluation server"
+        )
+    if missing := [image_id for image_id in ids if image_id not in photos]:
+        raise UserError(
+            f"JPEGImages/{missing[0]}.jpg: missing, but named in ImageSets/Segmentation/{name}.txt"
+            + (f", and {len(missing) - 1} more" if len(missing) > 1 else "")
+        )
+    sizes: dict[str, tuple[int, int]] = {}
+    for chunk in stream(
+        _size,
+        ((image_id, image_id, photos[image_id]) for image_id in ids),
+        total=len(ids),
+        execution=execution,
+        description="Opening photos",
+    ):
+        sizes |= chunk
+    table = pd.DataFrame.from_dict(sizes, "index", columns=["width", "height"])
+    return table.rename_axis("id")
+
+
+def _size(image_id: str, read: Any) -> tuple[int, int]:
+    from affinitynet.training.photos import to_rgb
+
+    try:
+        width, height = to_rgb(read()).size
+    except Exception as error:
+        raise UserError(
+            f"JPEGImages/{image_id}.jpg: cannot be read ({why_unreadable(error)})"
+        ) from error
+    return width, height
+
+
+def segment_images(
+    images: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    inference: dict[str, Any],
+    execution: Execution,
+) -> Iterator[dict[str, LabelMap]]:
+    """Segment the images to submit, at their own size.
+
+    Args:
+        images: What `list_images` gives.
+        model: The segmentation network's checkpoint.
+        photos: Image id to a function that reads the photo.
+        inference: See `affinitynet.pipelines.segmentation.nodes.segment`.
+        execution: Device, and processes for the CRF.
+
+    Yields:
+        Image id to its mask, in mask values.
+    """
+    yield from chunks(segment(images, model, photos, inference, execution))
+
+
+def pack(predictions: Readers, submission: dict[str, str]) -> bytes:
+    """Pack the masks as the server takes them.
+
+    Args:
+        predictions: Image id to a function that reads the mask.
+        submission: `competition`, the folder's name.
+
+    Returns:
+        A zip file of `results/VOC2012/Segmentation/<competition>/<id>.png`, indexed PNGs with
+        VOC's palette.
+    """
+    folder = f"results/VOC2012/Segmentation/{submission['competition']}"
+    archive = BytesIO()
+    with ZipFile(archive, "w") as packed:
+        for image_id in sorted(predictions):
+            image = Image.fromarray(predictions[image_id]())
+            image.putpalette(voc_palette().tobytes())
+            file = BytesIO()
+            image.save(file, "png")
+            packed.writestr(f"{folder}/{image_id}.png", file.getvalue())
+    return archive.getvalue()

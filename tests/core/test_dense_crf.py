@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from pydensecrf.densecrf import DenseCRF2D
 
 from affinitynet.core.dense_crf import (
     CRFParameters,
@@ -24,14 +25,26 @@ def test_labels_are_drawn_to_the_edges_of_colour(photo):
     assert (refined == (photo[..., 0] == 220)).mean() > 0.98
 
 
-def test_shared_lattices_give_what_separate_calls_give(photo):
+@pytest.mark.parametrize("parameters", [CRFParameters(), CRFParameters(compat_bilateral=200)])
+@pytest.mark.parametrize("labels", [2, 3, 5])
+def test_sets_that_are_refined_together_get_what_each_gets_alone(photo, labels, parameters):
     rng = np.random.default_rng(0)
-    unaries = [unary_from_probabilities(rng.random((3, 24, 32))) for _ in range(2)]
-    for one, many in zip(
-        [refine(photo, unary) for unary in unaries], refine_many(photo, unaries), strict=True
-    ):
-        np.testing.assert_array_equal(one, many)
+    unaries = [unary_from_probabilities(rng.random((labels, 24, 32)) ** i) for i in (1, 4, 9)]
+    together = refine_many(photo, unaries, parameters)
+    for unary, many in zip(unaries, together, strict=True):
+        np.testing.assert_allclose(many, refine(photo, unary, parameters), atol=1e-4)
         np.testing.assert_allclose(many.sum(axis=0), 1, rtol=1e-4)
+
+
+def test_refinement_is_pydensecrfs_inference(photo):
+    unary = unary_from_probabilities(np.random.default_rng(0).random((3, 24, 32)))
+    crf = DenseCRF2D(32, 24, 3)
+    crf.setUnaryEnergy(unary.reshape(3, -1))
+    crf.addPairwiseGaussian(sxy=3, compat=3)
+    crf.addPairwiseBilateral(sxy=80, srgb=13, rgbim=photo, compat=10)
+    expected = np.array(crf.inference(10)).reshape(3, 24, 32)
+    refined = refine(photo, unary, CRFParameters(reference_side=32))
+    np.testing.assert_allclose(refined, expected, atol=1e-5)
 
 
 def test_spatial_widths_follow_the_photo(photo):

@@ -5,11 +5,12 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
-from affinitynet.pipelines.segmentation.nodes import segment
+from affinitynet.pipelines.segmentation import nodes
 
 COMPETITION = "results/VOC2012/Segmentation/comp6_test_cls"
 
@@ -35,32 +36,29 @@ def test_a_list_that_is_missing_is_named(finished_copy):
         finished_copy.run("submission", parameters={"submission.list": "test"})
 
 
-@pytest.fixture(scope="module")
-def trained(finished_run):
-    """Two photos of val, their readers, the network, and how it is used."""
-    catalog = finished_run.catalog()
-    index = catalog.load("index")
-    return (
-        index[index["split"] == "val"].head(2),
-        catalog.load("segmentation.model"),
-        catalog.load("photos"),
-        catalog.load("params:segmentation")["inference"],
-    )
-
-
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_crf_at_test_time_refines_the_scores(trained, workers):
-    index, model, photos, inference = trained
+def test_the_crf_at_test_time_refines_the_scores(finished_run, workers, monkeypatch):
+    catalog = finished_run.catalog()
+    index, model = catalog.load("index"), catalog.load("segmentation.model")
+    photos, inference = catalog.load("photos"), catalog.load("params:segmentation")["inference"]
     execution = Execution(workers=workers, device="cpu")
     assert inference["crf"] is None
-    plain = dict(segment(index, model, photos, inference, execution))
 
-    # without pairwise terms the argmax stays; with them it does not
-    silent = {"crf": {"compat_gaussian": 0, "compat_bilateral": 0}}
-    same = dict(segment(index, model, photos, inference | silent, execution))
-    refined = dict(segment(index, model, photos, inference | {"crf": {"srgb": 5}}, execution))
+    def unsure(index, *_):  # a network that is in doubt about every pixel
+        for seed, image_id in enumerate(index.index):
+            generator = torch.Generator().manual_seed(seed)
+            yield image_id, torch.rand(5, 8, 8, generator=generator).softmax(dim=0)
 
-    assert same.keys() == refined.keys() == set(index.index)
+    monkeypatch.setattr(nodes, "score_photos", unsure)
+
+    def masks(crf):
+        few = index[index["split"] == "val"].head(2)
+        return dict(nodes.segment(few, model, photos, inference | {"crf": crf}, execution))
+
+    plain = masks(None)
+    silent = masks({"compat_gaussian": 0, "compat_bilateral": 0})  # no terms but the scores
+    refined = masks({"reference_side": 64.0})
+    assert plain.keys() == silent.keys() == refined.keys()
     for image_id, mask in plain.items():
-        np.testing.assert_array_equal(same[image_id], mask)
-    assert any((refined[i] != plain[i]).any() for i in plain)
+        assert (silent[image_id] == mask).all()
+        assert (refined[image_id] != mask).any()

@@ -155,22 +155,29 @@ def transition_from_affinities(
             f"affinities have {planes} planes, the neighbourhood of radius {radius} has "
             f"{len(neighbourhood(radius))} offsets; give the radius that they were computed with."
         )
+    offsets = neighbourhood(radius)
     weights = affinities.double() ** beta
-    cells = torch.arange(height * width, device=affinities.device).view(height, width)
-    rows, columns, values = [cells.flatten()], [cells.flatten()], [weights.new_ones(cells.numel())]
-    for plane, offset in zip(weights, neighbourhood(radius), strict=True):
+    # A plane for each neighbour of a pixel in reading order: before it, itself, after it. So a
+    # pixel's entries are a row of the matrix, sorted already.
+    table = weights.new_zeros(2 * planes + 1, height, width)
+    inside = torch.zeros_like(table, dtype=torch.bool)
+    table[planes], inside[planes] = 1, True
+    for p, offset in enumerate(offsets, start=1):
         first, second = pair_slices(offset, height, width)
-        one, other = cells[first].flatten(), cells[second].flatten()
-        weight = plane[first].flatten()
-        rows += [one, other]
-        columns += [other, one]
-        values += [weight, weight]
-    row, column, value = torch.cat(rows), torch.cat(columns), torch.cat(values)
-    degree = value.new_zeros(cells.numel()).index_add_(0, row, value)
-    value = value * (degree[row] * degree[column]).rsqrt()
-    size = (cells.numel(), cells.numel())
-    matrix = torch.sparse_coo_tensor(torch.stack([row, column]), value, size)
-    return matrix.to_sparse_csr(), degree.sqrt()[:, None]
+        table[planes + p][first] = table[planes - p][second] = weights[p - 1][first]
+        inside[planes + p][first] = inside[planes - p][second] = True
+    root = table.sum(dim=0).sqrt().flatten()
+    steps = [dy * width + dx for dy, dx in offsets]
+    shifts = torch.tensor([*(-step for step in reversed(steps)), 0, *steps], device=table.device)
+    present = inside.flatten(1).T
+    columns = (torch.arange(height * width, device=table.device)[:, None] + shifts)[present]
+    values = (table.flatten(1) / root).T[present] / root[columns]
+    rows = torch.zeros(height * width + 1, dtype=torch.int32, device=table.device)
+    rows[1:] = present.sum(dim=1).cumsum(dim=0)
+    size = (height * width, height * width)
+    # 32-bit indices are what MKL multiplies with; others are converted for each product.
+    matrix = torch.sparse_csr_tensor(rows, columns.int(), values, size, check_invariants=False)
+    return matrix, root[:, None]
 
 
 def chebyshev_power(steps: int, tolerance: float) -> npt.NDArray[np.float64]:

@@ -37,7 +37,9 @@ def test_pipelines_are_listed():
         "revision",
         "segmentation",
         "reporting",
+        "search",
         "inference",
+        "submission",
     }
 
 
@@ -75,6 +77,14 @@ def test_errors_of_the_user_are_told_without_a_traceback(run, project):
     assert "Traceback" not in said
 
 
+def test_an_unknown_environment_is_told(run, project):
+    status, said = run(*project.options(env="vok"))
+    assert status == 1
+    assert "--env vok: there is no folder conf/vok; give base, " in said
+    assert "voc_cpu" in said
+    assert "Traceback" not in said
+
+
 def test_an_unknown_supervision_is_told(run, project):
     parameters = {"segmentation.supervision": "dogs"}
     status, said = run(*project.options(parameters=parameters))
@@ -86,7 +96,8 @@ def test_an_unknown_supervision_is_told(run, project):
     ("parameters", "message"),
     [
         ({"execution.workers": -1}, "execution.workers"),
-        ({"cam.training.epochs": 0}, "training.epochs"),
+        ({"cam.training.epochs": -1}, "training.epochs"),
+        ({"cam.training.epochs": "two"}, "training.epochs"),
         ({"cam.augmentation.crop": 0}, "augmentation.crop"),
     ],
 )

@@ -57,6 +57,12 @@ def test_classes_that_are_not_listed_are_left_out(project, voc):
     assert all(tags == "owl" for _, split, *_, tags in rows if split == "train")
 
 
+def test_classes_that_nothing_shows_are_named(project, voc):
+    known = ["car", "fish", "house", "owl", "zebra"]
+    with pytest.raises(UserError, match=r"'train' has a tag among zebra \(parameter data_set"):
+        ingest(project, voc, **{"data_set.classes": ["zebra"], "data_set.mask_classes": known})
+
+
 def test_all_problems_are_reported_together_and_nothing_is_written(project, voc):
     photos, masks, annotations = (
         voc / name for name in ("JPEGImages", "SegmentationClassAug", "Annotations")

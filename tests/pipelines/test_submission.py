@@ -4,6 +4,7 @@ from io import BytesIO
 from zipfile import ZipFile
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -11,6 +12,7 @@ from PIL import Image
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipelines.segmentation import nodes
+from affinitynet.pipelines.submission.nodes import segment_images
 
 COMPETITION = "results/VOC2012/Segmentation/comp6_test_cls"
 
@@ -34,6 +36,13 @@ def test_the_archive_has_an_indexed_mask_an_image(finished_copy):
 def test_a_list_that_is_missing_is_named(finished_copy):
     with pytest.raises(UserError, match=r"test\.txt: missing \(parameter submission\.list\)"):
         finished_copy.run("submission", parameters={"submission.list": "test"})
+
+
+def test_a_network_of_other_classes_is_refused():
+    model = {"config": {"classes": {"owl": 1}}}
+    masks = segment_images(pd.DataFrame(), model, {}, {"cat": 1}, {"crf": None}, Execution())
+    with pytest.raises(UserError, match=r"trained for other classes \(owl\)"):
+        next(masks)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

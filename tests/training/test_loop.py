@@ -158,7 +158,10 @@ def test_progress_sees_every_batch(initial):
     assert seen == [(2, f"Epoch {epoch} of 3") for epoch in (1, 2, 3)]
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": -1}, {"warmup": 1.0}, {"precision": "float16"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"epochs": -1}, {"epochs": "2"}, {"momentum": "a"}, {"warmup": 1.0}, {"precision": "float16"}],
+)
 def test_parameters_are_checked(wrong):
     with pytest.raises(ValueError, match=rf"training\.{next(iter(wrong))}"):
         replace(PARAMETERS, **wrong)

@@ -21,6 +21,18 @@ class RunContext(KedroContext):
     record: RunRecord | None = None
     """The record of this run, from the moment that its inputs are checked."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Make the context.
+
+        Raises:
+            UserError: If there is no such environment.
+        """
+        super().__init__(*args, **kwargs)
+        conf = Path(self.project_path, "conf")
+        if self.env and not (conf / self.env).is_dir():
+            others = ", ".join(sorted(path.name for path in conf.iterdir() if path.is_dir()))
+            raise UserError(f"--env {self.env}: there is no folder conf/{self.env}; give {others}")
+
     @cached_property
     def raw_parameters(self) -> dict[str, Any]:
         """The parameters as configured and given at run time, not yet built into objects."""

@@ -45,8 +45,15 @@ class TrainingParameters:
     def __post_init__(self) -> None:
         """Check the ranges."""
         for name, least in (("epochs", 0), ("batch_size", 1), ("workers", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"training.{name}: {getattr(self, name)}; give {least} or more")
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(
+                    f"training.{name}: {value!r}; give a whole number, {least} or more"
+                )
+        for name in ("learning_rate", "head_learning_rate", "bias_rate", "momentum", "power"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or value < 0:
+                raise ValueError(f"training.{name}: {value!r}; give a number, 0 or more")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"training.warmup: {self.warmup}; give a share from 0 to below 1")
         if self.precision not in ("float32", "bfloat16"):

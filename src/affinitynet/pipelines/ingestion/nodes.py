@@ -103,6 +103,9 @@ def build_index(
         The index: one row an image, by `id`: `split` (train or val), `width`, `height` in
         pixels, `tags` (class names joined by `|`; tags that are not among `classes` are left
         out). And the classes: name to mask value, in the order of their labels 1, 2, ….
+
+    Raises:
+        UserError: If no training image shows any of the classes.
     """
     classes = {name: data_set["mask_classes"].index(name) + 1 for name in data_set["classes"]}
     rows = []
@@ -120,4 +123,9 @@ def build_index(
                         "tags": "|".join(tags),
                     }
                 )
+    if not any(row["split"] == "train" for row in rows):
+        raise UserError(
+            f"no image of the training list '{data_set['splits']['train']}' has a tag among "
+            f"{', '.join(classes)} (parameter data_set.classes)"
+        )
     return pd.DataFrame(rows).set_index("id"), classes

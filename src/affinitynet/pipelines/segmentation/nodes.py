@@ -41,6 +41,21 @@ def predict_masks(
     Raises:
         UserError: If the checkpoint was trained for other classes.
     """
+    check_classes(model, classes)
+    val = index[index["split"] == "val"]
+    yield from chunks(segment(val, model, photos, inference, execution))
+
+
+def check_classes(model: dict[str, Any], classes: dict[str, int]) -> None:
+    """Check that a checkpoint, which all environments share, is for this one's classes.
+
+    Args:
+        model: The segmentation network's checkpoint.
+        classes: Class name to mask value.
+
+    Raises:
+        UserError: If it was trained for other classes.
+    """
     learned = model["config"]["classes"]
     if learned != classes:
         raise UserError(
@@ -49,8 +64,6 @@ def predict_masks(
             "with `kedro run --pipeline segmentation`, or name the version of an older one: "
             "--load-versions segmentation.model:<version>"
         )
-    val = index[index["split"] == "val"]
-    yield from chunks(segment(val, model, photos, inference, execution))
 
 
 def segment(

@@ -14,7 +14,7 @@ from affinitynet.execution import Execution, stream
 from affinitynet.execution.local import chunks
 from affinitynet.pipelines.images import Readers, why_unreadable
 from affinitynet.pipelines.ingestion.voc import parse_split
-from affinitynet.pipelines.segmentation.nodes import segment
+from affinitynet.pipelines.segmentation.nodes import check_classes, segment
 
 
 def list_images(
@@ -76,6 +76,7 @@ def segment_images(
     images: pd.DataFrame,
     model: dict[str, Any],
     photos: Readers,
+    classes: dict[str, int],
     inference: dict[str, Any],
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
@@ -85,12 +86,17 @@ def segment_images(
         images: What `list_images` gives.
         model: The segmentation network's checkpoint.
         photos: Image id to a function that reads the photo.
+        classes: Class name to mask value; the network must have learned the same.
         inference: See `affinitynet.pipelines.segmentation.nodes.segment`.
         execution: Device, and processes for the CRF.
 
     Yields:
         Image id to its mask, in mask values.
+
+    Raises:
+        UserError: If the checkpoint was trained for other classes.
     """
+    check_classes(model, classes)
     yield from chunks(segment(images, model, photos, inference, execution))
 
 

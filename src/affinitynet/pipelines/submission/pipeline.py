@@ -21,6 +21,7 @@ def create_pipeline() -> Pipeline:
                     "images",
                     "segmentation.model",
                     "photos",
+                    "classes",
                     "params:segmentation.inference",
                     "params:execution",
                 ],
@@ -32,6 +33,6 @@ def create_pipeline() -> Pipeline:
             node(pack, inputs=["predictions", "params:submission"], outputs="archive", name="pack"),
         ],
         namespace="submission",
-        inputs={"splits", "photos", "segmentation.model"},
+        inputs={"splits", "photos", "classes", "segmentation.model"},
         parameters={"submission", "execution", "params:segmentation.inference"},
     )

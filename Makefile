@@ -10,7 +10,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format viz mlflow clean
+.PHONY: help setup run test bench lint format viz mlflow clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ run: setup ## Run everything on the embedded default (kedro run)
 
 test: $(VENV)/.installed-dev ## Run the tests
 	$(BIN)/python -m pytest --quiet
+
+bench: $(VENV)/.installed-dev ## Measure against plain baselines (BENCH="-k walk": some of it)
+	$(BIN)/python -m pytest benchmarks --quiet --benchmark-quiet $(BENCH)
 
 lint: $(VENV)/.installed-dev ## Check style, types and the import rules
 	$(BIN)/ruff check .

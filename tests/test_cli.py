@@ -85,6 +85,15 @@ def test_an_unknown_environment_is_told(run, project):
     assert "Traceback" not in said
 
 
+def test_a_parameter_of_the_crf_that_does_not_exist_is_told_before_training(run, finished_copy):
+    parameters = {"segmentation.inference.crf.srbg": 13}
+    status, said = run(*finished_copy.options("--pipeline", "segmentation", parameters=parameters))
+    assert status == 1
+    assert "segmentation.inference.crf" in said
+    assert "srbg" in said
+    assert "Completed node: segmentation.train" not in said
+
+
 def test_an_unknown_supervision_is_told(run, project):
     parameters = {"segmentation.supervision": "dogs"}
     status, said = run(*project.options(parameters=parameters))

@@ -8,12 +8,14 @@ released checkpoints, so those load as they are.
 timm knows it as `resnet38` once this module is imported.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional
+
+from affinitynet.networks.trunk import Trunk
 
 
 class FrozenNorm(nn.BatchNorm2d):
@@ -101,7 +103,7 @@ class BottleneckBlock(nn.Module):
         return self.conv_branch1(activated) + y, activated
 
 
-class ResNet38(nn.Module):
+class ResNet38(Trunk):
     """The network up to the last batch norm and ReLU.
 
     Its maps (`feature_info`) are the activated inputs of levels 3 to 6 and the output.
@@ -146,32 +148,14 @@ class ResNet38(nn.Module):
             )
             self.add_module(f"{level}_{i}", block)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map normalised photos (N, 3, H, W) to (N, 4096, H / 8, W / 8)."""
-        final: Tensor = self.forward_intermediates(images, indices=[])[0]
-        return final
-
-    def forward_intermediates(
-        self, images: Tensor, *, indices: Sequence[int], intermediates_only: bool = False
-    ) -> Any:
-        """Compute the final map and those of `feature_info`; timm's protocol.
-
-        Args:
-            images: Normalised photos (N, 3, H, W).
-            indices: Which maps, in ascending order.
-            intermediates_only: Leave out the final map.
-
-        Returns:
-            The final map and the list of maps, or the list alone.
-        """
+    def activations(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Yield the activated input of each block, and the output; see `Trunk`."""
         x = self.conv1a(images)
-        activated: dict[str, Tensor] = {}
         for name, block in self.named_children():
-            if name.startswith("b") and name != "bn7":
-                x, activated[name] = block(x)
-        activated["bn7"] = functional.relu(self.bn7(x), inplace=True)
-        maps = [activated[str(self.feature_info[index]["module"])] for index in indices]
-        return maps if intermediates_only else (activated["bn7"], maps)
+            if isinstance(block, WideBlock | BottleneckBlock):
+                x, activated = block(x)
+                yield name, activated
+        yield "bn7", functional.relu(self.bn7(x), inplace=True)
 
 
 def from_mxnet(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:

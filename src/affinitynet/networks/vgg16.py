@@ -6,18 +6,20 @@ are convolutions with 1024 channels: output stride 8. Attributes have DeepLab's 
 timm knows it as `vgg16_deeplab` once this module is imported.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional
 
+from affinitynet.networks.trunk import Trunk
+
 CHANNELS = {1: (64, 64), 2: (128, 128), 3: (256, 256, 256), 4: (512, 512, 512), 5: (512, 512, 512)}
 """Level -> channels of its 3x3 convolutions."""
 
 
-class VGG16(nn.Module):
+class VGG16(Trunk):
     """The network up to fc7 with its ReLU.
 
     Its maps (`feature_info`) are conv3_3, conv4_3, conv5_3 and fc7, all after ReLU.
@@ -54,36 +56,18 @@ class VGG16(nn.Module):
         self.dropout = nn.Dropout2d(0.5)
         self.fc7 = nn.Conv2d(1024, 1024, 1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map normalised photos (N, 3, H, W) to (N, 1024, H / 8, W / 8)."""
-        final: Tensor = self.forward_intermediates(images, indices=[])[0]
-        return final
-
-    def forward_intermediates(
-        self, images: Tensor, *, indices: Sequence[int], intermediates_only: bool = False
-    ) -> Any:
-        """Compute the final map and those of `feature_info`; timm's protocol.
-
-        Args:
-            images: Normalised photos (N, 3, H, W).
-            indices: Which maps, in ascending order.
-            intermediates_only: Leave out the final map.
-
-        Returns:
-            The final map and the list of maps, or the list alone.
-        """
+    def activations(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Yield the output of each layer after ReLU; see `Trunk`."""
         x = images
-        activated: dict[str, Tensor] = {}
         for level, channels in CHANNELS.items():
             if level > 1:
                 x = functional.max_pool2d(x, 3, stride=1 if level == 5 else 2, padding=1)
             for i in range(1, len(channels) + 1):
                 name = f"conv{level}_{i}"
-                x = activated[name] = functional.relu(self.get_submodule(name)(x))
+                x = functional.relu(self.get_submodule(name)(x))
+                yield name, x
         x = self.dropout(functional.relu(self.fc6(x)))
-        x = activated["fc7"] = functional.relu(self.fc7(x))
-        maps = [activated[str(self.feature_info[index]["module"])] for index in indices]
-        return maps if intermediates_only else (x, maps)
+        yield "fc7", functional.relu(self.fc7(x))
 
 
 def from_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

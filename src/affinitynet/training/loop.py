@@ -53,6 +53,9 @@ def train(
         FloatingPointError: If the loss is no longer finite.
         ValueError: If the samples do not fill one batch or a frozen part does not exist.
     """
+    if parameters.epochs == 0:
+        yield Checkpoint(initial.config, initial.weights, {"epoch": 0, "history": []})
+        return
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(device)
@@ -70,8 +73,6 @@ def train(
     if device.type == "cpu" and parameters.precision == "bfloat16":
         _spare_depthwise(network)
     optimiser = _optimiser(network, parameters)
-    if parameters.epochs == 0:
-        yield Checkpoint(initial.config, initial.weights, {"epoch": 0, "history": []})
     done = initial.progress.get("epoch", 0)
     history = list(initial.progress.get("history", []))
     if done:

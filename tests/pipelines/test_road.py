@@ -186,7 +186,7 @@ def test_mlflow_has_the_curves_of_training(finished_run, stage):
 
 def test_mlflow_has_flat_parameters_and_tags(finished_run):
     parameters = dict(finished_run.query("select key, value from params"))
-    assert parameters["cam.network.backbone.name"] == "resnet10t"
+    assert parameters["cam.network.backbone.name"] == "test_resnet"
     assert parameters["revision.random_walk.beta"] == "8"
     assert parameters["seed"] == "0"
     assert "resume" not in parameters

@@ -176,22 +176,28 @@ def test_the_best_parameters_become_a_parameters_file():
             {"crf.srgb": 5.5, "confidence": 0.9, "miou": 0.55},
         ],
     )
+    cams = trials_of("cam.", [{"thresholds": 0.2, "miou": 0.3}, {"thresholds": 0.3, "miou": 0.4}])
     sample = pd.DataFrame(index=range(80))
-    trials, text = report_trials(sample, walk, refine)
+    trials, text = report_trials(sample, cams, walk, refine)
     best_walk = {"alpha": 4.0, "beta": 8, "steps": 16}
     assert yaml.safe_load(text) == {
-        "revision": {"random_walk": best_walk, "crf": {"srgb": 9.5}, "confidence": 0.6}
+        "cam": {"thresholds": [0.3]},
+        "revision": {"random_walk": best_walk, "crf": {"srgb": 9.5}, "confidence": 0.6},
     }
     assert text.startswith(
-        "# Found by search on 80 training photos: mIoU 0.600 after the random walk, "
-        "0.610 of the pseudo labels.\n"
+        "# Found by search on 80 training photos: mIoU 0.400 of the CAMs, "
+        "0.600 after the random walk, 0.610 of the pseudo labels.\n"
     )
-    assert trials["stage"].tolist() == ["walk"] * 3 + ["refine"] * 2
-    assert (trials.loc[3:, "revision.random_walk.steps"] == 16).all()  # what they were tried on
-    assert trials.loc[:2, "revision.crf.srgb"].isna().all()
+    assert trials["stage"].tolist() == ["cam"] * 2 + ["walk"] * 3 + ["refine"] * 2
+    assert (trials.loc[5:, "revision.random_walk.steps"] == 16).all()  # what they were tried on
+    assert trials.loc[:4, "revision.crf.srgb"].isna().all()
+    assert trials.loc[2:, "cam.thresholds"].isna().all()
 
-    _, text = report_trials(sample, walk, pd.DataFrame({"miou": []}))
-    assert yaml.safe_load(text) == {"revision": {"random_walk": best_walk}}
+    _, text = report_trials(sample, cams, walk, pd.DataFrame({"miou": []}))
+    assert yaml.safe_load(text) == {
+        "cam": {"thresholds": [0.3]},
+        "revision": {"random_walk": best_walk},
+    }
 
 
 def test_it_is_no_part_of_the_road():
@@ -206,7 +212,7 @@ def test_it_is_no_part_of_the_road():
 
 def test_it_tries_every_setting_of_the_walk_and_as_many_refinements_as_asked(searched):
     trials = searched.catalog().load("search.trials")
-    assert trials["stage"].tolist() == ["walk"] * 8 + ["refine"] * 3
+    assert trials["stage"].tolist() == ["cam"] * 2 + ["walk"] * 8 + ["refine"] * 3
     assert trials["miou"].between(0, 1).all()
     searched_of_crf = {name for name in trials if name.startswith("revision.crf.")}
     assert searched_of_crf == {
@@ -244,6 +250,9 @@ def test_its_scores_are_those_of_the_stage_at_these_settings(searched, tmp_path)
     project = searched.copy(tmp_path / "all")
     project.run("search", parameters={"search.images": None})
     trials = project.catalog().load("search.trials")
+    curve = project.catalog().load("cam.threshold_curve").set_index("threshold")["miou"]
+    tried = trials[trials["stage"] == "cam"].set_index("cam.thresholds")["miou"]
+    assert tried.to_dict() == pytest.approx(curve[[0.2, 0.4]].to_dict())
     parameters = {}
     best = yaml.safe_load(project.catalog().load("search.best"))["revision"]
     for name in ("random_walk", "crf"):
@@ -265,7 +274,7 @@ def test_every_trial_is_a_nested_run(searched):
             f"where key = 'mlflow.parentRunId' and value = '{parent}' order by run_uuid"
         )
     ]
-    assert len(children) == len(trials) == 11
+    assert len(children) == len(trials) == 13
     found = []
     for child in children:
         where = f"where run_uuid = '{child}'"
@@ -297,7 +306,13 @@ def test_a_search_goes_on_where_it_was_interrupted(searched, tmp_path):
     folder.with_name("affinities.complete.json").unlink()
     for item in sorted(folder.iterdir())[3:]:
         item.unlink()
-    for name in ("search.walk_trials", "search.refine_trials", "search.trials", "search.best"):
+    for name in (
+        "search.cam_trials",
+        "search.walk_trials",
+        "search.refine_trials",
+        "search.trials",
+        "search.best",
+    ):
         (project.data / str(catalog.get(name)._get_load_path())).unlink()
     maps = project.data / str(catalog.get("search.maps")._get_load_path())
     maps.with_name("maps.complete.json").unlink()
@@ -317,6 +332,7 @@ def test_the_walk_alone_needs_no_optuna(finished_copy, monkeypatch):
     trials = finished_copy.catalog().load("search.trials")
     assert [*trials] == [
         "stage",
+        "cam.thresholds",
         *(f"revision.random_walk.{name}" for name in SEARCHED),
         "miou",
     ]

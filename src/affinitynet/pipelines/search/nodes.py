@@ -1,6 +1,7 @@
 """Nodes of the `search` pipeline: what `revision` does, tried at many settings on the same photos.
 
-The network runs once. The walk is linear, so one pass over the cached affinities scores the whole
+The CAMs' background threshold, which only their score needs, is tried beside it. No network runs
+but AffinityNet, once. The walk is linear, so one pass over the cached affinities scores the whole
 grid of its settings; the dense CRF is searched on the maps that the best of them gives.
 """
 
@@ -24,7 +25,13 @@ from affinitynet.execution import Execution, stream
 from affinitynet.execution.local import chunks
 from affinitynet.pipelines.images import Readers, affinity_features, upsample
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels
-from affinitynet.pipelines.scoring import Counts, count, count_labels, count_maps
+from affinitynet.pipelines.scoring import (
+    Counts,
+    count,
+    count_labels,
+    count_maps,
+    count_thresholds,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +107,41 @@ def _affinities(
     ):
         planes = pair_affinities(features[None], radius=random_walk["radius"])[0]
         yield image_id, {"affinities": planes.half().cpu().numpy()}
+
+
+def search_thresholds(
+    sample: pd.DataFrame,
+    maps: Readers,
+    masks: Readers,
+    classes: dict[str, int],
+    thresholds: list[float],
+    execution: Execution,
+) -> pd.DataFrame:
+    """Score the CAMs at every background threshold, as `cam` does on all photos.
+
+    Args:
+        sample: The photos to score.
+        maps: Image id to a function that reads the CAMs.
+        masks: Image id to a function that reads the mask.
+        classes: Class name to mask value.
+        thresholds: In (0, 1).
+        execution: Processes.
+
+    Returns:
+        One row a threshold: `cam.thresholds` and `miou`.
+    """
+    grid = np.unique(np.asarray(thresholds, float))
+    counts = count(
+        partial(count_thresholds, thresholds=grid),
+        {i: maps[i] for i in sample.index},
+        masks,
+        classes,
+        execution,
+        "Trying background thresholds",
+    )
+    return pd.DataFrame(
+        {"cam.thresholds": grid, "miou": [mean_iou(confusion) for confusion in counts]}
+    )
 
 
 def search_walks(
@@ -364,26 +406,32 @@ def _score(
 
 
 def report_trials(
-    sample: pd.DataFrame, walk_trials: pd.DataFrame, refine_trials: pd.DataFrame
+    sample: pd.DataFrame,
+    cam_trials: pd.DataFrame,
+    walk_trials: pd.DataFrame,
+    refine_trials: pd.DataFrame,
 ) -> tuple[pd.DataFrame, str]:
     """Put all trials into one table, and the best of them into a parameters file.
 
     Args:
         sample: The photos that were scored.
+        cam_trials: What `search_thresholds` found.
         walk_trials: What `search_walks` found.
         refine_trials: What `search_refinements` found on the best walk's maps; may be empty.
 
     Returns:
-        `stage` (walk, refine), each parameter by its full name and `miou`, one row a trial; and
-        the best parameters as YAML.
+        `stage` (cam, walk, refine), each parameter by its full name and `miou`, one row a trial;
+        and the best parameters as YAML, the threshold as a grid of one.
     """
     from omegaconf import OmegaConf
 
-    best = best_of(walk_trials)
-    scores = f"mIoU {best.pop('miou'):.3f} after the random walk"
-    tables = [walk_trials.assign(stage="walk")]
+    threshold, walk = best_of(cam_trials), best_of(walk_trials)
+    scores = f"mIoU {threshold.pop('miou'):.3f} of the CAMs, "
+    scores += f"{walk.pop('miou'):.3f} after the random walk"
+    best = {name: [value] for name, value in threshold.items()} | walk
+    tables = [cam_trials.assign(stage="cam"), walk_trials.assign(stage="walk")]
     if len(refine_trials):
-        tables.append(refine_trials.assign(stage="refine", **best))
+        tables.append(refine_trials.assign(stage="refine", **walk))
         best |= best_of(refine_trials)
         scores += f", {best.pop('miou'):.3f} of the pseudo labels"
     config = OmegaConf.create()

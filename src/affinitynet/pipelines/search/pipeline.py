@@ -7,6 +7,7 @@ from affinitynet.pipelines.search.nodes import (
     compute_affinities,
     report_trials,
     search_refinements,
+    search_thresholds,
     search_walks,
     walk_best,
 )
@@ -21,6 +22,20 @@ def create_pipeline() -> Pipeline:
                 inputs=["index", "masks", "params:images", "params:seed"],
                 outputs="sample",
                 name="choose",
+                tags="scoring",
+            ),
+            node(
+                search_thresholds,
+                inputs=[
+                    "sample",
+                    "cam.maps",
+                    "masks",
+                    "classes",
+                    "params:cam.space.thresholds",
+                    "params:execution",
+                ],
+                outputs="cam_trials",
+                name="cam",
                 tags="scoring",
             ),
             node(
@@ -89,7 +104,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 report_trials,
-                inputs=["sample", "walk_trials", "refine_trials"],
+                inputs=["sample", "cam_trials", "walk_trials", "refine_trials"],
                 outputs=["trials", "best"],
                 name="report",
             ),

@@ -101,12 +101,12 @@ def score_photos(
         Image id and its scores (K, ceil(H / cell), ceil(W / cell)), float32, on the device.
     """
     from affinitynet.networks.checkpoint import Checkpoint, restore
-    from affinitynet.networks.inference import multi_scale
+    from affinitynet.networks.inference import fold_norms, multi_scale
 
     device = pick_device(execution)
     checkpoint = Checkpoint(**model)
     networks = {
-        stride: restore(checkpoint, output_stride=stride, device=device)
+        stride: fold_norms(restore(checkpoint, output_stride=stride, device=device))
         for _, stride in inference["scales"]
     }
     scores_at = [(scale, partial(score, networks[stride])) for scale, stride in inference["scales"]]
@@ -155,10 +155,11 @@ def affinity_features(
     import torch
 
     from affinitynet.networks.checkpoint import Checkpoint, restore
+    from affinitynet.networks.inference import fold_norms
 
     device = pick_device(execution)
     stride = random_walk["output_stride"]
-    network = restore(Checkpoint(**model), output_stride=stride, device=device)
+    network = fold_norms(restore(Checkpoint(**model), output_stride=stride, device=device))
 
     def features(images: torch.Tensor) -> torch.Tensor:
         pixels = images.to(device).float() / 255

@@ -1,14 +1,16 @@
 """Nodes of the `scenes` pipeline."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from affinitynet.execution import Execution, stream
-from affinitynet.pipelines.scenes.render import Scene, render_scene, voc_annotation
+
+if TYPE_CHECKING:
+    from affinitynet.pipelines.scenes.render import Scene
 
 Items = dict[str, Any]
 
@@ -26,6 +28,8 @@ def render_scenes(
     Yields:
         Photos, masks and annotations by image id; with the last, the lists of the splits.
     """
+    from affinitynet.pipelines.scenes.render import voc_annotation
+
     counts = {split: scenes[split] for split in ("train", "val")}
     ids = [f"scene_{number:05d}" for number in range(sum(counts.values()))]
     items = ((image_id, [seed, i], scenes["long_side"]) for i, image_id in enumerate(ids))
@@ -41,5 +45,7 @@ def render_scenes(
     yield {}, {}, {}, {split: "\n".join(names) + "\n" for split, names in lists.items()}
 
 
-def _render(seed: list[int], long_side: int) -> Scene:
+def _render(seed: list[int], long_side: int) -> "Scene":
+    from affinitynet.pipelines.scenes.render import render_scene
+
     return render_scene(seed, long_side=long_side)

@@ -89,10 +89,11 @@ def train_on_tags(
     from affinitynet.training.samples import TaggedPhotos
 
     train = index[index["split"] == "train"]
+    shown = train["tags"].str.get_dummies("|").reindex(columns=list(classes), fill_value=0)
     samples = TaggedPhotos(
         list(train.index),
         photos,
-        {i: [float(name in tags) for name in classes] for i, tags in _tags(train)},
+        dict(zip(train.index, shown.to_numpy(np.uint8), strict=True)),
         augmentation,
         cache_megabytes=training.cache_megabytes if training.epochs else 0,
     )
@@ -184,11 +185,6 @@ def _epochs(
         progress=lambda steps, description: track(steps, f"{name}: {description}"),
     ):
         yield {f"{checkpoint.progress['epoch']:04d}": checkpoint}
-
-
-def _tags(index: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
-    for image_id, tags in index["tags"].items():
-        yield str(image_id), tags.split("|")
 
 
 def _read_labels(read: Callable[[], npt.NDArray[np.uint8]], values: list[int]) -> "Image.Image":

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -103,7 +104,7 @@ class TaggedPhotos(_Photos):
         self,
         ids: Sequence[str],
         photos: Images,
-        tags: Mapping[str, Sequence[float]],
+        tags: Mapping[str, npt.ArrayLike],
         augmentation: Augmentation,
         *,
         cache_megabytes: float = 1024,

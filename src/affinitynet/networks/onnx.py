@@ -1,0 +1,92 @@
+"""A segmentation network as an ONNX graph that takes photos as they are decoded."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+TRACED = (2, 64, 96, 3)
+"""Shape of the photos that the graph is traced with; it takes any other too."""
+
+
+class PhotoSegmenter(nn.Module):
+    """From photos to masks in one pass of the network, all within the graph.
+
+    Args:
+        network: Maps images (N, 3, H, W) in [0, 1] to logits (N, K + 1, h, w).
+        values: Mask value of each class.
+    """
+
+    values: Tensor
+
+    def __init__(self, network: nn.Module, values: Sequence[int]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("values", torch.tensor([0, *values], dtype=torch.uint8))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Segment photos of one shape.
+
+        Args:
+            images: RGB photos (N, H, W, 3), uint8.
+
+        Returns:
+            Probabilities (N, K + 1, H, W) float32, background first, and masks (N, H, W) uint8 in
+            mask values.
+        """
+        pixels = images.permute(0, 3, 1, 2).float() / 255
+        scores = self.network(pixels).softmax(dim=1)
+        scores = functional.interpolate(scores, pixels.shape[-2:], mode="bilinear")
+        return scores, self.values[scores.argmax(dim=1)]
+
+
+def export(segmenter: PhotoSegmenter, metadata: Mapping[str, Any]) -> bytes:
+    """Write an ONNX model: input `images`, outputs `probabilities` and `masks`.
+
+    Number, height and width of the photos are free.
+
+    Args:
+        segmenter: In evaluation mode, on the CPU, in float32.
+        metadata: The model's metadata properties; all but strings become JSON.
+    """
+    free = dict.fromkeys((0, 1, 2), torch.export.Dim.DYNAMIC)
+    with redirect_stdout(StringIO()):  # the exporter talks, whatever it is told
+        program = torch.onnx.export(
+            segmenter,
+            (torch.zeros(TRACED, dtype=torch.uint8),),
+            dynamo=True,
+            dynamic_shapes=(free,),
+            input_names=["images"],
+            output_names=["probabilities", "masks"],
+            verbose=False,
+        )
+    assert program is not None
+    for name, value in metadata.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        program.model.metadata_props[name] = text
+    content: bytes = program.model_proto.SerializeToString()
+    return content
+
+
+def deviation(model: bytes, segmenter: PhotoSegmenter, images: npt.NDArray[np.uint8]) -> float:
+    """Return how far an ONNX model's probabilities are from torch's, at the worst pixel.
+
+    Args:
+        model: What `export` gave.
+        segmenter: What it was made of.
+        images: (N, H, W, 3).
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    found = session.run(["probabilities"], {"images": images})[0]
+    with torch.inference_mode():
+        expected = segmenter(torch.from_numpy(images))[0].numpy()
+    return float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf

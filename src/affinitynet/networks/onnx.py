@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from copy import deepcopy
 from io import StringIO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -47,6 +49,45 @@ class PhotoSegmenter(nn.Module):
         return scores, self.values[scores.argmax(dim=1)]
 
 
+class _SameConv(nn.Module):
+    """timm's `Conv2dSame` (TensorFlow's SAME padding) in whole numbers.
+
+    timm rounds a quotient of floats; carried along as a formula of the photo's size through a whole
+    network, that takes torch minutes to simplify.
+    """
+
+    def __init__(self, conv: Conv2dSame) -> None:
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, images: Tensor) -> Tensor:
+        conv, pads = self.conv, []
+        for axis in (1, 0):  # functional.pad takes the last one first
+            side, stride = images.shape[axis + 2], conv.stride[axis]
+            cells = (side + stride - 1) // stride
+            total = (cells - 1) * stride + _extent(conv, axis) - side
+            pads += [total // 2, total - total // 2]
+        padded = functional.pad(images, pads)
+        return functional.conv2d(
+            padded, conv.weight, conv.bias, conv.stride, 0, conv.dilation, conv.groups
+        )
+
+
+def _extent(conv: nn.Conv2d, axis: int) -> int:
+    """Pixels that a convolution's kernel spans."""
+    return (conv.kernel_size[axis] - 1) * conv.dilation[axis] + 1
+
+
+def _in_whole_numbers(segmenter: PhotoSegmenter) -> PhotoSegmenter:
+    segmenter = deepcopy(segmenter)
+    for name, part in list(segmenter.named_modules()):
+        if isinstance(part, Conv2dSame) and all(
+            _extent(part, axis) >= part.stride[axis] for axis in (0, 1)
+        ):  # else the padding could be negative
+            segmenter.set_submodule(name, _SameConv(part))
+    return segmenter
+
+
 def export(segmenter: PhotoSegmenter, metadata: Mapping[str, Any]) -> bytes:
     """Write an ONNX model: input `images`, outputs `probabilities` and `masks`.
 
@@ -59,7 +100,7 @@ def export(segmenter: PhotoSegmenter, metadata: Mapping[str, Any]) -> bytes:
     free = dict.fromkeys((0, 1, 2), torch.export.Dim.DYNAMIC)
     with redirect_stdout(StringIO()):  # the exporter talks, whatever it is told
         program = torch.onnx.export(
-            segmenter,
+            _in_whole_numbers(segmenter),
             (torch.zeros(TRACED, dtype=torch.uint8),),
             dynamo=True,
             dynamic_shapes=(free,),

@@ -55,8 +55,6 @@ def export_onnx(
     config = model["config"]
     _, evaluated = min(config["inference"]["scales"], key=lambda pair: abs(pair[0] - 1))
     stride = onnx["output_stride"] or evaluated
-    network = restore(Checkpoint(**model), output_stride=stride)
-    segmenter = PhotoSegmenter(network, [*config["classes"].values()]).eval()
     metadata = {
         "classes": {"background": 0, **config["classes"]},
         "palette": _palette(model),
@@ -64,11 +62,14 @@ def export_onnx(
         "output_stride": stride,
     }
     try:
+        network = restore(Checkpoint(**model), output_stride=stride)
+        segmenter = PhotoSegmenter(network, [*config["classes"].values()]).eval()
         content = export(segmenter, metadata)
     except Exception as error:
         raise UserError(
-            f"The segmentation network ({config['backbone']['name']} at stride {stride}) cannot be "
-            f"written as ONNX: {(str(error) or type(error).__name__).splitlines()[0]}"
+            f"The segmentation network ({config['backbone']['name']}) cannot be written as ONNX "
+            f"with export.onnx.output_stride = {stride}: "
+            f"{(str(error) or type(error).__name__).splitlines()[0]}"
         ) from error
     image_id = index.index[index["split"] == "val"][0]
     photo = read_photo(photos[image_id], config["inference"]["long_side"])

@@ -50,6 +50,7 @@ def export_onnx(
             probabilities than torch.
     """
     from affinitynet.networks.checkpoint import Checkpoint, restore
+    from affinitynet.networks.inference import fold_norms
     from affinitynet.networks.onnx import PhotoSegmenter, deviation, export
 
     config = model["config"]
@@ -62,7 +63,7 @@ def export_onnx(
         "output_stride": stride,
     }
     try:
-        network = restore(Checkpoint(**model), output_stride=stride)
+        network = fold_norms(restore(Checkpoint(**model), output_stride=stride))
         segmenter = PhotoSegmenter(network, [*config["classes"].values()]).eval()
         content = export(segmenter, metadata)
     except Exception as error:

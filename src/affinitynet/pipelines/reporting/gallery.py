@@ -133,8 +133,7 @@ def choose_photos(
     chosen = []
     for split, step in LAST.items():
         rows = scored[scored["split"] == split]
-        count = gallery["worst"][split]
-        worst = rows.nsmallest(count, step)
+        worst = rows.dropna(subset=step).nsmallest(gallery["worst"][split], step)
         rest = rows.drop(worst.index)
         sample = rest.sample(min(gallery["sample"][split], len(rest)), random_state=seed)
         chosen += [sample.sort_index().assign(why="sample"), worst.assign(why="worst")]
@@ -351,7 +350,7 @@ def _walk_panels(
         best = values[stored["labels"][scores.argmax(axis=0)]]
         masks.append(_label_layer(best, classes, note, t))
     return [
-        Panel("object against background", "heat", heats),
+        Panel("walk’s scores", "heat", heats),
         Panel("random walk", "labels", masks),
     ]
 
@@ -364,7 +363,7 @@ def _note(scores: Mapping[str, float], step: str) -> str:
     if step not in scores:
         return ""
     if step == "accuracy":
-        return f"{scores['coverage']:.0%} at {scores['accuracy']:.2f}"
+        return f"{scores['coverage']:.0%} · {scores['accuracy']:.2f}"
     return f"{scores[step]:.2f}"
 
 

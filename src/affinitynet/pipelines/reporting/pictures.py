@@ -23,7 +23,7 @@ MIN_ROOM = 0.035
 
 
 class Name(NamedTuple):
-    """A class's name on a picture, its centre as shares of width and height."""
+    """A class's name on a picture, its centre as shares of width and height, off the edges."""
 
     text: str
     x: float
@@ -127,7 +127,8 @@ def name_peaks(maps: Floats, names: list[str]) -> list[Name]:
 def _name(text: str, scores: Floats) -> Name:
     y, x = np.unravel_index(int(scores.argmax()), scores.shape)
     height, width = scores.shape
-    return Name(text, round((float(x) + 0.5) / width, 3), round((float(y) + 0.5) / height, 3))
+    across, down = (float(x) + 0.5) / width, (float(y) + 0.5) / height
+    return Name(text, round(min(max(across, 0.1), 0.9), 3), round(min(max(down, 0.06), 0.94), 3))
 
 
 def data_uri(image: Image.Image) -> str:

@@ -30,8 +30,8 @@ def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Mapping[str, i
     figure = Figure(figsize=(7.5, 4), layout="constrained")
     axes = figure.subplots()
     values = stages[stages["score"].str.endswith("mIoU")]["value"].to_numpy()
-    bars = axes.bar(STAGES, values, color=PALE, width=0.6)
-    axes.bar_label(bars, [f"{value:.3f}" for value in values], padding=3)
+    named = [f"{stage}\n{value:.3f}" for stage, value in zip(STAGES, values, strict=True)]
+    axes.bar(named, values, color=PALE, width=0.6)
     positions = [0, 2, 3]
     for (name, marker), scores in zip(
         _markers(classes).items(), iou.set_index("class").to_numpy(), strict=False
@@ -113,7 +113,7 @@ def plot_confusion(
     steps = list(dict.fromkeys(tables["step"]))
     side = 1.3 + 0.32 * tables["truth"].nunique()
     figure = Figure(figsize=(3 * side, 2 * side), layout="constrained")
-    panels = figure.subplots(2, 3).flat
+    panels = list(figure.subplots(2, 3).flat)
     for axes, step in zip(panels, steps, strict=False):
         rows = tables[tables["step"] == step]
         names, columns = list(dict.fromkeys(rows["truth"])), list(dict.fromkeys(rows["prediction"]))
@@ -125,7 +125,7 @@ def plot_confusion(
         axes.set_yticks(range(len(names)), names, fontsize=8)
         if len(names) <= MAX_NUMBERS:
             _write_shares(axes, shares)
-    for axes in panels:  # the places that are left over
+    for axes in panels[len(steps) :]:
         axes.axis("off")
     figure.supxlabel("label given", fontsize=10)
     figure.supylabel("truth", fontsize=10)

@@ -269,3 +269,18 @@ def test_without_masks_there_are_neither_scores_nor_truth(finished_run):
     assert "mIoU" not in page
     assert "mean IoU" not in page
     assert re.findall(r"<b[^>]*>([^<]+)</b>", page) == []
+
+
+def test_a_run_without_masks_reports_what_it_can(finished_copy):
+    for folder in finished_copy.data.glob("01_raw/scenes/*/SegmentationClass"):
+        for mask in folder.glob("*.png"):
+            mask.unlink()
+        (folder.parent / f"{folder.name}.complete.json").write_text('{"items": 0}')
+    scoring = [f"{stage}.score" for stage in ("cam", "affinity_labels", "revision", "segmentation")]
+    finished_copy.run(node_names=scoring)
+    finished_copy.run("reporting")
+    assert not any(finished_copy.metrics().values())
+    catalog = finished_copy.catalog()
+    assert catalog.load("reporting.sample")["why"].tolist() == ["sample"] * 4
+    assert catalog.load("reporting.stages").empty
+    assert "ground truth" not in catalog.load("reporting.gallery")["index"]()

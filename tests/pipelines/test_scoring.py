@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,6 +97,16 @@ def test_no_images_give_an_empty_table_of_numbers():
     assert table.to_numpy().dtype == np.float64
 
 
-def test_nothing_to_score_is_an_error():
-    with pytest.raises(ValueError, match="none of the images has a mask"):
-        count(count_labels, {"a": None}, {}, {"cat": 8}, Execution(workers=1), "")
+def test_without_masks_there_are_no_scores():
+    counts, images = count(
+        count_labels,
+        {"a": lambda: np.array([[8, 0]], np.uint8)},
+        {},
+        {"cat": 8},
+        Execution(workers=1),
+        "",
+    )
+    assert counts.shape == (2, 2)
+    assert not counts.any()
+    assert not images
+    assert summarise(counts, {"cat": 8}) == {}

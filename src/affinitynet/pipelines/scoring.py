@@ -34,6 +34,8 @@ def count(
 ) -> tuple[Counts, dict[str, Any]]:
     """Sum the confusion counts of all images that have a mask, and score each of them.
 
+    Without any masks the counts are zeros, and no image has a score.
+
     Args:
         predict: Maps (what `items` reads, the truth (H, W), the mask values) to counts.
         items: Image id to a function that reads what is scored.
@@ -45,13 +47,12 @@ def count(
 
     Returns:
         The summed counts, and image id to the image's own score.
-
-    Raises:
-        ValueError: If no image has a mask.
     """
     ids = [image_id for image_id in items if image_id in masks]
-    if not ids:
-        raise ValueError("Nothing can be scored: none of the images has a mask.")
+    scored = {*ids}
+    if not ids:  # a void mask counts nothing, in an array of the right shape
+        ids = [*items][:1]
+        masks = dict.fromkeys(ids, partial(np.full, (1, 1), IGNORE_INDEX, np.uint8))
     values = list(classes.values())
     total, scores = None, {}
     for chunk in stream(
@@ -63,7 +64,8 @@ def count(
     ):
         for image_id, counts in chunk.items():
             total = counts if total is None else total + counts
-            scores[image_id] = score(counts)
+            if image_id in scored:
+                scores[image_id] = score(counts)
     assert total is not None
     return total, scores
 
@@ -125,8 +127,10 @@ def summarise(confusion: Counts, classes: Mapping[str, int]) -> dict[str, Any]:
 
     Returns:
         `miou`, and `iou` by class (background first); a class that neither truth nor prediction
-        has is left out of both.
+        has is left out of both. Nothing at all if no pixel was counted.
     """
+    if not confusion.any():
+        return {}
     names = ["background", *classes]
     iou = intersection_over_union(confusion)
     return {

@@ -98,9 +98,9 @@ def score_labels(
     counts, images = count(
         _count_confident, labels, masks, classes, execution, "Scoring labels", _coverage_accuracy
     )
-    scores = _coverage_accuracy(counts)
+    coverage, accuracy = _coverage_accuracy(counts)
     return (
-        dict(zip(("coverage", "accuracy"), scores, strict=True)),
+        {"coverage": coverage, "accuracy": accuracy} if images else {},
         tabulate_confusion({"affinity labels": counts}, classes),
         tabulate_images(images, ["coverage", "accuracy"]),
     )

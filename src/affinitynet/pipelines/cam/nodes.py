@@ -84,21 +84,23 @@ def score_cams(
         execution: Processes.
 
     Returns:
-        The scores (`miou`, `iou` by class, `threshold`). The mIoU at each threshold, beside the
-        exponent of eq. 2 that puts the background there too: (1 - M)^alpha = M at the threshold.
-        The confusion counts, and each image's own mIoU, at the best threshold.
+        The scores (`miou`, `iou` by class, `threshold`); none without masks. The mIoU at each
+        threshold, beside the exponent of eq. 2 that puts the background there too:
+        (1 - M)^alpha = M at the threshold. The confusion counts, and each image's own mIoU, at
+        the best threshold.
     """
     grid = np.sort(np.asarray(thresholds, float))
     counts, images = count(
         partial(count_thresholds, thresholds=grid), maps, masks, classes, execution, "Scoring CAMs"
     )
     scores = [summarise(confusion, classes) for confusion in counts]
-    miou = [each["miou"] for each in scores]
+    miou = [each.get("miou", np.nan) for each in scores]
     alpha = np.log(grid) / np.log1p(-grid)
     curve = pd.DataFrame({"threshold": grid, "alpha": alpha, "miou": miou})
     best = int(np.argmax(miou))
+    metrics = {**scores[best], "threshold": float(grid[best])} if any(scores) else {}
     return (
-        {**scores[best], "threshold": float(grid[best])},
+        metrics,
         curve,
         tabulate_confusion({"CAM": counts[best]}, classes),
         tabulate_images({i: each[best] for i, each in images.items()}, ["cam"]),

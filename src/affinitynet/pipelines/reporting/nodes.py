@@ -31,17 +31,16 @@ def tabulate(
         column for each stage that has one.
     """
     rows = [
-        ("cam", "train", "mIoU", cam["miou"]),
-        ("affinity_labels", "train", "coverage", labels["coverage"]),
-        ("affinity_labels", "train", "accuracy", labels["accuracy"]),
-        ("revision", "train", "random walk mIoU", revision["random_walk_miou"]),
-        ("revision", "train", "pseudo label mIoU", revision["pseudo_label_miou"]),
-        ("segmentation", "val", "mIoU", segmentation["miou"]),
+        ("cam", "train", "mIoU", cam.get("miou")),
+        ("affinity_labels", "train", "coverage", labels.get("coverage")),
+        ("affinity_labels", "train", "accuracy", labels.get("accuracy")),
+        ("revision", "train", "random walk mIoU", revision.get("random_walk_miou")),
+        ("revision", "train", "pseudo label mIoU", revision.get("pseudo_label_miou")),
+        ("segmentation", "val", "mIoU", segmentation.get("miou")),
     ]
-    stages = pd.DataFrame(rows, columns=["stage", "images", "score", "value"])
-    iou = pd.DataFrame(
-        {"cam": cam["iou"], "revision": revision["iou"], "segmentation": segmentation["iou"]}
-    )
+    stages = pd.DataFrame(rows, columns=["stage", "images", "score", "value"]).dropna()
+    scored = {"cam": cam, "revision": revision, "segmentation": segmentation}
+    iou = pd.DataFrame({name: pd.Series(s.get("iou"), dtype=float) for name, s in scored.items()})
     return stages, iou.rename_axis("class").reset_index()
 
 
@@ -116,7 +115,8 @@ def show_predictions(
         photo = read_photo(photos[image_id], sheet["long_side"])
         size = photo.shape[:2]
         predicted = resize_labels(predictions[image_id](), size)
-        truth = resize_labels(masks[image_id](), size)
+        stored = masks[image_id]() if image_id in masks else np.zeros(size, np.uint8)
+        truth = resize_labels(stored, size)
         known = np.where(decode(truth, values) == IGNORE_INDEX, IGNORE_INDEX, truth)
         rows.append([photo, _paint(predicted, photo), _paint(predicted), _paint(known)])
     return _sheet(["photo", "overlay", "prediction", "truth"], rows)

@@ -30,6 +30,9 @@ def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Mapping[str, i
     figure = Figure(figsize=(7.5, 4), layout="constrained")
     axes = figure.subplots()
     values = stages[stages["score"].str.endswith("mIoU")]["value"].to_numpy()
+    if not len(values):
+        axes.set_title("no masks, no mIoU")
+        return figure
     named = [f"{stage}\n{value:.3f}" for stage, value in zip(STAGES, values, strict=True)]
     axes.bar(named, values, color=PALE, width=0.6)
     positions = [0, 2, 3]
@@ -72,22 +75,22 @@ def plot_thresholds(curve: pd.DataFrame) -> Figure:
         curve: `cam.threshold_curve`: `threshold`, `alpha`, `miou`.
     """
     figure = Figure(figsize=(9, 3), layout="constrained")
-    best = curve.nlargest(1, "miou").iloc[0]
     titles = {"threshold": "background threshold", "alpha": "background exponent α (eq. 2)"}
     for axes, (column, title) in zip(
         figure.subplots(1, 2, sharey=True), titles.items(), strict=True
     ):
         axes.plot(curve[column], curve["miou"], marker="o", markersize=4, color=BLUE)
-        axes.plot(best[column], best["miou"], marker="o", markersize=9, color=ORANGE)
-        axes.annotate(
-            f"{best['miou']:.3f} at {best[column]:.2g}",
-            (best[column], best["miou"]),
-            (0, 8),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-        )
-        axes.set(xlabel=title, ylim=(0, min(1.0, 1.25 * float(best["miou"]) + 0.02)))
+        axes.set(xlabel=title, ylim=(0, 1))
+        for _, best in curve.nlargest(1, "miou").iterrows():
+            axes.plot(best[column], best["miou"], marker="o", markersize=9, color=ORANGE)
+            axes.annotate(
+                f"{best['miou']:.3f} at {best[column]:.2g}",
+                (best[column], best["miou"]),
+                (0, 8),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+            )
         _finish(axes)
     figure.axes[0].set_ylabel("mIoU of the CAMs")
     figure.axes[1].set_xscale("log")

@@ -153,7 +153,8 @@ def score_revision(
         execution: Processes.
 
     Returns:
-        `random_walk_miou`, `pseudo_label_miou`, and the pseudo labels' `iou` by class. The
+        `random_walk_miou`, `pseudo_label_miou`, and the pseudo labels' `iou` by class; none of
+        them without masks. The
         confusion counts of both, and each image's own mIoU.
     """
     walk, of_walk = count(count_maps, maps, masks, classes, execution, "Scoring the random walk")
@@ -161,7 +162,7 @@ def score_revision(
         count_labels, labels, masks, classes, execution, "Scoring pseudo labels"
     )
     scores = summarise(pseudo, classes)
-    metrics = {
+    metrics = scores and {
         "random_walk_miou": summarise(walk, classes)["miou"],
         "pseudo_label_miou": scores["miou"],
         "iou": scores["iou"],

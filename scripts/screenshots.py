@@ -125,7 +125,7 @@ def shoot_graph(browser: webdriver.Chrome) -> None:
         for node in graph["nodes"]
         if node["id"] in report or (node["type"] == "data" and node["id"] not in read)
     }
-    view(browser, 2000, 480, "light", scale=1.5)
+    view(browser, 2000, 420, "light", scale=1.5)
     turn = (By.CLASS_NAME, "pipeline-menu-button--orientation")
     with served(SITE) as url:
         browser.get(url)
@@ -145,8 +145,9 @@ def shoot_graph(browser: webdriver.Chrome) -> None:
         browser.refresh()
         WebDriverWait(browser, 60).until(lambda _: browser.find_elements(*turn))
         time.sleep(3)
-        browser.execute_script("arguments[0].click()", browser.find_element(*turn))
-        time.sleep(2)
+        for button in (turn, (By.CLASS_NAME, "pipeline-minimap-button--reset")):
+            browser.execute_script("arguments[0].click()", browser.find_element(*button))
+            time.sleep(2)
         shoot(browser, "kedro_viz")
 
 

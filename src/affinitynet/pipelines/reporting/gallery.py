@@ -130,6 +130,7 @@ def choose_photos(
         Their rows of the index, with `why` (`sample` or `worst`) and the steps' scores.
     """
     scored = index.join([cam, labels, revision, segmentation])
+    scored = scored.astype(dict.fromkeys(STEPS, float))  # a table without rows says nothing of it
     chosen = []
     for split, step in LAST.items():
         rows = scored[scored["split"] == split]

@@ -81,7 +81,7 @@ def plot_thresholds(curve: pd.DataFrame) -> Figure:
     ):
         axes.plot(curve[column], curve["miou"], marker="o", markersize=4, color=BLUE)
         axes.set(xlabel=title, ylim=(0, 1))
-        for _, best in curve.nlargest(1, "miou").iterrows():
+        for _, best in curve.dropna().nlargest(1, "miou").iterrows():
             axes.plot(best[column], best["miou"], marker="o", markersize=9, color=ORANGE)
             axes.annotate(
                 f"{best['miou']:.3f} at {best[column]:.2g}",

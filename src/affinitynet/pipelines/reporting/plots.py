@@ -15,6 +15,7 @@ from affinitynet.pipelines.scoring import NEUTRAL
 STAGES = ("CAM", "random walk", "pseudo labels", "segmentation (val)")
 BLUE, PALE, ORANGE = "#2f6690", "#9db8d3", "#d1622b"
 MARKERS = "osD^vP*X<>hp"  # beside the colours, for those who cannot tell these apart
+UNSCORED = "no masks, no mIoU"
 MAX_NUMBERS = 9
 """Classes, background included, up to which a confusion matrix has its shares written in."""
 
@@ -31,7 +32,7 @@ def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Mapping[str, i
     axes = figure.subplots()
     values = stages[stages["score"].str.endswith("mIoU")]["value"].to_numpy()
     if not len(values):
-        axes.set_title("no masks, no mIoU")
+        axes.set_title(UNSCORED)
         return figure
     named = [f"{stage}\n{value:.3f}" for stage, value in zip(STAGES, values, strict=True)]
     axes.bar(named, values, color=PALE, width=0.6)
@@ -75,13 +76,16 @@ def plot_thresholds(curve: pd.DataFrame) -> Figure:
         curve: `cam.threshold_curve`: `threshold`, `alpha`, `miou`.
     """
     figure = Figure(figsize=(9, 3), layout="constrained")
+    if curve["miou"].isna().all():
+        figure.suptitle(UNSCORED)
+        return figure
     titles = {"threshold": "background threshold", "alpha": "background exponent α (eq. 2)"}
     for axes, (column, title) in zip(
         figure.subplots(1, 2, sharey=True), titles.items(), strict=True
     ):
         axes.plot(curve[column], curve["miou"], marker="o", markersize=4, color=BLUE)
         axes.set(xlabel=title, ylim=(0, 1))
-        for _, best in curve.dropna().nlargest(1, "miou").iterrows():
+        for _, best in curve.nlargest(1, "miou").iterrows():
             axes.plot(best[column], best["miou"], marker="o", markersize=9, color=ORANGE)
             axes.annotate(
                 f"{best['miou']:.3f} at {best[column]:.2g}",

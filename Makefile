@@ -10,10 +10,10 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench lint format viz mlflow clean
+.PHONY: help setup run test bench lint format viz mlflow screenshots clean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## Create the virtual environment and install the project
 
@@ -42,6 +42,9 @@ viz: setup ## Show the lineage graph in the browser
 mlflow: setup ## Show the tracked runs at http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server \
 		--backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --workers 1
+
+screenshots: $(VENV)/.installed-dev ## Make the pictures of docs/seeing.md from the newest run
+	$(BIN)/python scripts/screenshots.py
 
 clean: ## Remove caches, but neither data nor tracked runs
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -56,6 +56,7 @@ def test_masks_are_read_to_check_score_and_show_them_and_for_nothing_else():
         "segmentation.score",
         "reporting.show_training_images",
         "reporting.show_predictions",
+        "reporting.make_gallery",
     }
 
 
@@ -197,14 +198,14 @@ def test_mlflow_has_flat_parameters_and_tags(finished_run):
     assert finished_run.query("select name from experiments where name = 'affinitynet'")
 
 
-def test_mlflow_has_every_table_and_figure(finished_run):
+def test_mlflow_has_every_table_figure_and_page(finished_run):
     catalog = finished_run.catalog()
     expected = set()
     for name in pipelines["__default__"].all_outputs():
         kind = (catalog.get(name).metadata or {}).get("mlflow")
-        if kind in ("table", "figure"):
-            expected.add(f"{name}.{'csv' if kind == 'table' else 'png'}")
-    assert {"reporting.stages.csv", "cam.threshold_curve.csv"} <= expected
+        if kind in (suffixes := {"table": "csv", "figure": "png", "page": "html"}):
+            expected.add(f"{name}.{suffixes[kind]}")
+    assert {"reporting.stages.csv", "cam.confusion.csv", "reporting.gallery.html"} <= expected
     artifacts = {path.name for path in (finished_run.folder / "artifacts").rglob("*.*")}
     assert expected <= artifacts
 

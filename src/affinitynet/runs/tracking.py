@@ -9,7 +9,8 @@ driven by `metadata: {mlflow: …}` of the catalog entries:
 - `trials`: a table of settings and their `miou` becomes a CSV artifact too, and each of its rows a
   nested run with the settings as parameters;
 - `yaml`: a text becomes a YAML artifact;
-- `figure`: a Matplotlib figure becomes a PNG artifact.
+- `figure`: a Matplotlib figure becomes a PNG artifact;
+- `page`: a self-contained HTML page, `index` of its folder, becomes an HTML artifact.
 """
 
 import logging
@@ -85,6 +86,8 @@ class TrackingHooks:
             mlflow.log_text(data, f"{dataset_name}.yml")
         elif kind == "figure" and mlflow.active_run():
             mlflow.log_figure(data, f"{dataset_name}.png", save_kwargs={"dpi": 150})
+        elif kind == "page" and mlflow.active_run():
+            mlflow.log_text(data["index"], f"{dataset_name}.html")
 
 
 def log_metrics(scores: Mapping[str, float]) -> None:

@@ -10,7 +10,13 @@ import pandas as pd
 from affinitynet.execution import Execution
 from affinitynet.execution.local import chunks
 from affinitynet.pipelines.images import Readers, score_photos
-from affinitynet.pipelines.scoring import count, count_thresholds, summarise
+from affinitynet.pipelines.scoring import (
+    count,
+    count_thresholds,
+    summarise,
+    tabulate_confusion,
+    tabulate_images,
+)
 
 
 def infer_cams(
@@ -65,7 +71,7 @@ def score_cams(
     classes: dict[str, int],
     thresholds: list[float],
     execution: Execution,
-) -> tuple[dict[str, Any], pd.DataFrame]:
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Score the CAMs at the best of a grid of background thresholds.
 
     The threshold serves the comparison alone: no later stage knows of it.
@@ -78,13 +84,24 @@ def score_cams(
         execution: Processes.
 
     Returns:
-        The scores (`miou`, `iou` by class, `threshold`), and the mIoU at each threshold.
+        The scores (`miou`, `iou` by class, `threshold`); none without masks. The mIoU at each
+        threshold, beside the exponent of eq. 2 that puts the background there too:
+        (1 - M)^alpha = M at the threshold. The confusion counts, and each image's own mIoU, at
+        the best threshold.
     """
     grid = np.sort(np.asarray(thresholds, float))
-    counts = count(
+    counts, images = count(
         partial(count_thresholds, thresholds=grid), maps, masks, classes, execution, "Scoring CAMs"
     )
     scores = [summarise(confusion, classes) for confusion in counts]
-    curve = pd.DataFrame({"threshold": grid, "miou": [each["miou"] for each in scores]})
-    best = int(curve["miou"].to_numpy().argmax())
-    return {**scores[best], "threshold": float(grid[best])}, curve
+    miou = [each.get("miou", np.nan) for each in scores]
+    alpha = np.log(grid) / np.log1p(-grid)
+    curve = pd.DataFrame({"threshold": grid, "alpha": alpha, "miou": miou})
+    best = int(np.argmax(miou))
+    metrics = {**scores[best], "threshold": float(grid[best])} if any(scores) else {}
+    return (
+        metrics,
+        curve,
+        tabulate_confusion({"CAM": counts[best]}, classes),
+        tabulate_images({i: each[best] for i, each in images.items()}, ["cam"]),
+    )

@@ -54,7 +54,7 @@ def create_pipeline() -> Pipeline:
             node(
                 score_cams,
                 inputs=["maps", "masks", "classes", "params:thresholds", "params:execution"],
-                outputs=["metrics", "threshold_curve"],
+                outputs=["metrics", "threshold_curve", "confusion", "image_scores"],
                 name="score",
                 tags="scoring",
             ),

@@ -13,7 +13,14 @@ from affinitynet.core.label_maps import LabelMap, encode
 from affinitynet.execution import Execution, stream
 from affinitynet.execution.local import chunks
 from affinitynet.pipelines.images import Readers, affinity_features, read_photo, upsample
-from affinitynet.pipelines.scoring import count, count_labels, count_maps, summarise
+from affinitynet.pipelines.scoring import (
+    count,
+    count_labels,
+    count_maps,
+    summarise,
+    tabulate_confusion,
+    tabulate_images,
+)
 
 
 def walk_cams(
@@ -135,7 +142,7 @@ def score_revision(
     masks: Readers,
     classes: dict[str, int],
     execution: Execution,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Score the walk and the pseudo labels.
 
     Args:
@@ -146,13 +153,23 @@ def score_revision(
         execution: Processes.
 
     Returns:
-        `random_walk_miou`, `pseudo_label_miou`, and the pseudo labels' `iou` by class.
+        `random_walk_miou`, `pseudo_label_miou`, and the pseudo labels' `iou` by class; none of
+        them without masks. The
+        confusion counts of both, and each image's own mIoU.
     """
-    walk = count(count_maps, maps, masks, classes, execution, "Scoring the random walk")
-    pseudo = count(count_labels, labels, masks, classes, execution, "Scoring pseudo labels")
+    walk, of_walk = count(count_maps, maps, masks, classes, execution, "Scoring the random walk")
+    pseudo, of_pseudo = count(
+        count_labels, labels, masks, classes, execution, "Scoring pseudo labels"
+    )
     scores = summarise(pseudo, classes)
-    return {
+    metrics = scores and {
         "random_walk_miou": summarise(walk, classes)["miou"],
         "pseudo_label_miou": scores["miou"],
         "iou": scores["iou"],
     }
+    images = {i: (score, of_pseudo[i]) for i, score in of_walk.items()}
+    return (
+        metrics,
+        tabulate_confusion({"random walk": walk, "pseudo labels": pseudo}, classes),
+        tabulate_images(images, ["random_walk", "pseudo_label"]),
+    )

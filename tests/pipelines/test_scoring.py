@@ -72,6 +72,15 @@ def test_images_without_a_mask_do_not_count():
     assert scores == {"miou": 1.0, "iou": {"background": 1.0, "cat": 1.0}}
 
 
-def test_nothing_to_score_is_an_error():
-    with pytest.raises(ValueError, match="none of the images has a mask"):
-        count(count_labels, {"a": None}, {}, {"cat": 8}, Execution(workers=1), "")
+@pytest.mark.parametrize("shape", [(4, 5), (1, 1)])
+def test_without_masks_nothing_is_counted_and_nothing_scored(shape):
+    counts = count(
+        count_labels,
+        {"a": lambda: np.full(shape, 8, np.uint8)},
+        {},
+        {"cat": 8, "dog": 12},
+        Execution(workers=1),
+        "",
+    )
+    assert counts.tolist() == [[0] * 3] * 3
+    assert summarise(counts, {"cat": 8, "dog": 12}) == {}

@@ -28,7 +28,7 @@ def count(
     execution: Execution,
     description: str,
 ) -> Counts:
-    """Sum the confusion counts of all images that have a mask.
+    """Sum the confusion counts of all images that have a mask; zeros if none has one.
 
     Args:
         predict: Maps (what `items` reads, the truth (H, W), the mask values) to counts.
@@ -40,13 +40,11 @@ def count(
 
     Returns:
         The summed counts.
-
-    Raises:
-        ValueError: If no image has a mask.
     """
     ids = [image_id for image_id in items if image_id in masks]
-    if not ids:
-        raise ValueError("Nothing can be scored: none of the images has a mask.")
+    if not ids:  # a void mask counts nothing, in an array of the right shape
+        ids = [*items][:1]
+        masks = dict.fromkeys(ids, partial(np.full, (1, 1), IGNORE_INDEX, np.uint8))
     values = list(classes.values())
     total = None
     for chunk in stream(
@@ -119,8 +117,10 @@ def summarise(confusion: Counts, classes: Mapping[str, int]) -> dict[str, Any]:
 
     Returns:
         `miou`, and `iou` by class (background first); a class that neither truth nor prediction
-        has is left out of both.
+        has is left out of both. Nothing at all if no pixel was counted.
     """
+    if not confusion.any():
+        return {}
     names = ["background", *classes]
     iou = intersection_over_union(confusion)
     return {

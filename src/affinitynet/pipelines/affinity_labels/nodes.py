@@ -10,7 +10,7 @@ import numpy.typing as npt
 from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode, encode
 from affinitynet.execution import Execution, stream
-from affinitynet.pipelines.images import Readers, read_photo, resize_labels, upsample
+from affinitynet.pipelines.images import Readers, read_photo, resize_labels, tagged_photos, upsample
 from affinitynet.pipelines.scoring import count
 
 
@@ -27,7 +27,7 @@ def label_pixels(
     """Decide which pixels are surely an object, surely background, or neither.
 
     Args:
-        index: The images of the data set; those of `train` are done.
+        index: The images of the data set; the tagged ones of `train` are done.
         photos: Image id to a function that reads the photo.
         maps: Image id to a function that reads the CAMs.
         classes: Class name to mask value.
@@ -39,7 +39,7 @@ def label_pixels(
     Yields:
         Image id to its label map at the working size, in mask values; neutral pixels are 255.
     """
-    ids = index.index[index["split"] == "train"]
+    ids = tagged_photos(index).index
     yield from stream(
         partial(_label_one, list(classes.values()), alphas, crf, long_side),
         ((i, photos[i], maps[i]) for i in ids),
@@ -90,8 +90,11 @@ def score_labels(
 
     Returns:
         `coverage`, the share of pixels that have a label, and `accuracy`, the share of those
-        whose label is the truth's; pixels that the mask leaves void do not count.
+        whose label is the truth's; pixels that the mask leaves void do not count. Without any
+        masks, the coverage alone, of all pixels.
     """
+    if not labels.keys() & masks.keys():
+        return {"coverage": _measure_coverage(labels, execution)}
     counts = count(_count_confident, labels, masks, classes, execution, "Scoring labels")
     pixels, labelled, right = counts.tolist()
     return {"coverage": labelled / pixels, "accuracy": right / max(labelled, 1)}
@@ -104,3 +107,24 @@ def _count_confident(
     counted = truth != IGNORE_INDEX
     labelled = counted & (labels != IGNORE_INDEX)
     return np.array([counted.sum(), labelled.sum(), (labelled & (labels == truth)).sum()])
+
+
+def _measure_coverage(labels: Readers, execution: Execution) -> float:
+    shares = [
+        share
+        for chunk in stream(
+            _share_labelled,
+            labels.items(),
+            total=len(labels),
+            execution=execution,
+            description="Measuring coverage",
+        )
+        for share in chunk.values()
+    ]
+    pixels, labelled = np.sum(shares, axis=0)
+    return float(labelled / pixels)
+
+
+def _share_labelled(read: Callable[[], LabelMap]) -> tuple[int, int]:
+    labels = read()
+    return labels.size, int((labels != IGNORE_INDEX).sum())

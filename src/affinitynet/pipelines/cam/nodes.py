@@ -9,7 +9,7 @@ import pandas as pd
 
 from affinitynet.execution import Execution
 from affinitynet.execution.local import chunks
-from affinitynet.pipelines.images import Readers, score_photos
+from affinitynet.pipelines.images import Readers, score_photos, tagged_photos
 from affinitynet.pipelines.scoring import count, count_thresholds, summarise
 
 
@@ -24,7 +24,7 @@ def infer_cams(
     """Compute the CAMs of the training photos, of their tagged classes alone (eq. 1).
 
     Args:
-        index: The images of the data set; those of `train` are done.
+        index: The images of the data set; the tagged ones of `train` are done.
         model: The trained classifier's checkpoint.
         photos: Image id to a function that reads the photo.
         classes: Class name to mask value.
@@ -48,7 +48,7 @@ def _infer(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     from affinitynet.core.cams import normalise
 
-    train = index[index["split"] == "train"]
+    train = tagged_photos(index)
     tags = train["tags"].str.split("|")
     names = list(classes)
     for image_id, cams in score_photos(
@@ -78,13 +78,16 @@ def score_cams(
         execution: Processes.
 
     Returns:
-        The scores (`miou`, `iou` by class, `threshold`), and the mIoU at each threshold.
+        The scores (`miou`, `iou` by class, `threshold`), and the mIoU at each threshold; neither
+        has any without masks.
     """
     grid = np.sort(np.asarray(thresholds, float))
     counts = count(
         partial(count_thresholds, thresholds=grid), maps, masks, classes, execution, "Scoring CAMs"
     )
     scores = [summarise(confusion, classes) for confusion in counts]
+    if not any(scores):
+        return {}, pd.DataFrame(columns=["threshold", "miou"])
     curve = pd.DataFrame({"threshold": grid, "miou": [each["miou"] for each in scores]})
     best = int(curve["miou"].to_numpy().argmax())
     return {**scores[best], "threshold": float(grid[best])}, curve

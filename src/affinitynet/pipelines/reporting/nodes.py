@@ -32,17 +32,16 @@ def tabulate(
         column for each stage that has one.
     """
     rows = [
-        ("cam", "train", "mIoU", cam["miou"]),
+        ("cam", "train", "mIoU", cam.get("miou")),
         ("affinity_labels", "train", "coverage", labels["coverage"]),
-        ("affinity_labels", "train", "accuracy", labels["accuracy"]),
-        ("revision", "train", "random walk mIoU", revision["random_walk_miou"]),
-        ("revision", "train", "pseudo label mIoU", revision["pseudo_label_miou"]),
-        ("segmentation", "val", "mIoU", segmentation["miou"]),
+        ("affinity_labels", "train", "accuracy", labels.get("accuracy")),
+        ("revision", "train", "random walk mIoU", revision.get("random_walk_miou")),
+        ("revision", "train", "pseudo label mIoU", revision.get("pseudo_label_miou")),
+        ("segmentation", "val", "mIoU", segmentation.get("miou")),
     ]
-    stages = pd.DataFrame(rows, columns=["stage", "images", "score", "value"])
-    iou = pd.DataFrame(
-        {"cam": cam["iou"], "revision": revision["iou"], "segmentation": segmentation["iou"]}
-    )
+    stages = pd.DataFrame(rows, columns=["stage", "images", "score", "value"]).dropna()
+    scored = {"cam": cam, "revision": revision, "segmentation": segmentation}
+    iou = pd.DataFrame({name: pd.Series(s.get("iou"), dtype=float) for name, s in scored.items()})
     return stages, iou.rename_axis("class").reset_index()
 
 
@@ -56,6 +55,9 @@ def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     values = stages[stages["score"].str.endswith("mIoU")]["value"].to_numpy()
+    if not len(values):
+        axes.set_title("no masks, no mIoU")
+        return figure
     bars = axes.bar(STAGES, values, color=["#9db8d3", "#5b8db8", "#2f6690", "#16425b"], width=0.6)
     axes.bar_label(bars, [f"{value:.3f}" for value in values], padding=3)
     for column, position in (("cam", 0), ("revision", 2), ("segmentation", 3)):
@@ -137,7 +139,8 @@ def show_predictions(
         photo = read_photo(photos[image_id], gallery["long_side"])
         size = photo.shape[:2]
         predicted = resize_labels(predictions[image_id](), size)
-        truth = resize_labels(masks[image_id](), size)
+        stored = masks[image_id]() if image_id in masks else np.zeros(size, np.uint8)
+        truth = resize_labels(stored, size)
         known = np.where(decode(truth, values) == IGNORE_INDEX, IGNORE_INDEX, truth)
         rows.append([photo, _colour(predicted, photo), _colour(predicted), _colour(known)])
     return _sheet(["photo", "overlay", "prediction", "truth"], rows)

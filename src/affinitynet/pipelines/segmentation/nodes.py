@@ -118,7 +118,7 @@ def _probabilities(network: Any, images: Any) -> Any:
 def score_predictions(
     predictions: Readers, masks: Readers, classes: dict[str, int], execution: Execution
 ) -> dict[str, Any]:
-    """Score the predictions of `val`: `miou`, and `iou` by class.
+    """Score the predictions of `val`: `miou`, and `iou` by class; nothing without masks.
 
     Args:
         predictions: Image id to a function that reads the predicted mask.

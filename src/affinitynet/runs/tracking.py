@@ -147,5 +147,5 @@ def _one_line(scores: Mapping[str, Any]) -> str:
     return " · ".join(
         f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}"
         for name, value in scores.items()
-        if ".iou." not in f".{name}"
+        if "iou." not in name and "ap." not in name
     )

@@ -9,7 +9,7 @@ import pandas as pd
 
 from affinitynet.execution import Execution
 from affinitynet.execution.local import chunks
-from affinitynet.pipelines.images import Readers, score_photos, tagged_photos
+from affinitynet.pipelines.images import Readers, affinity_features, score_photos, tagged_photos
 from affinitynet.pipelines.scoring import count, count_thresholds, summarise
 
 
@@ -91,3 +91,49 @@ def score_cams(
     curve = pd.DataFrame({"threshold": grid, "miou": [each["miou"] for each in scores]})
     best = int(curve["miou"].to_numpy().argmax())
     return {**scores[best], "threshold": float(grid[best])}, curve
+
+
+def score_tags(
+    index: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    classes: dict[str, int],
+    inference: dict[str, Any],
+    execution: Execution,
+) -> dict[str, Any]:
+    """Score the classifier on the tags of val, which it has not seen. No mask is involved.
+
+    Args:
+        index: The images of the data set; those of `val` are done.
+        model: The trained classifier's checkpoint.
+        photos: Image id to a function that reads the photo.
+        classes: Class name to mask value.
+        inference: `long_side`, `batch_size`, `bfloat16`, and the output stride of the first of
+            `scales`, as for `infer_cams`.
+        execution: Device.
+
+    Returns:
+        `val_ap`, the average precision by class, of the classes that some photos of val show and
+        some do not; `val_map`, their mean. Nothing if there is no such class.
+    """
+    from sklearn.metrics import average_precision_score
+
+    val = index[index["split"] == "val"]
+    options = inference | {"output_stride": inference["scales"][0][1]}
+    logits = {
+        image_id: scores.cpu().numpy()
+        for image_id, scores in affinity_features(
+            val, model, photos, options, execution, "Classifying val"
+        )
+    }
+    scores = np.stack([logits[image_id] for image_id in val.index])
+    tags = val["tags"].str.split("|")
+    shown = np.array([[name in names for name in classes] for names in tags])
+    precision = {
+        name: float(average_precision_score(truth, score))
+        for name, truth, score in zip(classes, shown.T, scores.T, strict=True)
+        if truth.any() and not truth.all()
+    }
+    if not precision:
+        return {}
+    return {"val_map": float(np.mean([*precision.values()])), "val_ap": precision}

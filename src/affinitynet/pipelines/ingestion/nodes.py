@@ -64,7 +64,7 @@ def inspect_photos(
     except ValueError as error:
         raise UserError(str(error)) from error
     table = tagged.photos
-    shown = [[tag for tag in tags if tag in tagged.classes] for tags in table["tags"]]
+    shown = [[name for name in tagged.classes if name in tags] for tags in table["tags"]]
     # to choose classes is to choose photos; val keeps all of its own
     kept = [bool(some) or not every for some, every in zip(shown, table["tags"], strict=True)]
     table = table.assign(tags=[TAG_SEPARATOR.join(tags) for tags in shown])
@@ -85,7 +85,6 @@ def inspect_photos(
     if "width" in table:
         problems += _size_problems(table, seen)
     table = table[["split", "tags"]].join(seen)
-    table["problem"] = table["problem"].mask(~_is_utf8(table.index), "has a name that is no UTF-8")
     table["group"] = group_near_duplicates(table.pop("hash").tolist())
     drawn = bool(len(table)) and (table["split"] == "").all()
     if drawn:
@@ -97,10 +96,6 @@ def inspect_photos(
             seed,
         )
         table.loc[sound, "split"] = np.where(val, "val", "train")
-    # names that no file can hold are shown as Python writes them
-    table.index = pd.Index(
-        [str(name).encode(errors="backslashreplace").decode() for name in table.index], name="id"
-    )
     return table, {
         "classes": tagged.classes,
         "num_values": tagged.num_values,
@@ -116,10 +111,6 @@ def _size_problems(said: pd.DataFrame, seen: pd.DataFrame) -> list[str]:
         for image_id, width, height, w, h in sizes.itertuples()
         if width and w and (width, height) != (w, h)
     ]
-
-
-def _is_utf8(names: pd.Index) -> "pd.Series[bool]":
-    return pd.Series([n.encode(errors="ignore").decode() == n for n in names], names, dtype=bool)
 
 
 def check_data_set(

@@ -130,7 +130,7 @@ def parse_csv(text: str, path: str, separator: str) -> tuple[list[Row], list[str
                 tags = split_tags(cells["tags"], separator)
             rows.append(Row(place, cells["file"], tags, cells.get("split", "")))
     except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
+        raise ValueError(f"{path}, line {reader.reader.line_num}: {error}") from error
     return rows, classes or None
 
 
@@ -208,6 +208,8 @@ def read_folders(photos: Collection[str]) -> list[Row]:
     by_split = bool(parts) and all(each[0] in SPLITS for each in parts.values())
     rows = []
     for image_id, (*folders, _) in parts.items():
+        if not _is_utf8(image_id):
+            continue
         split = folders.pop(0) if by_split else ""
         rows.append(Row(image_id, image_id, folders[:1], split))
     return rows
@@ -252,9 +254,10 @@ def match(
         partial: The folder may lack photos that the file names, as published files have more of
             them than people keep.
     """
-    known = {_normal(image_id): image_id for image_id in photos}
+    known = {_normal(image_id): image_id for image_id in photos if _is_utf8(image_id)}
     found: dict[str, Row] = {}
     problems, missing = [], []
+    nameless = [image_id for image_id in photos if not _is_utf8(image_id)]
     if not photos:
         problems.append(f"there are no photos in the folder ({', '.join(PHOTO_SUFFIXES)})")
         rows = []
@@ -275,7 +278,10 @@ def match(
     seen = Counter(tag for each in tags.values() for tag in each)
     ordered = [name for name in names if name in seen] if names else sorted(seen)
     classes, num_values, wrong = choose_classes(ordered, listed, mask_names)
-    warnings = list(_doubts(seen, classes, unnamed=len(photos) - len(found), path=path))
+    warnings = list(_doubts(seen, classes, unnamed=len(known) - len(found), path=path))
+    if nameless:
+        told = ", ".join(name.encode(errors="backslashreplace").decode() for name in nameless)
+        warnings.append(f"photos whose names are no UTF-8 are left out; rename them: {told}")
     if partial and found:
         warnings += [f"{len(missing)} photos of {path} are not in the folder"] if missing else []
     else:
@@ -302,6 +308,11 @@ def _find(file: str, known: Mapping[str, str]) -> str | None:
         return known[named]
     stem = path.suffix.lower() in PHOTO_SUFFIXES
     return known.get(_normal(path.with_suffix("").as_posix())) if stem else None
+
+
+def _is_utf8(name: str) -> bool:
+    """Other bytes in a file's name are lone surrogates in Python, which no table can hold."""
+    return name.encode(errors="ignore").decode() == name
 
 
 def _normal(name: str) -> str:

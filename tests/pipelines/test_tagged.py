@@ -198,8 +198,13 @@ def test_all_problems_come_in_one_message(folder):
         ingest(folder, text, masks)
     message = str(error.value)
     assert message.startswith(f"5 problems with the data set in '{folder}' (parameter images):")
-    for line in ("is named in", "no photo 'gone.jpg'", "'test'", "3 x 5", "mask values [9]"):
+    for line in ("is named in", "no photo 'gone.jpg'", "'test'", "5 x 3", "mask values [9]"):
         assert line in message
+
+
+def test_no_index_is_built_of_a_data_set_with_problems():
+    with pytest.raises(UserError, match="--pipeline ingestion lists them"):
+        build_index(pd.DataFrame({"problem": []}), {"problems": ["one"], "classes": {}})
 
 
 @pytest.mark.parametrize(
@@ -292,7 +297,7 @@ def test_a_hostile_directory(folder):
     why = report["left_out"]["why"]
     assert report["left_out"]["photos"] == len(why) == 6
     assert why["zero"] == why["text"] == "cannot be read (no image that Pillow can read)"
-    assert "truncated" in why["cut"]
+    assert "truncated" in why["cut"].lower()
     assert "exceeds limit" in why["bomb"]
     assert why["dot"] == "is too small: 1 x 1 pixels"
     assert "No such file" in why["dead"]

@@ -213,6 +213,11 @@ def build_index(
         The index: one row a photo, by `id`: `split` (train or val), `width`, `height` in pixels,
         `tags` (class names joined by `|`, empty where it shows none). And the classes: name to
         mask value, in the order of their labels 1, 2, ….
+
+    Raises:
+        UserError: If something is wrong with the tags, and the check was left out.
     """
+    if findings["problems"]:
+        raise UserError("The data set has problems: kedro run --pipeline ingestion lists them.")
     sound = inspected[inspected["problem"] == ""]
     return sound[["split", "width", "height", "tags"]], findings["classes"]

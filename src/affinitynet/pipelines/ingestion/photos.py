@@ -111,6 +111,7 @@ def list_mask_problems(
     wrong = values[(values > num_values) & (values != IGNORE_INDEX)]
     if wrong.size:
         problems.append(
-            f"mask values {wrong.tolist()} are no class (0 … {num_values} and {IGNORE_INDEX} are)"
+            f"mask values {wrong.tolist()} are no class (0 … {num_values} and {IGNORE_INDEX} are; "
+            "data_set.mask_classes names them)"
         )
     return problems

@@ -12,7 +12,7 @@ from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode, encode
 from affinitynet.core.metrics import confusion_matrix
 from affinitynet.execution import Execution, stream
-from affinitynet.pipelines.images import Readers, read_photo, resize_labels, upsample
+from affinitynet.pipelines.images import Readers, read_photo, resize_labels, tagged_photos, upsample
 from affinitynet.pipelines.scoring import Counts, count, tabulate_confusion, tabulate_images
 
 
@@ -29,7 +29,7 @@ def label_pixels(
     """Decide which pixels are surely an object, surely background, or neither.
 
     Args:
-        index: The images of the data set; those of `train` are done.
+        index: The images of the data set; the tagged ones of `train` are done.
         photos: Image id to a function that reads the photo.
         maps: Image id to a function that reads the CAMs.
         classes: Class name to mask value.
@@ -41,7 +41,7 @@ def label_pixels(
     Yields:
         Image id to its label map at the working size, in mask values; neutral pixels are 255.
     """
-    ids = index.index[index["split"] == "train"]
+    ids = tagged_photos(index).index
     yield from stream(
         partial(_label_one, list(classes.values()), alphas, crf, long_side),
         ((i, photos[i], maps[i]) for i in ids),
@@ -92,15 +92,20 @@ def score_labels(
 
     Returns:
         `coverage`, the share of pixels that have a label, and `accuracy`, the share of those
-        whose label is the truth's; pixels that the mask leaves void do not count. The confusion
-        counts, neutral pixels in a column of their own, and each image's own two scores.
+        whose label is the truth's; pixels that the mask leaves void do not count. Without any
+        masks, the coverage alone, of all pixels. The confusion counts, neutral pixels in a
+        column of their own, and each image's own two scores.
     """
     counts, images = count(
         _count_confident, labels, masks, classes, execution, "Scoring labels", _coverage_accuracy
     )
-    coverage, accuracy = _coverage_accuracy(counts)
+    if images:
+        coverage, accuracy = _coverage_accuracy(counts)
+        metrics = {"coverage": coverage, "accuracy": accuracy}
+    else:
+        metrics = {"coverage": _measure_coverage(labels, execution)}
     return (
-        {"coverage": coverage, "accuracy": accuracy} if images else {},
+        metrics,
         tabulate_confusion({"affinity labels": counts}, classes),
         tabulate_images(images, ["coverage", "accuracy"]),
     )
@@ -119,3 +124,24 @@ def _count_confident(
     neutral = len(values) + 1
     named = np.where(labels == IGNORE_INDEX, neutral, labels)
     return confusion_matrix(truth, named, num_classes=neutral + 1)[:neutral]
+
+
+def _measure_coverage(labels: Readers, execution: Execution) -> float:
+    shares = [
+        share
+        for chunk in stream(
+            _share_labelled,
+            labels.items(),
+            total=len(labels),
+            execution=execution,
+            description="Measuring coverage",
+        )
+        for share in chunk.values()
+    ]
+    pixels, labelled = np.sum(shares, axis=0)
+    return float(labelled / pixels)
+
+
+def _share_labelled(read: Callable[[], LabelMap]) -> tuple[int, int]:
+    labels = read()
+    return labels.size, int((labels != IGNORE_INDEX).sum())

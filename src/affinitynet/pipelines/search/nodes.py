@@ -131,7 +131,7 @@ def search_thresholds(
         One row a threshold: `cam.thresholds` and `miou`.
     """
     grid = np.unique(np.asarray(thresholds, float))
-    counts = count(
+    counts, _ = count(
         partial(count_thresholds, thresholds=grid),
         {i: maps[i] for i in sample.index},
         masks,

@@ -37,6 +37,7 @@ def test_pipelines_are_listed():
         "revision",
         "segmentation",
         "reporting",
+        "export",
         "search",
         "inference",
         "submission",

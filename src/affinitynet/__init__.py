@@ -7,6 +7,12 @@ Supervision for Weakly Supervised Semantic Segmentation*, CVPR 2018.
 
 import os
 import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from affinitynet.model import Model, Prediction, load
+
+__all__ = ["Model", "Prediction", "__version__", "load"]
 
 __version__ = "0.1.0"
 
@@ -17,3 +23,12 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # its database migrati
 
 # Stages read each other's outputs (`cam.maps`) by their namespaced names, on purpose.
 warnings.filterwarnings("ignore", message=r"One or more dataset names contain '.' characters")
+
+
+def __getattr__(name: str) -> Any:
+    """Import `affinitynet.model`, and torch with it, only when a model is asked for."""
+    if name in __all__:
+        from affinitynet import model
+
+        return getattr(model, name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

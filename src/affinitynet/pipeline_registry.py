@@ -7,6 +7,7 @@ from affinitynet.pipelines import (
     affinity_training,
     cam,
     download,
+    export,
     inference,
     ingestion,
     reporting,
@@ -47,6 +48,7 @@ def build_pipelines(
         "revision": revision.create_pipeline(),
         "segmentation": segmentation.create_pipeline(supervision),
         "reporting": reporting.create_pipeline(),
+        "export": export.create_pipeline(),
     }
     beside = {"search": search.create_pipeline(), "inference": inference.create_pipeline()}
     if rendered:

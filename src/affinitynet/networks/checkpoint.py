@@ -1,12 +1,16 @@
 """Checkpoints: how a network is built, its weights, and how far its training has come."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from logging import getLogger
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from affinitynet.networks import psa
@@ -167,3 +171,47 @@ def snapshot(network: nn.Module) -> dict[str, Tensor]:
         key: value.detach().to("cpu", copy=True).contiguous()
         for key, value in network.state_dict().items()
     }
+
+
+def to_safetensors(checkpoint: Checkpoint, **metadata: str) -> bytes:
+    """Write a network for others: weights, and in the file's metadata the configuration as JSON.
+
+    What training alone needs is left out: its progress, and the files that it started from.
+
+    Args:
+        checkpoint: A trained network's.
+        metadata: Further metadata of the file.
+
+    Returns:
+        The content of a `.safetensors` file, for `read`.
+    """
+    config = {key: value for key, value in checkpoint.config.items() if key != "weights"}
+    backbone = checkpoint.config["backbone"].items()
+    config["backbone"] = {key: value for key, value in backbone if key != "weights"}
+    return save(checkpoint.weights, {"config": json.dumps(config)} | metadata)
+
+
+def read(path: Path) -> Checkpoint:
+    """Read a checkpoint; nothing is unpickled.
+
+    Args:
+        path: What `to_safetensors` gives, or a checkpoint of a run (.pt).
+
+    Raises:
+        ValueError: If the file cannot be read or is no checkpoint.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                config = json.loads((file.metadata() or {}).get("config", "null"))
+            state = {"config": config, "weights": load_file(path)}
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError, SafetensorError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path}: cannot be read as a checkpoint ({reason})") from error
+    if not isinstance(state, Mapping) or not isinstance(state.get("config"), Mapping):
+        raise ValueError(
+            f"{path}: holds no configuration of a network; weights alone do not say how to use them"
+        )
+    return Checkpoint(**state)

@@ -2,12 +2,46 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from affinitynet.networks.checkpoint import Checkpoint, restore
+
+Score = Callable[[Tensor], Tensor]
+"""Images (N, 3, h, w) in [0, 1] to scores (N, K, h', w')."""
+
+
+def scorers(
+    checkpoint: Checkpoint,
+    score: Callable[[nn.Module, Tensor], Tensor],
+    scales: Sequence[tuple[float, int]],
+    *,
+    device: torch.device | str = "cpu",
+) -> list[tuple[float, Score]]:
+    """Make what scores photos at each scale, for `multi_scale`.
+
+    Args:
+        checkpoint: The network's; scales of one output stride share a network.
+        score: Maps a network and images (N, 3, h, w) in [0, 1] to scores (N, K, h', w').
+        scales: Factors on the photos' size, and the network's output stride at each.
+        device: Where the networks go.
+    """
+    networks = {
+        stride: fold_norms(restore(checkpoint, output_stride=stride, device=device))
+        for _, stride in scales
+    }
+    return [(scale, partial(score, networks[stride])) for scale, stride in scales]
+
+
+def class_probabilities(network: nn.Module, images: Tensor) -> Tensor:
+    """Map images (N, 3, h, w) in [0, 1] to probabilities (N, K + 1, h', w'), background first."""
+    logits: Tensor = network(images)
+    return logits.float().softmax(dim=1)
 
 
 def fold_norms(network: nn.Module) -> nn.Module:
@@ -47,7 +81,7 @@ def _fold(network: nn.Module) -> None:
 
 @torch.inference_mode()
 def multi_scale(
-    scores_at: Sequence[tuple[float, Callable[[Tensor], Tensor]]],
+    scores_at: Sequence[tuple[float, Score]],
     images: Tensor,
     *,
     flip: bool = True,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,16 +104,11 @@ def score_photos(
     Yields:
         Image id and its scores (K, ceil(H / cell), ceil(W / cell)), float32, on the device.
     """
-    from affinitynet.networks.checkpoint import Checkpoint, restore
-    from affinitynet.networks.inference import fold_norms, multi_scale
+    from affinitynet.networks.checkpoint import Checkpoint
+    from affinitynet.networks.inference import multi_scale, scorers
 
     device = pick_device(execution)
-    checkpoint = Checkpoint(**model)
-    networks = {
-        stride: fold_norms(restore(checkpoint, output_stride=stride, device=device))
-        for _, stride in inference["scales"]
-    }
-    scores_at = [(scale, partial(score, networks[stride])) for scale, stride in inference["scales"]]
+    scores_at = scorers(Checkpoint(**model), score, inference["scales"], device=device)
     done = (
         pair
         for ids, images in batches(

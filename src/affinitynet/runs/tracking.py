@@ -11,7 +11,9 @@ driven by `metadata: {mlflow: …}` of the catalog entries:
 - `json`: what JSON can hold becomes a JSON artifact;
 - `yaml`: a text becomes a YAML artifact;
 - `figure`: a Matplotlib figure becomes a PNG artifact;
-- `page`: a self-contained HTML page, `index` of its folder, becomes an HTML artifact.
+- `page`: a self-contained HTML page, `index` of its folder, becomes an HTML artifact;
+- `model`: a file for `affinitynet.load` becomes an MLflow model, `export.model` in the registry
+  under the name that the parameter `export.registered_model` gives.
 """
 
 import logging
@@ -19,6 +21,10 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
@@ -27,14 +33,21 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
 from mlflow.entities import Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from PIL import Image
 
 from affinitynet.runs.context import CONTROL, RunContext
-from affinitynet.runs.record import flatten, git_revision
+from affinitynet.runs.record import PACKAGE, flatten, git_revision
 
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 1000
 """Metrics that MLflow takes in one call."""
+
+SERVING = (
+    *("mlflow", "torch", "torchvision", "timm", "safetensors", "numpy", "scipy", "pandas"),
+    *("pillow", "pydensecrf2", "loky", "rich", "click"),
+)
+"""What `affinitynet.serving` imports."""
 
 
 class TrackingHooks:
@@ -93,6 +106,9 @@ class TrackingHooks:
             mlflow.log_figure(data, f"{dataset_name}.png", save_kwargs={"dpi": 150})
         elif kind == "page" and mlflow.active_run():
             mlflow.log_text(data["index"], f"{dataset_name}.html")
+        elif kind == "model":
+            stage = self.context.raw_parameters[dataset_name.rpartition(".")[0]]
+            log_model(data, name=dataset_name, registered=stage["registered_model"])
 
 
 def log_metrics(scores: Mapping[str, float]) -> None:
@@ -143,6 +159,44 @@ def log_trials(trials: pd.DataFrame, *, prefix: str) -> None:
         child = client.create_run(experiment, now, tags, run_name=f"{prefix} {number}").info.run_id
         client.log_batch(child, metrics=[miou], params=settings)
         client.set_terminated(child)
+
+
+def log_model(content: bytes, *, name: str, registered: str | None) -> None:
+    """Log a model to the active run, if there is one, and register it.
+
+    It holds the checkpoint and the package's sources, and names the versions of what these need: it
+    can be served where the project is not installed. Nothing is pickled.
+
+    Args:
+        content: What `affinitynet.load` reads.
+        name: The logged model's name.
+        registered: Name in the registry; None leaves it out.
+    """
+    if not mlflow.active_run():
+        return
+    from mlflow import pyfunc
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Map
+
+    photo = BytesIO()
+    Image.new("RGB", (64, 48), "grey").save(photo, "png")
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "model.safetensors")
+        file.write_bytes(content)
+        pyfunc.log_model(
+            name=name.replace(".", "_"),  # MLflow allows no dots
+            loader_module="affinitynet.serving",
+            data_path=str(file),
+            code_paths=[str(PACKAGE)],
+            pip_requirements=[f"{package}=={version(package)}" for package in SERVING],
+            signature=ModelSignature(
+                Schema([ColSpec(DataType.binary, "image")]),
+                Schema([ColSpec(DataType.binary, "mask"), ColSpec(Map(DataType.long), "classes")]),
+            ),
+            input_example=pd.DataFrame({"image": [photo.getvalue()]}),
+            registered_model_name=registered,
+        )
 
 
 def _one_line(scores: Mapping[str, Any]) -> str:

@@ -92,9 +92,11 @@ def segment(
     Yields:
         Image id and its mask (height, width), in mask values.
     """
+    from affinitynet.networks.inference import class_probabilities
+
     values = list(model["config"]["classes"].values())
     scored = score_photos(
-        index, model, photos, _probabilities, inference, execution, "Segmenting photos"
+        index, model, photos, class_probabilities, inference, execution, "Segmenting photos"
     )
     if inference.get("crf"):
         yield from map_images(
@@ -115,10 +117,6 @@ def _refine_one(
     photo = read_photo(read, None)
     unary = unary_from_probabilities(upsample(scores, photo.shape[:2]))
     return encode(refine(photo, unary, crf).argmax(axis=0), values)
-
-
-def _probabilities(network: Any, images: Any) -> Any:
-    return network(images).float().softmax(dim=1)
 
 
 def score_predictions(

@@ -1,0 +1,167 @@
+"""A trained segmentation network outside the pipelines: `affinitynet.load(path).predict(image)`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_probabilities
+from affinitynet.core.label_maps import LabelMap, encode, voc_palette
+from affinitynet.execution import Execution, pick_device
+from affinitynet.networks.checkpoint import Checkpoint, read
+from affinitynet.networks.inference import class_probabilities, multi_scale, scorers
+from affinitynet.pipelines.images import read_photo, upsample, why_unreadable
+
+FILE = "model.safetensors"
+"""What the pipeline `export` calls a model."""
+
+Photo = str | Path | Image.Image | npt.NDArray[np.uint8]
+"""A file's path, a Pillow image of any mode, or an RGB array (H, W, 3) uint8."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A photo's segmentation, at its own size.
+
+    Attributes:
+        mask: (H, W) uint8, in mask values.
+        confidence: (H, W) float32: the probability of each pixel's class, in [0, 1].
+        classes: Class name to mask value, background (0) first.
+    """
+
+    mask: LabelMap
+    confidence: npt.NDArray[np.float32]
+    classes: dict[str, int]
+
+    def to_image(self) -> Image.Image:
+        """Return the mask as an indexed image in VOC's colours, as the pipelines write it."""
+        image = Image.fromarray(self.mask)
+        image.putpalette(voc_palette().tobytes())
+        return image
+
+
+class Model:
+    """A trained segmentation network, used as it was evaluated: same scales, flips and CRF.
+
+    Args:
+        checkpoint: The network's.
+        device: `cpu`, `cuda`, `cuda:1`, …; `auto` takes CUDA where there is one.
+
+    Attributes:
+        classes: Class name to mask value, background (0) first.
+        config: The checkpoint's configuration; `inference` says how photos are scored.
+
+    Raises:
+        ValueError: If the checkpoint is no segmentation network's, or there is no such device.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, device: str = "cpu") -> None:
+        self.config = checkpoint.config
+        if self.config.get("kind") != "segmentation" or "inference" not in self.config:
+            raise ValueError(
+                f"a checkpoint of kind '{self.config.get('kind')}' makes no masks; take "
+                "segmentation's (06_models/segmentation/model.pt) or an exported model"
+            )
+        self.classes: dict[str, int] = {"background": 0, **self.config["classes"]}
+        self.device = pick_device(Execution(device=device))
+        self._scores_at = scorers(
+            checkpoint, class_probabilities, self.config["inference"]["scales"], device=self.device
+        )
+
+    @overload
+    def predict(self, image: Photo) -> Prediction: ...  # type: ignore[overload-overlap]
+    @overload
+    def predict(self, image: Sequence[Photo]) -> list[Prediction]: ...
+    def predict(self, image: Photo | Sequence[Photo]) -> Prediction | list[Prediction]:
+        """Segment a photo, or each of a list.
+
+        Args:
+            image: Files and Pillow images may have any mode and an EXIF rotation.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If a file is no image, or an array no RGB photo.
+        """
+        if isinstance(image, list | tuple):
+            return [self._predict(one) for one in image]
+        return self._predict(image)  # type: ignore[arg-type]
+
+    def _predict(self, image: Photo) -> Prediction:
+        options = self.config["inference"]
+        photo = _read(image)
+        working = np.array(read_photo(lambda: photo, options["long_side"]))
+        scores = multi_scale(
+            self._scores_at,
+            torch.from_numpy(working).permute(2, 0, 1)[None].to(self.device),
+            flip=options["flip"],
+            cell=options["cell"],
+            bfloat16=options["bfloat16"],
+        )[0]
+        pixels = read_photo(lambda: photo, None)
+        probabilities = upsample(scores.cpu(), pixels.shape[:2])
+        if options.get("crf"):
+            crf = CRFParameters(**options["crf"])
+            probabilities = refine(pixels, unary_from_probabilities(probabilities), crf)
+        mask = encode(probabilities.argmax(axis=0), [*self.config["classes"].values()])
+        return Prediction(mask, probabilities.max(axis=0), self.classes)
+
+
+def load(path: str | Path, *, device: str = "cpu") -> Model:
+    """Load a trained segmentation network; nothing is unpickled, nothing downloaded.
+
+    Args:
+        path: An exported `model.safetensors`; a folder that has one, where the newest version
+            counts; or a segmentation checkpoint of a run (`.pt`).
+        device: `cpu`, `cuda`, `cuda:1`, …; `auto` takes CUDA where there is one.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or none in the folder.
+        ValueError: If the file is no segmentation network's, or there is no such device.
+
+    Example:
+        ```python
+        model = affinitynet.load("data/06_models/export")
+        model.predict("photo.jpg").to_image().save("mask.png")
+        ```
+    """
+    file = Path(path)
+    if file.is_dir():
+        found = [each for each in file.rglob(FILE) if each.is_file()]
+        if not found:
+            raise FileNotFoundError(
+                f"{path}: no {FILE} in this folder; `kedro run --pipeline export` writes one to "
+                "<data>/06_models/export"
+            )
+        file = max(found)  # versions are named by their time
+    elif not file.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    try:
+        return Model(read(file), device=device)
+    except RuntimeError as error:  # load_state_dict's
+        raise ValueError(f"{file}: weights and configuration do not fit: {error}") from error
+
+
+def _read(image: Photo) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise ValueError(
+                f"image: array {image.shape} of {image.dtype}; give (height, width, 3) uint8, RGB"
+            )
+        return Image.fromarray(image)
+    if not isinstance(image, str | Path):
+        raise ValueError(f"image: give a path, a Pillow image or an array, not {type(image)}")
+    try:
+        with Image.open(image) as photo:
+            photo.load()
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{image}: {why_unreadable(error)}") from error
+    return photo

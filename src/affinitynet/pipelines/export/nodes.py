@@ -1,0 +1,94 @@
+"""Nodes of the `export` pipeline."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from affinitynet.core.label_maps import voc_palette
+from affinitynet.errors import UserError
+from affinitynet.pipelines.images import Readers, read_photo
+
+
+def pack_checkpoint(model: dict[str, Any]) -> bytes:
+    """Pack a segmentation network into one complete file.
+
+    Args:
+        model: The segmentation network's checkpoint.
+
+    Returns:
+        The content of a `.safetensors` file for `affinitynet.load`. Its metadata are the
+        configuration (network, normalisation, classes with their mask values, working size and
+        scales) and the palette (mask value to RGB), both as JSON.
+    """
+    from affinitynet.networks.checkpoint import Checkpoint, to_safetensors
+
+    return to_safetensors(Checkpoint(**model), palette=json.dumps(_palette(model)))
+
+
+def export_onnx(
+    model: dict[str, Any], index: pd.DataFrame, photos: Readers, onnx: dict[str, Any]
+) -> bytes:
+    """Write a segmentation network as ONNX, and check it against torch.
+
+    The check is on a photo of `val` at the working size, and on the same without its last row and
+    column, so that both of odd and of even shapes are tried.
+
+    Args:
+        model: The segmentation network's checkpoint.
+        index: The images of the data set.
+        photos: Image id to a function that reads the photo.
+        onnx: `output_stride`, or None for the one that the network is evaluated with; `tolerance`,
+            how far a probability may be from torch's.
+
+    Returns:
+        The content of an `.onnx` file, see `affinitynet.networks.onnx`.
+
+    Raises:
+        UserError: If the network cannot be written as ONNX, or ONNX Runtime finds other
+            probabilities than torch.
+    """
+    from affinitynet.networks.checkpoint import Checkpoint, restore
+    from affinitynet.networks.onnx import PhotoSegmenter, deviation, export
+
+    config = model["config"]
+    _, evaluated = min(config["inference"]["scales"], key=lambda pair: abs(pair[0] - 1))
+    stride = onnx["output_stride"] or evaluated
+    metadata = {
+        "classes": {"background": 0, **config["classes"]},
+        "palette": _palette(model),
+        "long_side": config["inference"]["long_side"],
+        "output_stride": stride,
+    }
+    try:
+        network = restore(Checkpoint(**model), output_stride=stride)
+        segmenter = PhotoSegmenter(network, [*config["classes"].values()]).eval()
+        content = export(segmenter, metadata)
+    except Exception as error:
+        raise UserError(
+            f"The segmentation network ({config['backbone']['name']}) cannot be written as ONNX "
+            f"with export.onnx.output_stride = {stride}: "
+            f"{(str(error) or type(error).__name__).splitlines()[0]}"
+        ) from error
+    image_id = index.index[index["split"] == "val"][0]
+    photo = read_photo(photos[image_id], config["inference"]["long_side"])
+    for images in (photo[None], np.ascontiguousarray(photo[None, :-1, :-1])):
+        difference = deviation(content, segmenter, images)
+        if not difference <= onnx["tolerance"]:
+            height, width = images.shape[1:3]
+            raise UserError(
+                f"The ONNX model and torch disagree: probabilities of the photo {image_id} at "
+                f"{width} x {height} differ by {difference:.1e}, more than "
+                f"export.onnx.tolerance = {onnx['tolerance']:.1e}. The checkpoint itself is sound; "
+                "see whether other versions of torch, onnxscript and onnxruntime do better."
+            )
+    return content
+
+
+def _palette(model: dict[str, Any]) -> dict[str, list[int]]:
+    """Mask value, as JSON has it, to RGB, of background and classes."""
+    colours = voc_palette()
+    return {
+        str(value): colours[value].tolist() for value in (0, *model["config"]["classes"].values())
+    }

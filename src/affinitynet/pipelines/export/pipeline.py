@@ -1,0 +1,22 @@
+"""export: the newest segmentation checkpoint -> safetensors, MLflow model, ONNX."""
+
+from kedro.pipeline import Pipeline, node, pipeline
+
+from affinitynet.pipelines.export.nodes import export_onnx, pack_checkpoint
+
+
+def create_pipeline() -> Pipeline:
+    """Build the pipeline."""
+    return pipeline(
+        [
+            node(pack_checkpoint, inputs="segmentation.model", outputs="model", name="pack"),
+            node(
+                export_onnx,
+                inputs=["segmentation.model", "index", "photos", "params:onnx"],
+                outputs="onnx",
+                name="export_onnx",
+            ),
+        ],
+        namespace="export",
+        inputs={"segmentation.model", "index", "photos"},
+    )

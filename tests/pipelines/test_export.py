@@ -1,0 +1,282 @@
+"""What a run leaves for others: a file to load, a model to serve, an ONNX graph."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from io import BytesIO
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from tests.conftest import PROJECT
+
+import affinitynet
+from affinitynet.core.label_maps import voc_palette
+from affinitynet.errors import UserError
+from affinitynet.networks.checkpoint import build
+from affinitynet.networks.onnx import PhotoSegmenter, deviation, export
+
+
+def exported(project, name):
+    return max(project.data.glob(f"06_models/export/{name}/*/{name}"))
+
+
+@pytest.fixture(scope="module")
+def logged(finished_run):
+    """The folder of the MLflow model."""
+    return next((finished_run.folder / "artifacts").rglob("MLmodel")).parent
+
+
+@pytest.fixture
+def photo(finished_run):
+    return next(iter(finished_run.catalog().load("photos").values()))()
+
+
+def png(image):
+    file = BytesIO()
+    image.save(file, "png")
+    return file.getvalue()
+
+
+# ---- safetensors ---------------------------------------------------------------------------
+
+
+def test_one_file_is_complete(finished_run):
+    with safe_open(exported(finished_run, "model.safetensors"), "np") as file:
+        metadata = file.metadata()
+    config = json.loads(metadata["config"])
+    assert config["classes"] == {"car": 1, "fish": 2, "house": 3, "owl": 4}
+    assert config["inference"]["long_side"] == 64
+    assert config["backbone"]["name"] == "test_resnet"
+    palette = json.loads(metadata["palette"])
+    assert palette == {str(value): voc_palette()[value].tolist() for value in range(5)}
+
+
+def test_it_does_not_say_where_the_weights_came_from(finished_copy):
+    path = next(finished_copy.data.glob("06_models/segmentation/model.pt/*/model.pt"))
+    state = torch.load(path, weights_only=True)
+    state["config"]["weights"] = state["config"]["backbone"]["weights"] = "/home/me/weights.pt"
+    torch.save(state, path)
+    finished_copy.run("export")
+    assert b"/home/me" not in exported(finished_copy, "model.safetensors").read_bytes()
+
+
+# ---- ONNX ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("test_resnet", {"output_stride": 8}),
+        ("tf_efficientnet_lite0", {"output_stride": 16}),
+        ("vgg16_deeplab", {"output_stride": 8}),
+    ],
+)
+def test_onnx_is_torch_at_every_size(name, options):
+    torch.manual_seed(0)
+    classes = {"cat": 8, "dog": 12}
+    config = {"kind": "segmentation", "backbone": {"name": name, **options}, "classes": classes}
+    network = build(config | {"head": {"channels": 8}}).eval()
+    segmenter = PhotoSegmenter(network, [*classes.values()]).eval()
+    model = export(segmenter, {"classes": classes})
+    rng = np.random.default_rng(0)
+    for shape in [(1, 64, 96), (2, 64, 96), (1, 75, 101), (3, 97, 50), (1, 33, 128)]:
+        images = rng.integers(0, 256, (*shape, 3), np.uint8)
+        assert deviation(model, segmenter, images) < 1e-5, shape
+        masks = onnxruntime.InferenceSession(model).run(["masks"], {"images": images})[0]
+        assert masks.shape == shape
+        assert masks.dtype == np.uint8
+        assert {*np.unique(masks)} <= {0, 8, 12}
+
+
+def test_onnx_says_what_its_masks_mean(finished_run):
+    model = onnx.load(exported(finished_run, "model.onnx"))
+    onnx.checker.check_model(model)
+    told = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    assert told["classes"] == {"background": 0, "car": 1, "fish": 2, "house": 3, "owl": 4}
+    assert told["palette"]["1"] == [128, 0, 0]
+    assert told["long_side"] == 64
+    assert told["output_stride"] == 8
+    used = {tensor.data_type for tensor in model.graph.initializer}
+    assert not used & {onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT16}
+
+
+def test_onnx_makes_the_masks_of_one_pass(finished_copy, photo):
+    path = next(finished_copy.data.glob("06_models/segmentation/model.pt/*/model.pt"))
+    state = torch.load(path, weights_only=True)
+    state["config"]["inference"] |= {"flip": False, "cell": 8}
+    torch.save(state, path)
+    session = onnxruntime.InferenceSession(exported(finished_copy, "model.onnx"))
+    probabilities, masks = session.run(None, {"images": np.asarray(photo)[None]})
+    prediction = affinitynet.load(path).predict(photo)
+    np.testing.assert_allclose(probabilities[0].max(axis=0), prediction.confidence, atol=1e-4)
+    np.testing.assert_array_equal(masks[0], prediction.mask)
+
+
+def test_a_disagreement_is_an_error(finished_copy):
+    with pytest.raises(UserError, match=r"ONNX model and torch disagree.*export.onnx.tolerance"):
+        finished_copy.run("export", parameters={"export.onnx.tolerance": -1.0})
+    assert len([*finished_copy.data.glob("06_models/export/model.onnx/*/*")]) == 1
+
+
+def test_a_stride_that_the_network_cannot_have_is_named(finished_copy):
+    with pytest.raises(UserError, match=r"export.onnx.output_stride"):
+        finished_copy.run("export", parameters={"export.onnx.output_stride": 7})
+
+
+# ---- MLflow --------------------------------------------------------------------------------
+
+
+def test_the_run_registers_its_model(finished_run, finished_copy):
+    versions = "select name, version, run_id from model_versions order by version"
+    run = finished_run.record()["mlflow_run"]
+    assert finished_run.query(versions) == [("affinitynet", 1, run)]
+    finished_copy.run("export", parameters={"export.registered_model": "animals"})
+    assert [row[:2] for row in finished_copy.query(versions)] == [
+        ("affinitynet", 1),
+        ("animals", 1),
+    ]
+
+
+def test_without_a_name_nothing_is_registered(finished_copy):
+    before = finished_copy.query("select name, version from model_versions")
+    finished_copy.run("export", parameters={"export.registered_model": None})
+    assert finished_copy.query("select name, version from model_versions") == before
+    assert len([*(finished_copy.folder / "artifacts").rglob("MLmodel")]) == 2
+
+
+def test_nothing_in_it_is_pickled(logged):
+    files = {path.suffix for path in logged.rglob("*") if path.is_file()}
+    assert not files & {".pkl", ".pickle", ".pt", ".bin"}
+    assert {path.name for path in (logged / "data").iterdir()} == {"model.safetensors"}
+
+
+def test_python_users_load_it_without_the_project(logged, photo, finished_run, tmp_path):
+    (tmp_path / "photo.png").write_bytes(png(photo))
+    code = (
+        "import mlflow, pandas, sys\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        "image = open('photo.png', 'rb').read()\n"
+        "row = model.predict(pandas.DataFrame({'image': [image]})).iloc[0]\n"
+        "open('mask.png', 'wb').write(row['mask'])\n"
+        "import affinitynet; assert affinitynet.__file__.startswith(sys.argv[1])\n"
+        "assert row['classes']['owl'] == 4 and 'kedro' not in sys.modules\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", code, logged], cwd=tmp_path, env=environment, check=True)
+    expected = affinitynet.load(finished_run.data).predict(photo).mask
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "mask.png")), expected)
+
+
+@pytest.fixture(scope="module")
+def server(logged, tmp_path_factory):
+    """`mlflow models serve` on a port of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(logged)]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    log = tmp_path_factory.mktemp("serve") / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, start_new_session=True, cwd=log.parent
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            assert process.poll() is None, log.read_text()
+            try:
+                urlopen(f"{address}/ping", timeout=5).close()
+                break
+            except (URLError, ConnectionError, TimeoutError):
+                time.sleep(0.5)
+        else:
+            pytest.fail(log.read_text())
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def ask(server, *contents):
+    images = [[base64.b64encode(content).decode()] for content in contents]
+    body = {"dataframe_split": {"columns": ["image"], "data": images}}
+    request = Request(
+        f"{server}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urlopen(request, timeout=60) as answer:
+        return json.load(answer)["predictions"]
+
+
+def test_a_server_answers_with_masks(server, finished_run, photo):
+    wide = photo.resize((90, 41))
+    answers = ask(server, png(photo), png(wide.convert("L")))
+    model = affinitynet.load(finished_run.data)
+    for answer, asked in zip(answers, (photo, wide.convert("L")), strict=True):
+        mask = Image.open(BytesIO(base64.b64decode(answer["mask"])))
+        assert mask.mode == "P"
+        assert mask.getpalette()[:15] == voc_palette()[:5].ravel().tolist()
+        np.testing.assert_array_equal(np.asarray(mask), model.predict(asked).mask)
+        assert answer["classes"] == model.classes
+
+
+def test_a_server_says_what_is_no_image(server):
+    with pytest.raises(HTTPError) as error:
+        ask(server, b"no image")
+    assert error.value.code == 400
+    assert "image 0: no image that Pillow can read" in error.value.read().decode()
+
+
+def test_served_arrays_of_images_keep_their_order(logged, photo, finished_run):
+    from affinitynet.serving import _load_pyfunc
+
+    photos = [photo, photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]
+    served = _load_pyfunc(str(logged / "data/model.safetensors"))
+    table = served.predict(pd.DataFrame({"image": [png(each) for each in photos]}))
+    model = affinitynet.load(finished_run.data)
+    for content, each in zip(table["mask"], photos, strict=True):
+        mask = np.asarray(Image.open(BytesIO(content)))
+        np.testing.assert_array_equal(mask, model.predict(each).mask)
+
+
+# ---- the documentation ---------------------------------------------------------------------
+
+
+def test_the_examples_of_the_documentation_run(server, finished_run, photo, tmp_path):
+    text = (PROJECT / "docs/models.md").read_text().replace("http://127.0.0.1:5001", server)
+    python = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (curl,) = re.findall(r"```\n(\(printf.*?)```", text, re.DOTALL)
+    assert len(python) == 5
+    (tmp_path / "data").symlink_to(finished_run.data)
+    for name in ("model.safetensors", "model.onnx"):
+        (tmp_path / name).symlink_to(exported(finished_run, name))
+    photo.resize((90, 41)).save(tmp_path / "photo.jpg")
+    folder = os.path.dirname(sys.executable)
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{finished_run.folder}/mlflow.db",
+        "PATH": f"{folder}:{os.environ['PATH']}",
+    }
+    commands = [[sys.executable, "-c", block] for block in python if "mask.png" in block]
+    if shutil.which("curl"):
+        commands.append(["bash", "-c", curl])
+    subprocess.run([sys.executable, "-c", python[1]], cwd=tmp_path, env=environment, check=True)
+    for command in commands:
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+        mask = Image.open(tmp_path / "mask.png")
+        assert mask.size == (90, 41)
+        assert mask.getpalette()[:6] == [0, 0, 0, 128, 0, 0]
+        (tmp_path / "mask.png").unlink()

@@ -10,10 +10,10 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench lint format viz mlflow serve clean
+.PHONY: help setup run test bench lint format viz mlflow serve screenshots clean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## Create the virtual environment and install the project
 
@@ -46,6 +46,9 @@ mlflow: setup ## Show the tracked runs at http://127.0.0.1:5000
 serve: setup ## Serve the newest model at http://127.0.0.1:5001, see docs/models.md
 	MLFLOW_TRACKING_URI=sqlite:///mlflow.db PATH="$(CURDIR)/$(BIN):$$PATH" \
 		mlflow models serve --model-uri models:/affinitynet/latest --env-manager local --port 5001
+
+screenshots: $(VENV)/.installed-dev ## Make the pictures of docs/seeing.md from the newest run
+	$(BIN)/python scripts/screenshots.py
 
 clean: ## Remove caches, but neither data nor tracked runs
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

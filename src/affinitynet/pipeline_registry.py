@@ -25,13 +25,15 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 
 def build_pipelines(
-    *, rendered: bool = True, supervision: str = "pseudo_labels"
+    *, rendered: bool = True, layout: str = "voc", supervision: str = "pseudo_labels"
 ) -> dict[str, Pipeline]:
     """Build the pipelines that an environment's parameters ask for.
 
     Args:
         rendered: The photos are rendered scenes; without, they are the user's, and the pipeline
             that renders them does not exist.
+        layout: How the data set's files say what the photos show, see
+            `affinitynet.pipelines.ingestion.pipeline.LAYOUTS`.
         supervision: What the segmentation network learns from, see
             `affinitynet.pipelines.segmentation.pipeline.SUPERVISION`.
 
@@ -39,7 +41,7 @@ def build_pipelines(
         Name to pipeline; `__default__` is the whole road.
     """
     road = {
-        "ingestion": ingestion.create_pipeline(),
+        "ingestion": ingestion.create_pipeline(layout),
         "cam": cam.create_pipeline(),
         "affinity_labels": affinity_labels.create_pipeline(),
         "affinity_training": affinity_training.create_pipeline(),
@@ -48,16 +50,11 @@ def build_pipelines(
         "reporting": reporting.create_pipeline(),
         "export": export.create_pipeline(),
     }
-    beside = {}
+    beside = {"search": search.create_pipeline(), "inference": inference.create_pipeline()}
     if rendered:
         road = {"scenes": scenes.create_pipeline()} | road
-    else:
+    elif layout == "voc":
         beside["download"] = download.create_pipeline()
-    return {
-        "__default__": sum(road.values(), start=Pipeline([])),
-        **road,
-        **beside,
-        "search": search.create_pipeline(),
-        "inference": inference.create_pipeline(),
-        "submission": submission.create_pipeline(),
-    }
+    if layout == "voc":
+        beside["submission"] = submission.create_pipeline()
+    return {"__default__": sum(road.values(), start=Pipeline([])), **road, **beside}

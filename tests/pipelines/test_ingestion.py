@@ -59,7 +59,7 @@ def test_classes_that_are_not_listed_are_left_out(project, voc):
 
 def test_classes_that_nothing_shows_are_named(project, voc):
     known = ["car", "fish", "house", "owl", "zebra"]
-    with pytest.raises(UserError, match=r"'train' has a tag among zebra \(parameter data_set"):
+    with pytest.raises(UserError, match=r"no training photo has a tag among zebra \(parameter"):
         ingest(project, voc, **{"data_set.classes": ["zebra"], "data_set.mask_classes": known})
 
 
@@ -70,9 +70,9 @@ def test_all_problems_are_reported_together_and_nothing_is_written(project, voc)
     (photos / "image_0.jpg").unlink()
     (photos / "image_1.jpg").write_bytes(b"no photo")
     Image.new("P", (3, 5)).save(masks / "image_2.png")
-    mask = np.asarray(Image.open(masks / "image_3.png")).copy()
+    mask = np.asarray(Image.open(masks / "image_1.png")).copy()
     mask[0, 0] = 77
-    Image.fromarray(mask).save(masks / "image_3.png")
+    Image.fromarray(mask).save(masks / "image_1.png")
     (masks / "image_4.png").unlink()
     (annotations / "image_2.xml").write_text("<annotation>")
     (annotations / "image_3.xml").write_text(
@@ -87,19 +87,20 @@ def test_all_problems_are_reported_together_and_nothing_is_written(project, voc)
     message = str(error.value)
     for line in (
         "JPEGImages/image_0.jpg: missing, but named in ImageSets/Segmentation/train.txt",
-        "JPEGImages/image_1: cannot be read",
-        "image_2.png: the mask is 3 x 5, the photo ",
-        "image_3.png: mask values [77] are no class",
-        "image_4.png: the mask is missing",
+        "image_1: cannot be read",
+        "image_2: the mask is 3 x 5, the photo ",
+        "image_1: mask values [77] are no class",
+        "image_4: the mask is missing",
         "Annotations/image_2.xml: is no VOC annotation",
         "Annotations/image_3.xml: the tag 'flying ",
         "Annotations/image_4.xml: missing",
         "Annotations/image_5.xml: has no tags",
-        "Annotations/image_5.xml: says 48 x 999, the photo is ",
+        "image_5: its annotation says 48 x 999, the photo is ",
         "ImageSets/Segmentation/val.txt: names image_3 and ImageSets/Segmentation/train.txt too",
     ):
         assert f"\n  {line}" in message, line
-    assert not list(project.data.glob("02_intermediate/**/*.*"))
+    assert not list(project.data.glob("02_intermediate/voc_cpu/index.csv"))
+    assert not list(project.data.glob("02_intermediate/voc_cpu/classes.json"))
 
 
 def test_files_that_are_no_text_or_no_mask_are_named(project, voc):
@@ -110,8 +111,8 @@ def test_files_that_are_no_text_or_no_mask_are_named(project, voc):
         ingest(project, voc)
     for line in (
         "Annotations/image_0.xml: ",
-        "image_1.png: the mask cannot be read (image_1.png is a RGB image",
-        "image_2.png: the mask cannot be read",
+        "image_1: the mask cannot be read (image_1.png is a RGB image",
+        "image_2: the mask cannot be read",
     ):
         assert f"\n  {line}" in str(error.value), line
 
@@ -146,7 +147,7 @@ def test_missing_folders_lists_and_classes_are_named(project, tmp_path):
     with pytest.raises(UserError) as error:
         ingest(project, tmp_path / "nowhere", **{"data_set.classes": ["unicorn"]})
     for line in (
-        "parameter classes: 'unicorn' is none of mask_classes",
+        "parameter data_set.classes: 'unicorn' is none of mask_classes",
         "JPEGImages: missing or empty",
         "Annotations: missing or empty",
         "ImageSets/Segmentation/train.txt: missing (parameter splits.train)",

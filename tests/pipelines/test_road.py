@@ -35,6 +35,19 @@ def test_no_training_node_can_reach_the_masks():
         assert "masks" not in ancestors(road, name)
 
 
+@pytest.mark.parametrize("layout", ["voc", "tagged"])
+def test_no_stage_knows_where_the_data_came_from(layout):
+    road = build_pipelines(rendered=False, layout=layout)["__default__"]
+    beyond = [node for node in road.nodes if not node.name.startswith("ingestion.")]
+    raw = {name for node in beyond for name in node.inputs} & road.inputs()
+    assert {name for name in raw if not name.startswith("params:")} == {"photos", "masks"}
+
+
+def test_an_unknown_layout_is_named():
+    with pytest.raises(UserError, match=r"data_set.layout: 'zip' is none of voc, tagged"):
+        build_pipelines(layout="zip")
+
+
 def test_supervision_by_masks_shows_in_the_graph():
     road = build_pipelines(supervision="masks")["__default__"]
     assert "masks" in ancestors(road, "segmentation.train")
@@ -56,16 +69,16 @@ def test_masks_are_read_to_check_score_and_show_them_and_for_nothing_else():
         "segmentation.score",
         "reporting.show_training_images",
         "reporting.show_predictions",
+        "reporting.make_gallery",
     }
 
 
 def test_the_check_runs_before_everything_that_it_guards():
     road = build_pipelines(rendered=False)["__default__"]
-    assert road.nodes[0].name == "ingestion.check"
-    assert [node.name for node in build_pipelines()["__default__"].nodes[:2]] == [
-        "scenes.render",
-        "ingestion.check",
-    ]
+    first = ["ingestion.inspect", "ingestion.check", "ingestion.index"]
+    assert [node.name for node in road.nodes[:3]] == first
+    rendered = build_pipelines()["__default__"]
+    assert [node.name for node in rendered.nodes[:4]] == ["scenes.render", *first]
 
 
 def test_scenes_exist_only_where_photos_are_rendered():
@@ -84,7 +97,7 @@ def test_the_parameters_of_an_environment_shape_the_pipelines(project):
     assert "masks" not in ancestors(pipelines["__default__"], "segmentation.train")
 
 
-@pytest.mark.parametrize("env", ["base", "test", "voc", "voc_cpu"])
+@pytest.mark.parametrize("env", ["base", "test", "voc", "voc_cpu", "tagged"])
 def test_every_dataset_has_an_entry_with_a_layer(project, env):
     catalog = project.catalog(env=None if env == "base" else env)
     for pipeline in pipelines.values():
@@ -197,14 +210,14 @@ def test_mlflow_has_flat_parameters_and_tags(finished_run):
     assert finished_run.query("select name from experiments where name = 'affinitynet'")
 
 
-def test_mlflow_has_every_table_and_figure(finished_run):
+def test_mlflow_has_every_table_figure_and_page(finished_run):
     catalog = finished_run.catalog()
     expected = set()
     for name in pipelines["__default__"].all_outputs():
         kind = (catalog.get(name).metadata or {}).get("mlflow")
-        if kind in ("table", "figure"):
-            expected.add(f"{name}.{'csv' if kind == 'table' else 'png'}")
-    assert {"reporting.stages.csv", "cam.threshold_curve.csv"} <= expected
+        if kind in (suffixes := {"table": "csv", "figure": "png", "page": "html"}):
+            expected.add(f"{name}.{suffixes[kind]}")
+    assert {"reporting.stages.csv", "cam.confusion.csv", "reporting.gallery.html"} <= expected
     artifacts = {path.name for path in (finished_run.folder / "artifacts").rglob("*.*")}
     assert expected <= artifacts
 

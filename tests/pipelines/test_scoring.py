@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +10,8 @@ from affinitynet.pipelines.scoring import (
     count_maps,
     count_thresholds,
     summarise,
+    tabulate_confusion,
+    tabulate_images,
 )
 
 VALUES = [8, 12, 15]
@@ -60,7 +61,7 @@ def test_label_maps_of_another_size_are_resized():
 
 def test_images_without_a_mask_do_not_count():
     truth = np.array([[8, 0]], np.uint8)
-    counts = count(
+    counts, images = count(
         count_labels,
         {"a": lambda: truth, "b": lambda: 1 / 0},
         {"a": lambda: truth},
@@ -70,8 +71,42 @@ def test_images_without_a_mask_do_not_count():
     )
     scores = summarise(counts, {"cat": 8, "dog": 12})
     assert scores == {"miou": 1.0, "iou": {"background": 1.0, "cat": 1.0}}
+    assert images == {"a": 1.0}
 
 
-def test_nothing_to_score_is_an_error():
-    with pytest.raises(ValueError, match="none of the images has a mask"):
-        count(count_labels, {"a": None}, {}, {"cat": 8}, Execution(workers=1), "")
+def test_an_image_whose_mask_is_void_has_no_score():
+    void = np.full((2, 2), 255, np.uint8)
+    _, images = count(
+        count_labels, {"a": lambda: void}, {"a": lambda: void}, {"cat": 8}, Execution(workers=1), ""
+    )
+    assert np.isnan(images["a"])
+
+
+def test_confusion_counts_are_tabulated_by_name():
+    counts = np.array([[5, 1, 2], [0, 3, 4]])
+    table = tabulate_confusion({"labels": counts}, {"cat": 8})
+    cells = table.set_index(["step", "truth", "prediction"])["pixels"]
+    assert cells["labels", "background", "neutral"] == 2
+    assert cells["labels", "cat", "cat"] == 3
+    assert len(cells) == 6
+
+
+def test_no_images_give_an_empty_table_of_numbers():
+    table = tabulate_images({}, ["coverage", "accuracy"])
+    assert [*table.columns] == ["coverage", "accuracy"]
+    assert table.to_numpy().dtype == np.float64
+
+
+def test_without_masks_there_are_no_scores():
+    counts, images = count(
+        count_labels,
+        {"a": lambda: np.array([[8, 0]], np.uint8)},
+        {},
+        {"cat": 8},
+        Execution(workers=1),
+        "",
+    )
+    assert counts.shape == (2, 2)
+    assert not counts.any()
+    assert not images
+    assert summarise(counts, {"cat": 8}) == {}

@@ -41,19 +41,30 @@ def intersection_over_union(confusion: npt.ArrayLike) -> npt.NDArray[np.float64]
     """Compute each class's IoU.
 
     Args:
-        confusion: (K, K) counts.
+        confusion: (…, K, K) counts.
 
     Returns:
-        (K,) in [0, 1]; NaN for a class that neither truth nor prediction has.
+        (…, K) in [0, 1]; NaN for a class that neither truth nor prediction has.
     """
     counts = np.asarray(confusion, np.float64)
-    intersection = np.diag(counts)
-    union = counts.sum(axis=0) + counts.sum(axis=1) - intersection
+    intersection = np.diagonal(counts, axis1=-2, axis2=-1)
+    union = counts.sum(axis=-2) + counts.sum(axis=-1) - intersection
     iou: npt.NDArray[np.float64] = np.full_like(union, np.nan)
     np.divide(intersection, union, out=iou, where=union > 0)
     return iou
 
 
-def mean_iou(confusion: npt.ArrayLike) -> float:
-    """Average the IoU of the classes that truth or prediction has."""
-    return float(np.nanmean(intersection_over_union(confusion)))
+def mean_iou(confusion: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Average the IoU of the classes that truth or prediction has.
+
+    Args:
+        confusion: (…, K, K) counts.
+
+    Returns:
+        (…,) in [0, 1]; NaN where no pixel was counted.
+    """
+    iou = intersection_over_union(confusion)
+    classes = (~np.isnan(iou)).sum(axis=-1)
+    mean: npt.NDArray[np.float64] = np.full(classes.shape, np.nan)
+    np.divide(np.nansum(iou, axis=-1), classes, out=mean, where=classes > 0)
+    return mean

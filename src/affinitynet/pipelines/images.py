@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 Readers = Mapping[str, Callable[[], Any]]
 
 
+def tagged_photos(index: pd.DataFrame) -> pd.DataFrame:
+    """Select the training photos that show any class: those that have CAMs and pseudo labels."""
+    return index[(index["split"] == "train") & (index["tags"] != "")]
+
+
 def read_photo(read: Callable[[], "Image.Image"], long_side: int | None) -> npt.NDArray[np.uint8]:
     """Read a photo upright, in RGB, at the working size.
 

@@ -5,12 +5,13 @@ images, IoU from its counts. Pixels that the masks leave void, or give to a clas
 learned, do not count.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from affinitynet.core.label_maps import IGNORE_INDEX, decode
 from affinitynet.core.metrics import confusion_matrix, intersection_over_union, mean_iou
@@ -18,6 +19,8 @@ from affinitynet.execution import Execution, stream
 from affinitynet.pipelines.images import Readers, resize_labels, upsample
 
 Counts = npt.NDArray[np.int64]
+NEUTRAL = "neutral"
+"""Name of what has no label."""
 
 
 def count(
@@ -27,8 +30,11 @@ def count(
     classes: Mapping[str, int],
     execution: Execution,
     description: str,
-) -> Counts:
-    """Sum the confusion counts of all images that have a mask.
+    score: Callable[[Counts], Any] = mean_iou,
+) -> tuple[Counts, dict[str, Any]]:
+    """Sum the confusion counts of all images that have a mask, and score each of them.
+
+    Without any masks the counts are zeros, and no image has a score.
 
     Args:
         predict: Maps (what `items` reads, the truth (H, W), the mask values) to counts.
@@ -37,18 +43,18 @@ def count(
         classes: Class name to mask value.
         execution: Processes.
         description: For the progress bar.
+        score: Maps the counts of one image to its score, or scores.
 
     Returns:
-        The summed counts.
-
-    Raises:
-        ValueError: If no image has a mask.
+        The summed counts, and image id to the image's own score.
     """
     ids = [image_id for image_id in items if image_id in masks]
-    if not ids:
-        raise ValueError("Nothing can be scored: none of the images has a mask.")
+    scored = {*ids}
+    if not ids:  # a void mask counts nothing, in an array of the right shape
+        ids = [*items][:1]
+        masks = dict.fromkeys(ids, partial(np.full, (1, 1), IGNORE_INDEX, np.uint8))
     values = list(classes.values())
-    total = None
+    total, scores = None, {}
     for chunk in stream(
         partial(_count_one, predict, values),
         ((i, items[i], masks[i]) for i in ids),
@@ -56,10 +62,12 @@ def count(
         execution=execution,
         description=description,
     ):
-        for counts in chunk.values():
+        for image_id, counts in chunk.items():
             total = counts if total is None else total + counts
+            if image_id in scored:
+                scores[image_id] = score(counts)
     assert total is not None
-    return total
+    return total, scores
 
 
 def _count_one(
@@ -119,8 +127,10 @@ def summarise(confusion: Counts, classes: Mapping[str, int]) -> dict[str, Any]:
 
     Returns:
         `miou`, and `iou` by class (background first); a class that neither truth nor prediction
-        has is left out of both.
+        has is left out of both. Nothing at all if no pixel was counted.
     """
+    if not confusion.any():
+        return {}
     names = ["background", *classes]
     iou = intersection_over_union(confusion)
     return {
@@ -131,3 +141,31 @@ def summarise(confusion: Counts, classes: Mapping[str, int]) -> dict[str, Any]:
             if not np.isnan(value)
         },
     }
+
+
+def tabulate_confusion(counts: Mapping[str, Counts], classes: Mapping[str, int]) -> pd.DataFrame:
+    """Lay confusion counts out as a table.
+
+    Args:
+        counts: Step to its counts (K + 1, K + 1), rows by truth; a further column, if there is
+            one, is of pixels without a label.
+        classes: Class name to mask value.
+
+    Returns:
+        One row a cell: `step`, `truth`, `prediction` (class names, `background`, `neutral`) and
+        `pixels`.
+    """
+    names = ["background", *classes]
+    rows = [
+        (step, truth, prediction, int(pixels))
+        for step, confusion in counts.items()
+        for truth, line in zip(names, confusion, strict=True)
+        for prediction, pixels in zip([*names, NEUTRAL], line, strict=False)
+    ]
+    return pd.DataFrame(rows, columns=["step", "truth", "prediction", "pixels"])
+
+
+def tabulate_images(scores: Mapping[str, Any], columns: Sequence[str]) -> pd.DataFrame:
+    """Lay the images' own scores out as a table: one row an image, by its `id`."""
+    values = np.reshape(list(scores.values()), (-1, len(columns))).astype(float)
+    return pd.DataFrame(values, pd.Index(list(scores), name="id"), list(columns))

@@ -11,7 +11,7 @@ from kedro.io import AbstractVersionedDataset, CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from affinitynet.datasets import FolderDataset, VersionedPartitionsDataset
+from affinitynet.datasets import FileDataset, FolderDataset, VersionedPartitionsDataset
 from affinitynet.errors import UserError
 from affinitynet.pipeline_registry import build_pipelines
 from affinitynet.runs.context import CONTROL, RunContext
@@ -40,6 +40,7 @@ class RunHooks:
         pipelines.update(
             build_pipelines(
                 rendered=bool(parameters["scenes"]),
+                layout=parameters["data_set"]["layout"],
                 supervision=parameters["segmentation"]["supervision"],
             )
         )
@@ -169,7 +170,7 @@ def _versioned(catalog: CatalogProtocol, name: str) -> Any:
 def _input_versions(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tuple[str, str]]:
     for name in sorted(pipeline.inputs()):
         dataset = catalog.get(name)
-        if isinstance(dataset, FolderDataset):
+        if isinstance(dataset, FolderDataset | FileDataset):
             yield name, dataset.fingerprint()
         elif versioned := _versioned(catalog, name):
             yield name, str(versioned.resolve_load_version())

@@ -8,13 +8,16 @@ driven by `metadata: {mlflow: …}` of the catalog entries:
 - `table`: a table becomes a CSV artifact;
 - `trials`: a table of settings and their `miou` becomes a CSV artifact too, and each of its rows a
   nested run with the settings as parameters;
+- `json`: what JSON can hold becomes a JSON artifact;
 - `yaml`: a text becomes a YAML artifact;
 - `figure`: a Matplotlib figure becomes a PNG artifact;
+- `page`: a self-contained HTML page, `index` of its folder, becomes an HTML artifact;
 - `model`: a file for `affinitynet.load` becomes an MLflow model, `export.model` in the registry
   under the name that the parameter `export.registered_model` gives.
 """
 
 import logging
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -86,7 +89,8 @@ class TrackingHooks:
         if kind == "metrics":
             scores = flatten(data)
             stage = dataset_name.rpartition(".")[0]
-            logger.info("%s: %s", stage, _one_line(scores))
+            if scores:
+                logger.info("%s: %s", stage, _one_line(scores))
             log_metrics({f"{stage}.{name}": value for name, value in scores.items()})
         elif kind == "history":
             log_history(data, prefix=dataset_name.rpartition(".")[0])
@@ -94,10 +98,14 @@ class TrackingHooks:
             mlflow.log_text(data.to_csv(index=False), f"{dataset_name}.csv")
             if kind == "trials":
                 log_trials(data, prefix=dataset_name.rpartition(".")[0])
+        elif kind == "json" and mlflow.active_run():
+            mlflow.log_dict(data, f"{dataset_name}.json")
         elif kind == "yaml" and mlflow.active_run():
             mlflow.log_text(data, f"{dataset_name}.yml")
         elif kind == "figure" and mlflow.active_run():
             mlflow.log_figure(data, f"{dataset_name}.png", save_kwargs={"dpi": 150})
+        elif kind == "page" and mlflow.active_run():
+            mlflow.log_text(data["index"], f"{dataset_name}.html")
         elif kind == "model":
             stage = self.context.raw_parameters[dataset_name.rpartition(".")[0]]
             log_model(data, name=dataset_name, registered=stage["registered_model"])
@@ -106,7 +114,9 @@ class TrackingHooks:
 def log_metrics(scores: Mapping[str, float]) -> None:
     """Log scores to the active MLflow run, if there is one."""
     if mlflow.active_run():
-        mlflow.log_metrics({name: float(value) for name, value in scores.items()})
+        # of a class's name MLflow takes letters, digits and these
+        named = {re.sub(r"[^\w. -]", "_", name): float(score) for name, score in scores.items()}
+        mlflow.log_metrics(named)
 
 
 def log_history(history: pd.DataFrame, *, prefix: str) -> None:
@@ -194,5 +204,5 @@ def _one_line(scores: Mapping[str, Any]) -> str:
     return " · ".join(
         f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}"
         for name, value in scores.items()
-        if ".iou." not in f".{name}"
+        if "iou." not in name and "ap." not in name
     )

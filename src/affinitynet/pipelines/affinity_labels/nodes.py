@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode, encode
+from affinitynet.core.metrics import confusion_matrix
 from affinitynet.execution import Execution, stream
-from affinitynet.pipelines.images import Readers, read_photo, resize_labels, upsample
-from affinitynet.pipelines.scoring import count
+from affinitynet.pipelines.images import Readers, read_photo, resize_labels, tagged_photos, upsample
+from affinitynet.pipelines.scoring import Counts, count, tabulate_confusion, tabulate_images
 
 
 def label_pixels(
@@ -27,7 +29,7 @@ def label_pixels(
     """Decide which pixels are surely an object, surely background, or neither.
 
     Args:
-        index: The images of the data set; those of `train` are done.
+        index: The images of the data set; the tagged ones of `train` are done.
         photos: Image id to a function that reads the photo.
         maps: Image id to a function that reads the CAMs.
         classes: Class name to mask value.
@@ -39,7 +41,7 @@ def label_pixels(
     Yields:
         Image id to its label map at the working size, in mask values; neutral pixels are 255.
     """
-    ids = index.index[index["split"] == "train"]
+    ids = tagged_photos(index).index
     yield from stream(
         partial(_label_one, list(classes.values()), alphas, crf, long_side),
         ((i, photos[i], maps[i]) for i in ids),
@@ -79,7 +81,7 @@ def _label_one(
 
 def score_labels(
     labels: Readers, masks: Readers, classes: dict[str, int], execution: Execution
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Score the confident pixels: how many there are, and how many of them are right.
 
     Args:
@@ -90,17 +92,56 @@ def score_labels(
 
     Returns:
         `coverage`, the share of pixels that have a label, and `accuracy`, the share of those
-        whose label is the truth's; pixels that the mask leaves void do not count.
+        whose label is the truth's; pixels that the mask leaves void do not count. Without any
+        masks, the coverage alone, of all pixels. The confusion counts, neutral pixels in a
+        column of their own, and each image's own two scores.
     """
-    counts = count(_count_confident, labels, masks, classes, execution, "Scoring labels")
-    pixels, labelled, right = counts.tolist()
-    return {"coverage": labelled / pixels, "accuracy": right / max(labelled, 1)}
+    counts, images = count(
+        _count_confident, labels, masks, classes, execution, "Scoring labels", _coverage_accuracy
+    )
+    if images:
+        coverage, accuracy = _coverage_accuracy(counts)
+        metrics = {"coverage": coverage, "accuracy": accuracy}
+    else:
+        metrics = {"coverage": _measure_coverage(labels, execution)}
+    return (
+        metrics,
+        tabulate_confusion({"affinity labels": counts}, classes),
+        tabulate_images(images, ["coverage", "accuracy"]),
+    )
+
+
+def _coverage_accuracy(counts: Counts) -> tuple[float, float]:
+    labelled = int(counts[:, :-1].sum())
+    return labelled / max(int(counts.sum()), 1), int(counts.trace()) / max(labelled, 1)
 
 
 def _count_confident(
     mask: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], values: list[int]
-) -> npt.NDArray[np.int64]:
+) -> Counts:
+    """Count one image: (K + 1, K + 2), the last column for pixels without a label."""
     labels = resize_labels(decode(mask, values), truth.shape)
-    counted = truth != IGNORE_INDEX
-    labelled = counted & (labels != IGNORE_INDEX)
-    return np.array([counted.sum(), labelled.sum(), (labelled & (labels == truth)).sum()])
+    neutral = len(values) + 1
+    named = np.where(labels == IGNORE_INDEX, neutral, labels)
+    return confusion_matrix(truth, named, num_classes=neutral + 1)[:neutral]
+
+
+def _measure_coverage(labels: Readers, execution: Execution) -> float:
+    shares = [
+        share
+        for chunk in stream(
+            _share_labelled,
+            labels.items(),
+            total=len(labels),
+            execution=execution,
+            description="Measuring coverage",
+        )
+        for share in chunk.values()
+    ]
+    pixels, labelled = np.sum(shares, axis=0)
+    return float(labelled / pixels)
+
+
+def _share_labelled(read: Callable[[], LabelMap]) -> tuple[int, int]:
+    labels = read()
+    return labels.size, int((labels != IGNORE_INDEX).sum())

@@ -29,7 +29,7 @@ def create_pipeline() -> Pipeline:
             node(
                 score_labels,
                 inputs=["labels", "masks", "classes", "params:execution"],
-                outputs="metrics",
+                outputs=["metrics", "confusion", "image_scores"],
                 name="score",
                 tags="scoring",
             ),

@@ -9,8 +9,14 @@ import pandas as pd
 
 from affinitynet.execution import Execution
 from affinitynet.execution.local import chunks
-from affinitynet.pipelines.images import Readers, score_photos
-from affinitynet.pipelines.scoring import count, count_thresholds, summarise
+from affinitynet.pipelines.images import Readers, affinity_features, score_photos, tagged_photos
+from affinitynet.pipelines.scoring import (
+    count,
+    count_thresholds,
+    summarise,
+    tabulate_confusion,
+    tabulate_images,
+)
 
 
 def infer_cams(
@@ -24,7 +30,7 @@ def infer_cams(
     """Compute the CAMs of the training photos, of their tagged classes alone (eq. 1).
 
     Args:
-        index: The images of the data set; those of `train` are done.
+        index: The images of the data set; the tagged ones of `train` are done.
         model: The trained classifier's checkpoint.
         photos: Image id to a function that reads the photo.
         classes: Class name to mask value.
@@ -48,7 +54,7 @@ def _infer(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     from affinitynet.core.cams import normalise
 
-    train = index[index["split"] == "train"]
+    train = tagged_photos(index)
     tags = train["tags"].str.split("|")
     names = list(classes)
     for image_id, cams in score_photos(
@@ -65,7 +71,7 @@ def score_cams(
     classes: dict[str, int],
     thresholds: list[float],
     execution: Execution,
-) -> tuple[dict[str, Any], pd.DataFrame]:
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Score the CAMs at the best of a grid of background thresholds.
 
     The threshold serves the comparison alone: no later stage knows of it.
@@ -78,13 +84,70 @@ def score_cams(
         execution: Processes.
 
     Returns:
-        The scores (`miou`, `iou` by class, `threshold`), and the mIoU at each threshold.
+        The scores (`miou`, `iou` by class, `threshold`); none without masks. The mIoU at each
+        threshold, beside the exponent of eq. 2 that puts the background there too:
+        (1 - M)^alpha = M at the threshold. The confusion counts, and each image's own mIoU, at
+        the best threshold.
     """
     grid = np.sort(np.asarray(thresholds, float))
-    counts = count(
+    counts, images = count(
         partial(count_thresholds, thresholds=grid), maps, masks, classes, execution, "Scoring CAMs"
     )
     scores = [summarise(confusion, classes) for confusion in counts]
-    curve = pd.DataFrame({"threshold": grid, "miou": [each["miou"] for each in scores]})
-    best = int(curve["miou"].to_numpy().argmax())
-    return {**scores[best], "threshold": float(grid[best])}, curve
+    miou = [each.get("miou", np.nan) for each in scores]
+    alpha = np.log(grid) / np.log1p(-grid)
+    curve = pd.DataFrame({"threshold": grid, "alpha": alpha, "miou": miou})
+    best = int(np.argmax(miou))
+    metrics = {**scores[best], "threshold": float(grid[best])} if any(scores) else {}
+    return (
+        metrics,
+        curve,
+        tabulate_confusion({"CAM": counts[best]}, classes),
+        tabulate_images({i: each[best] for i, each in images.items()}, ["cam"]),
+    )
+
+
+def score_tags(
+    index: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    classes: dict[str, int],
+    inference: dict[str, Any],
+    execution: Execution,
+) -> dict[str, Any]:
+    """Score the classifier on the tags of val, which it has not seen. No mask is involved.
+
+    Args:
+        index: The images of the data set; those of `val` are done.
+        model: The trained classifier's checkpoint.
+        photos: Image id to a function that reads the photo.
+        classes: Class name to mask value.
+        inference: `long_side`, `batch_size`, `bfloat16`, and the output stride of the first of
+            `scales`, as for `infer_cams`.
+        execution: Device.
+
+    Returns:
+        `val_ap`, the average precision by class, of the classes that some photos of val show and
+        some do not; `val_map`, their mean. Nothing if there is no such class.
+    """
+    from sklearn.metrics import average_precision_score
+
+    val = index[index["split"] == "val"]
+    options = inference | {"output_stride": inference["scales"][0][1]}
+    logits = {
+        image_id: scores.cpu().numpy()
+        for image_id, scores in affinity_features(
+            val, model, photos, options, execution, "Classifying val"
+        )
+    }
+    scores = np.stack([logits[image_id] for image_id in val.index])
+    tags = val["tags"].str.split("|")
+    shown = np.array([[name in names for name in classes] for names in tags])
+    precision = {
+        name: float(average_precision_score(truth, score))
+        for name, truth, score in zip(classes, shown.T, scores.T, strict=True)
+        if truth.any() and not truth.all()
+    }
+    if not precision:
+        return {}
+    return {"val_map": float(np.mean([*precision.values()])), "val_ap": precision}

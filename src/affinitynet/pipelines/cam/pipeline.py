@@ -4,7 +4,7 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from affinitynet.pipelines.cam.nodes import infer_cams, score_cams
+from affinitynet.pipelines.cam.nodes import infer_cams, score_cams, score_tags
 from affinitynet.pipelines.training import initialise_network, keep_last, train_on_tags
 
 
@@ -54,9 +54,22 @@ def create_pipeline() -> Pipeline:
             node(
                 score_cams,
                 inputs=["maps", "masks", "classes", "params:thresholds", "params:execution"],
-                outputs=["metrics", "threshold_curve"],
+                outputs=["metrics", "threshold_curve", "confusion", "image_scores"],
                 name="score",
                 tags="scoring",
+            ),
+            node(
+                score_tags,
+                inputs=[
+                    "index",
+                    "model",
+                    "photos",
+                    "classes",
+                    "params:inference",
+                    "params:execution",
+                ],
+                outputs="tag_metrics",
+                name="score_tags",
             ),
         ],
         namespace="cam",

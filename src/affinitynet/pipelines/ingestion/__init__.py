@@ -1,4 +1,4 @@
-"""Reads a data set in VOC's layout into one index, and checks it before anything is trained."""
+"""Reads tagged photos of any layout into one index, and checks them before anything is trained."""
 
 from affinitynet.pipelines.ingestion.pipeline import create_pipeline
 

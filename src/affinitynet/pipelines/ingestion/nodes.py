@@ -1,131 +1,223 @@
 """Nodes of the `ingestion` pipeline."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, stream
-from affinitynet.pipelines.ingestion.voc import (
-    annotated_size,
-    list_image_problems,
-    list_problems,
-    parse_annotation,
-    parse_split,
+from affinitynet.pipelines.images import Readers
+from affinitynet.pipelines.ingestion.photos import (
+    group_near_duplicates,
+    inspect_photo,
+    list_mask_problems,
 )
+from affinitynet.pipelines.ingestion.report import (
+    count_classes,
+    count_together,
+    list_doubts,
+    one_hot,
+    plot_data,
+    summarise_photos,
+)
+from affinitynet.pipelines.ingestion.split import draw_val
+from affinitynet.pipelines.ingestion.tagged import TAG_SEPARATOR, Tagged
 
-Readers = Mapping[str, Callable[[], Any]]
+logger = logging.getLogger(__name__)
+
 MAX_LINES = 100
 """Problems printed at most; the rest is counted."""
 
 
-def check_data_set(
+def inspect_photos(
+    read: Callable[..., Tagged],
     photos: Readers,
-    masks: Readers,
-    annotations: Readers,
-    splits: Readers,
     data_set: dict[str, Any],
-    root: str,
+    seed: int,
     execution: Execution,
-) -> dict[str, Any]:
-    """Check everything that the run will read, and report all that is wrong at once.
+    *sources: Any,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read the tags, look at every tagged photo once, and draw the split where none is given.
 
     Args:
+        read: Maps the photos, `data_set` and the sources to `Tagged`.
         photos: Image id to a function that reads the photo.
-        masks: Image id to a function that reads the mask.
-        annotations: Image id to a function that reads the annotation.
-        splits: List name to a function that reads it.
-        data_set: `classes`, `mask_classes` and `splits` of the parameters.
-        root: The data set's folder, for messages.
+        data_set: See `conf/base/parameters.yml`.
+        seed: Of the drawn split.
         execution: Processes.
+        *sources: What `read` reads.
 
     Returns:
-        The numbers of photos and masks found in each split.
+        One row a photo, by `id`: `split`, `width` and `height` in pixels, `tags` joined by `|`,
+        its `group` of near-duplicates, and `problem`, empty where the photo is sound. And what
+        the files say of the data set: `classes`, `num_values`, `problems`, `warnings`.
+
+    Raises:
+        UserError: If the tags cannot be read at all.
+    """
+    try:
+        tagged = read(photos, data_set, *sources)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    table = tagged.photos
+    shown = [[name for name in tagged.classes if name in tags] for tags in table["tags"]]
+    # to choose classes is to choose photos; val keeps all of its own
+    kept = [bool(some) or not every for some, every in zip(shown, table["tags"], strict=True)]
+    table = table.assign(tags=[TAG_SEPARATOR.join(tags) for tags in shown])
+    table = table[np.array(kept, bool) | (table["split"] == "val").to_numpy()]
+
+    looks: dict[str, tuple[int, int, str, str]] = {}
+    for chunk in stream(
+        inspect_photo,
+        ((image_id, photos[image_id]) for image_id in table.index),
+        total=len(table),
+        execution=execution,
+        description="Looking at the photos",
+    ):
+        looks.update(chunk)
+    columns = ["width", "height", "hash", "problem"]
+    seen = pd.DataFrame.from_dict(looks, orient="index", columns=columns)
+    problems = [*tagged.problems]
+    if "width" in table:
+        problems += _size_problems(table, seen)
+    table = table[["split", "tags"]].join(seen)
+    table["group"] = group_near_duplicates(table.pop("hash").tolist())
+    drawn = bool(len(table)) and (table["split"] == "").all()
+    if drawn:
+        sound = table["problem"] == ""
+        val = draw_val(
+            one_hot(table[sound], tagged.classes).to_numpy(bool),
+            table.loc[sound, "group"].to_numpy(),
+            data_set["val_share"],
+            seed,
+        )
+        table.loc[sound, "split"] = np.where(val, "val", "train")
+    return table, {
+        "classes": tagged.classes,
+        "num_values": tagged.num_values,
+        "problems": problems,
+        "warnings": tagged.warnings,
+    }
+
+
+def _size_problems(said: pd.DataFrame, seen: pd.DataFrame) -> list[str]:
+    sizes = said[["width", "height"]].join(seen[["width", "height"]], rsuffix="_seen")
+    return [
+        f"{image_id}: its annotation says {width} x {height}, the photo is {w} x {h} pixels"
+        for image_id, width, height, w, h in sizes.itertuples()
+        if width and w and (width, height) != (w, h)
+    ]
+
+
+def check_data_set(
+    inspected: pd.DataFrame,
+    findings: dict[str, Any],
+    masks: Readers,
+    data_set: dict[str, Any],
+    folder: str,
+    execution: Execution,
+    *,
+    parameter: str,
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, Figure]:
+    """Check the masks, report on the data set, and stop if something is wrong with it.
+
+    Args:
+        inspected: What `inspect_photos` found.
+        findings: Likewise.
+        masks: Image id to a function that reads the mask.
+        data_set: See `conf/base/parameters.yml`.
+        folder: Of the data set, for messages.
+        execution: Processes.
+        parameter: That names the folder, for messages.
+
+    Returns:
+        The report; the photos of each class; how many photos show each two classes; a figure.
 
     Raises:
         UserError: With one line a problem.
     """
-    problems = list(
-        list_problems(
-            photos=photos,
-            annotations=annotations,
-            splits=splits,
-            masks=masks,
-            split_names=data_set["splits"],
-            classes=data_set["classes"],
-            mask_classes=data_set["mask_classes"],
-        )
-    )
-    ids = {
-        split: [i for i in parse_split(splits[file]()) if i in photos] if file in splits else []
-        for split, file in data_set["splits"].items()
-    }
-    every = [image_id for names in ids.values() for image_id in names]
-    num_values = len(data_set["mask_classes"])
-    items = (
-        (i, i, photos[i], annotated_size(annotations.get(i)), masks.get(i), num_values)
-        for i in every
-    )
+    classes: dict[str, int] = findings["classes"]
+    sound = inspected[inspected["problem"] == ""]
+    problems = [*findings["problems"], *_list_problems(inspected, findings, masks, data_set)]
+    masked = [str(image_id) for image_id in inspected.index if image_id in masks]
+    sizes = inspected.loc[masked, ["width", "height"]]
     for chunk in stream(
-        list_image_problems,
-        items,
-        total=len(every),
+        list_mask_problems,
+        (
+            (i, masks[i], int(width), int(height), findings["num_values"])
+            for i, (width, height) in zip(masked, sizes.to_numpy(), strict=True)
+        ),
+        total=len(masked),
         execution=execution,
-        description="Checking photos and masks",
+        description="Checking the masks",
     ):
-        problems += [line for lines in chunk.values() for line in lines]
+        problems += [f"{i}: {line}" for i, lines in chunk.items() for line in lines]
     if problems:
         lines = "".join(f"\n  {line}" for line in problems[:MAX_LINES])
         more = len(problems) - MAX_LINES
         raise UserError(
-            f"{len(problems)} problems with the data set in '{root}' (parameter voc_root):{lines}"
+            f"{len(problems)} problems with the data set in '{folder}' (parameter {parameter}):"
+            + lines
             + (f"\n  … and {more} more" if more > 0 else "")
         )
-    return {
-        split: {"photos": len(names), "masks": sum(i in masks for i in names)}
-        for split, names in ids.items()
-    }
+    doubts = [*findings["warnings"], *list_doubts(inspected, classes, masked)]
+    for line in doubts:
+        logger.warning(line)
+    together = count_together(sound, classes)
+    counts = count_classes(sound, classes)
+    report = summarise_photos(inspected, classes, masked) | {"warnings": doubts}
+    return report, counts, together, plot_data(sound, counts, together)
+
+
+def _list_problems(
+    inspected: pd.DataFrame, findings: dict[str, Any], masks: Readers, data_set: dict[str, Any]
+) -> Iterator[str]:
+    """Say what keeps the data set from being learned or scored, masks' contents apart."""
+    sound = inspected[inspected["problem"] == ""]
+    val = sound.index[sound["split"] == "val"]
+    if data_set["strict"]:
+        wrong = inspected.loc[inspected["problem"] != "", "problem"]
+        yield from (f"{image_id}: {problem}" for image_id, problem in wrong.items())
+        if not masks:
+            yield "the masks' folder: missing or empty; data_set.strict=false does without masks"
+        else:
+            yield from (
+                f"{i}: the mask is missing, but val is scored" for i in val.difference([*masks])
+            )
+    elif data_set["masks"] and not masks:
+        yield f"masks={data_set['masks']}: there are no indexed PNGs, or it is no COCO file"
+    if findings["problems"]:
+        return  # of which what follows is likely a consequence
+    if not ((sound["split"] == "train") & (sound["tags"] != "")).any():
+        names = ", ".join(findings["classes"])
+        hint = f"among {names} (parameter data_set.classes)" if names else "(parameter tags)"
+        yield f"no training photo has a tag {hint}"
+    if not len(val):
+        yield "no photo is of the split val, which the results are evaluated on"
 
 
 def build_index(
-    photos: Readers, annotations: Readers, splits: Readers, data_set: dict[str, Any]
+    inspected: pd.DataFrame, findings: dict[str, Any]
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Gather split, size and tags of every image in one table. Masks are not looked at.
+    """Gather split, size and tags of every sound photo in one table. Masks are not looked at.
 
     Args:
-        photos: Image id to a function that reads the photo; only the ids are used.
-        annotations: Image id to a function that reads the annotation.
-        splits: List name to a function that reads it.
-        data_set: `classes`, `mask_classes` and `splits` of the parameters.
+        inspected: What `inspect_photos` found.
+        findings: Likewise.
 
     Returns:
-        The index: one row an image, by `id`: `split` (train or val), `width`, `height` in
-        pixels, `tags` (class names joined by `|`; tags that are not among `classes` are left
-        out). And the classes: name to mask value, in the order of their labels 1, 2, ….
+        The index: one row a photo, by `id`: `split` (train or val), `width`, `height` in pixels,
+        `tags` (class names joined by `|`, empty where it shows none). And the classes: name to
+        mask value, in the order of their labels 1, 2, ….
 
     Raises:
-        UserError: If no training image shows any of the classes.
+        UserError: If something is wrong with the tags, and the check was left out.
     """
-    classes = {name: data_set["mask_classes"].index(name) + 1 for name in data_set["classes"]}
-    rows = []
-    for split, file in data_set["splits"].items():
-        for image_id in parse_split(splits[file]()):
-            annotation = parse_annotation(annotations[image_id]())
-            tags = [name for name in classes if name in annotation.tags]
-            if tags or split == "val":
-                rows.append(
-                    {
-                        "id": image_id,
-                        "split": split,
-                        "width": annotation.width,
-                        "height": annotation.height,
-                        "tags": "|".join(tags),
-                    }
-                )
-    if not any(row["split"] == "train" for row in rows):
-        raise UserError(
-            f"no image of the training list '{data_set['splits']['train']}' has a tag among "
-            f"{', '.join(classes)} (parameter data_set.classes)"
-        )
-    return pd.DataFrame(rows).set_index("id"), classes
+    if findings["problems"]:
+        raise UserError("The data set has problems: kedro run --pipeline ingestion lists them.")
+    sound = inspected[inspected["problem"] == ""]
+    return sound[["split", "width", "height", "tags"]], findings["classes"]

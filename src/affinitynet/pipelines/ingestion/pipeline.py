@@ -1,42 +1,92 @@
-"""ingestion: photos, tags and split lists in VOC's layout -> one index, once they are sound."""
+"""ingestion: photos and whatever tells their tags -> one index, once they are sound."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial, update_wrapper
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from affinitynet.pipelines.ingestion.nodes import build_index, check_data_set
+from affinitynet.errors import UserError
+from affinitynet.pipelines.ingestion.nodes import build_index, check_data_set, inspect_photos
+from affinitynet.pipelines.ingestion.tag_file import read_tagged
+from affinitynet.pipelines.ingestion.tagged import Tagged
+from affinitynet.pipelines.ingestion.voc import read_voc
 
 
-def create_pipeline() -> Pipeline:
+@dataclass(frozen=True)
+class Layout:
+    """How a data set's files say what the photos show.
+
+    Attributes:
+        read: Maps the photos, `params:data_set` and the sources to `Tagged`.
+        sources: Catalog entries of those files.
+        folder: Parameter that names the data set's folder.
+    """
+
+    read: Callable[..., Tagged]
+    sources: tuple[str, ...]
+    folder: str
+
+
+LAYOUTS = {
+    "voc": Layout(read_voc, ("annotations", "splits"), "voc_root"),
+    "tagged": Layout(read_tagged, ("tags",), "images"),
+}
+"""By `data_set.layout`."""
+
+
+def create_pipeline(layout: str = "voc") -> Pipeline:
     """Build the pipeline.
 
-    The check alone reads the masks, and nothing depends on it: no path leads from the masks to
-    a training node. It runs before everything else, since it needs nothing but raw data and its
-    name comes first (a test holds this order).
+    The check alone reads the masks, and no output of it leads to a training node. It runs before
+    the index is written, and so before everything else, since its name comes first (a test holds
+    this order).
+
+    Args:
+        layout: A key of `LAYOUTS`.
+
+    Raises:
+        UserError: If there is no such layout.
     """
+    if layout not in LAYOUTS:
+        raise UserError(f"parameter data_set.layout: '{layout}' is none of {', '.join(LAYOUTS)}")
+    chosen = LAYOUTS[layout]
     return pipeline(
         [
             node(
-                check_data_set,
+                update_wrapper(partial(inspect_photos, chosen.read), inspect_photos),
                 inputs=[
                     "photos",
-                    "masks",
-                    "annotations",
-                    "splits",
                     "params:data_set",
-                    "params:voc_root",
+                    "params:seed",
+                    "params:execution",
+                    *chosen.sources,
+                ],
+                outputs=["inspected", "findings"],
+                name="inspect",
+            ),
+            node(
+                update_wrapper(partial(check_data_set, parameter=chosen.folder), check_data_set),
+                inputs=[
+                    "inspected",
+                    "findings",
+                    "masks",
+                    "params:data_set",
+                    f"params:{chosen.folder}",
                     "params:execution",
                 ],
-                outputs="report",
+                outputs=["report", "class_counts", "co_occurrence", "data_plot"],
                 name="check",
             ),
             node(
                 build_index,
-                inputs=["photos", "annotations", "splits", "params:data_set"],
+                inputs=["inspected", "findings"],
                 outputs=["index", "classes"],
                 name="index",
             ),
         ],
         namespace="ingestion",
-        inputs={"photos", "masks", "annotations", "splits"},
+        inputs={"photos", "masks", *chosen.sources},
         outputs={"index", "classes"},
-        parameters={"data_set", "voc_root", "execution"},
+        parameters={"data_set", chosen.folder, "seed", "execution"},
     )

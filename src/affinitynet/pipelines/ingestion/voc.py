@@ -1,14 +1,14 @@
-"""PASCAL VOC's layout: annotations, split lists, and what can be wrong with them."""
+"""PASCAL VOC's layout: annotations and split lists."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
-import numpy as np
+import pandas as pd
 
-from affinitynet.core.label_maps import IGNORE_INDEX
-from affinitynet.pipelines.images import why_unreadable
+from affinitynet.pipelines.images import Readers, why_unreadable
+from affinitynet.pipelines.ingestion.tagged import Tagged, choose_classes
 
 
 @dataclass(frozen=True)
@@ -46,130 +46,73 @@ def parse_split(text: str) -> list[str]:
     return [line.split()[0] for line in text.splitlines() if line.strip()]
 
 
-def list_problems(
-    *,
-    photos: Collection[str],
-    annotations: Mapping[str, Callable[[], str]],
-    splits: Mapping[str, Callable[[], str]],
-    masks: Collection[str],
-    split_names: Mapping[str, str],
-    classes: Iterable[str],
-    mask_classes: Collection[str],
-) -> Iterator[str]:
-    """Say what is wrong with the lists and annotations, without opening a photo or a mask.
+def read_voc(
+    photos: Collection[str], data_set: dict[str, Any], annotations: Readers, splits: Readers
+) -> Tagged:
+    """Read the split lists and annotations, and say what is wrong with them.
 
     Args:
         photos: Ids of the photos there are.
-        annotations: Id to a function that reads the annotation.
-        splits: File name (without .txt) to a function that reads the list.
-        masks: Ids of the masks there are.
-        split_names: The lists to use: `train` and `val` to file names.
-        classes: The classes to learn.
-        mask_classes: Names of the mask values 1, 2, ….
-
-    Yields:
-        One line a problem, each naming the file or the parameter.
+        data_set: `classes`, `mask_classes` and `splits`, file names (without .txt) of the lists
+            that are train and val.
+        annotations: Image id to a function that reads the annotation.
+        splits: List name to a function that reads it.
     """
-    for name in classes:
-        if name not in mask_classes:
-            yield f"parameter classes: '{name}' is none of mask_classes"
-    for folder, files in (
-        ("JPEGImages", photos),
-        ("Annotations", annotations),
-        ("the masks' folder", masks),
-    ):
+    classes, num_values, problems = choose_classes(
+        [], data_set["classes"], data_set["mask_classes"]
+    )
+    for folder, files in (("JPEGImages", photos), ("Annotations", annotations)):
         if not files:
-            yield f"{folder}: missing or empty"
+            problems.append(f"{folder}: missing or empty")
+    rows: dict[str, dict[str, Any]] = {}
     seen: dict[str, str] = {}
-    for split, file in split_names.items():
+    for split, file in data_set["splits"].items():
         source = f"ImageSets/Segmentation/{file}.txt"
         ids = parse_split(splits[file]()) if file in splits else []
         if not ids:
-            yield f"{source}: {'empty' if file in splits else 'missing'} (parameter splits.{split})"
+            state = "empty" if file in splits else "missing"
+            problems.append(f"{source}: {state} (parameter splits.{split})")
         for image_id in ids:
             if image_id in seen:
                 again = "twice" if seen[image_id] == source else f"and {seen[image_id]} too"
-                yield f"{source}: names {image_id} {again}"
+                problems.append(f"{source}: names {image_id} {again}")
+                continue
             seen[image_id] = source
             if photos and image_id not in photos:
-                yield f"JPEGImages/{image_id}.jpg: missing, but named in {source}"
-            if masks and split == "val" and image_id not in masks:
-                yield f"{image_id}.png: the mask is missing, but {source} names it for evaluation"
-            if annotations and image_id not in annotations:
-                yield f"Annotations/{image_id}.xml: missing, but named in {source}"
+                problems.append(f"JPEGImages/{image_id}.jpg: missing, but named in {source}")
+            annotation = None
+            if image_id in annotations:
+                annotation, wrong = _read_annotation(
+                    f"Annotations/{image_id}.xml", annotations[image_id], data_set["mask_classes"]
+                )
+                problems += wrong
             elif annotations:
-                yield from _annotation_problems(image_id, annotations[image_id], mask_classes)
+                problems.append(f"Annotations/{image_id}.xml: missing, but named in {source}")
+            if image_id in photos:
+                rows[image_id] = {
+                    "tags": list(annotation.tags) if annotation else [],
+                    "split": split,
+                    "width": annotation.width if annotation else 0,
+                    "height": annotation.height if annotation else 0,
+                }
+    table = pd.DataFrame.from_dict(
+        rows, orient="index", columns=["tags", "split", "width", "height"]
+    )
+    return Tagged(table.rename_axis("id"), classes, num_values, problems)
 
 
-def _annotation_problems(
-    image_id: str, read: Callable[[], str], mask_classes: Collection[str]
-) -> Iterator[str]:
-    file = f"Annotations/{image_id}.xml"
-    try:
-        tags = parse_annotation(read()).tags
-    except Exception as error:
-        yield f"{file}: {why_unreadable(error)}"
-        return
-    if not tags:
-        yield f"{file}: has no tags (no <object><name>)"
-    for tag in tags:
-        if tag not in mask_classes:
-            yield f"{file}: the tag '{tag}' is no class (parameter mask_classes)"
-
-
-def list_image_problems(
-    image_id: str,
-    read_photo: Callable[[], Any],
-    annotated_size: tuple[int, int] | None,
-    read_mask: Callable[[], Any] | None,
-    num_values: int,
-) -> list[str]:
-    """Say what is wrong with a photo, upright, its annotated size and its mask, all read in full.
-
-    Args:
-        image_id: Id of the image.
-        read_photo: Reads the photo, a PIL image.
-        annotated_size: Width and height that its annotation says; None if it cannot be read.
-        read_mask: Reads the mask, (H, W) uint8; None if there is none.
-        num_values: Number of classes that mask values may stand for.
-    """
-    from affinitynet.training.photos import to_rgb
-
-    try:
-        width, height = to_rgb(read_photo()).size
-    except Exception as error:
-        return [f"JPEGImages/{image_id}: cannot be read ({why_unreadable(error)})"]
-    problems = []
-    if annotated_size and annotated_size != (width, height):
-        problems.append(
-            f"Annotations/{image_id}.xml: says {annotated_size[0]} x {annotated_size[1]}, "
-            f"the photo is {width} x {height} pixels"
-        )
-    if read_mask is None:
-        return problems
-    try:
-        mask = read_mask()
-    except Exception as error:
-        return [*problems, f"{image_id}.png: the mask cannot be read ({why_unreadable(error)})"]
-    if mask.shape != (height, width):
-        shape = f"{mask.shape[1]} x {mask.shape[0]}"
-        problems.append(f"{image_id}.png: the mask is {shape}, the photo {width} x {height} pixels")
-    values = np.unique(mask)
-    wrong = values[(values > num_values) & (values != IGNORE_INDEX)]
-    if wrong.size:
-        problems.append(
-            f"{image_id}.png: mask values {wrong.tolist()} are no class "
-            f"(0 … {num_values} and {IGNORE_INDEX} are)"
-        )
-    return problems
-
-
-def annotated_size(read: Callable[[], str] | None) -> tuple[int, int] | None:
-    """Return the width and height that an annotation says, None where it says nothing sound."""
-    if read is None:
-        return None
+def _read_annotation(
+    file: str, read: Callable[[], str], mask_classes: Collection[str]
+) -> tuple[Annotation | None, list[str]]:
     try:
         annotation = parse_annotation(read())
-    except Exception:
-        return None
-    return annotation.width, annotation.height
+    except Exception as error:
+        return None, [f"{file}: {why_unreadable(error)}"]
+    problems = [
+        f"{file}: the tag '{tag}' is no class (parameter mask_classes)"
+        for tag in annotation.tags
+        if tag not in mask_classes
+    ]
+    if not annotation.tags:
+        problems.append(f"{file}: has no tags (no <object><name>)")
+    return annotation, problems

@@ -1,30 +1,60 @@
-"""reporting: every stage's scores and pictures -> tables, plots and sheets of examples."""
+"""reporting: every stage's scores and pictures -> tables, plots, sheets and the gallery."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
+from affinitynet.pipelines.reporting.gallery import choose_photos, make_gallery, walk_steps
 from affinitynet.pipelines.reporting.nodes import (
-    plot_stages,
-    plot_training,
     show_predictions,
     show_training_images,
     tabulate,
 )
+from affinitynet.pipelines.reporting.plots import (
+    plot_confusion,
+    plot_coverage,
+    plot_stages,
+    plot_thresholds,
+    plot_training,
+)
 
+SCORED = ("cam", "affinity_labels", "revision", "segmentation")
+TRAINED = ("cam", "affinity_training", "segmentation")
 MAPS = ("cam.maps", "affinity_labels.labels", "revision.maps", "revision.labels")
-METRICS = ("cam.metrics", "affinity_labels.metrics", "revision.metrics", "segmentation.metrics")
-HISTORIES = ("cam.history", "affinity_training.history", "segmentation.history")
+METRICS = [f"{stage}.metrics" for stage in SCORED]
+IMAGE_SCORES = [f"{stage}.image_scores" for stage in SCORED]
+CONFUSIONS = [f"{stage}.confusion" for stage in SCORED]
+HISTORIES = [f"{stage}.history" for stage in TRAINED]
 
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline."""
     return pipeline(
         [
-            node(tabulate, inputs=[*METRICS], outputs=["stages", "iou"], name="tabulate"),
-            node(plot_stages, inputs=["stages", "iou"], outputs="stages_plot", name="plot_stages"),
-            node(plot_training, inputs=[*HISTORIES], outputs="training_plot", name="plot_training"),
+            node(tabulate, inputs=METRICS, outputs=["stages", "iou"], name="tabulate"),
+            node(
+                plot_stages,
+                inputs=["stages", "iou", "classes"],
+                outputs="stages_plot",
+                name="plot_stages",
+            ),
+            node(plot_training, inputs=HISTORIES, outputs="training_plot", name="plot_training"),
+            node(
+                plot_thresholds,
+                inputs="cam.threshold_curve",
+                outputs="threshold_plot",
+                name="plot_thresholds",
+            ),
+            node(
+                plot_confusion, inputs=CONFUSIONS, outputs="confusion_plot", name="plot_confusion"
+            ),
+            node(
+                plot_coverage,
+                inputs=["affinity_labels.image_scores", "affinity_labels.confusion", "classes"],
+                outputs="coverage_plot",
+                name="plot_coverage",
+            ),
             node(
                 show_training_images,
-                inputs=["index", "photos", "masks", *MAPS, "classes", "params:gallery"],
+                inputs=["index", "photos", "masks", *MAPS, "classes", "params:sheet"],
                 outputs="training_sheet",
                 name="show_training_images",
             ),
@@ -36,10 +66,51 @@ def create_pipeline() -> Pipeline:
                     "masks",
                     "segmentation.predictions",
                     "classes",
-                    "params:gallery",
+                    "params:sheet",
                 ],
                 outputs="prediction_sheet",
                 name="show_predictions",
+            ),
+            node(
+                choose_photos,
+                inputs=["index", *IMAGE_SCORES, "params:gallery", "params:seed"],
+                outputs="sample",
+                name="choose_photos",
+            ),
+            node(
+                walk_steps,
+                inputs=[
+                    "sample",
+                    "affinity_training.model",
+                    "photos",
+                    "cam.maps",
+                    "params:revision.random_walk",
+                    "params:gallery",
+                    "params:execution",
+                ],
+                outputs="walks",
+                name="walk_steps",
+                confirms="walks",
+                tags="per_image",
+            ),
+            node(
+                make_gallery,
+                inputs=[
+                    "sample",
+                    "photos",
+                    "masks",
+                    *MAPS,
+                    "segmentation.predictions",
+                    "walks",
+                    "stages",
+                    "classes",
+                    "params:revision.random_walk",
+                    "params:gallery",
+                    "params:execution",
+                ],
+                outputs="gallery",
+                name="make_gallery",
+                confirms="gallery",
             ),
         ],
         namespace="reporting",
@@ -49,8 +120,13 @@ def create_pipeline() -> Pipeline:
             "masks",
             "classes",
             "segmentation.predictions",
+            "affinity_training.model",
+            "cam.threshold_curve",
             *MAPS,
             *METRICS,
+            *IMAGE_SCORES,
+            *CONFUSIONS,
             *HISTORIES,
         },
+        parameters={"seed", "execution", "revision.random_walk"},
     )

@@ -12,8 +12,21 @@ from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_labels
 from affinitynet.core.label_maps import LabelMap, encode
 from affinitynet.execution import Execution, stream
 from affinitynet.execution.local import chunks
-from affinitynet.pipelines.images import Readers, affinity_features, read_photo, upsample
-from affinitynet.pipelines.scoring import count, count_labels, count_maps, summarise
+from affinitynet.pipelines.images import (
+    Readers,
+    affinity_features,
+    read_photo,
+    tagged_photos,
+    upsample,
+)
+from affinitynet.pipelines.scoring import (
+    count,
+    count_labels,
+    count_maps,
+    summarise,
+    tabulate_confusion,
+    tabulate_images,
+)
 
 
 def walk_cams(
@@ -27,7 +40,7 @@ def walk_cams(
     """Spread the CAMs, background included, by the random walk vec M* = T^t vec M.
 
     Args:
-        index: The images of the data set; those of `train` are done.
+        index: The images of the data set; the tagged ones of `train` are done.
         model: AffinityNet's checkpoint.
         photos: Image id to a function that reads the photo.
         maps: Image id to a function that reads the CAMs.
@@ -55,7 +68,7 @@ def _walk(
     from affinitynet.core.cams import with_background
     from affinitynet.core.random_walk import propagate
 
-    train = index[index["split"] == "train"]
+    train = tagged_photos(index)
     for image_id, feature in affinity_features(
         train, model, photos, random_walk, execution, "Random walk"
     ):
@@ -91,7 +104,7 @@ def make_pseudo_labels(
     """Upsample the revised maps and refine their argmax with the dense CRF.
 
     Args:
-        index: The images of the data set; those of `train` are done.
+        index: The images of the data set; the tagged ones of `train` are done.
         photos: Image id to a function that reads the photo.
         maps: Image id to a function that reads the revised maps.
         classes: Class name to mask value.
@@ -103,7 +116,7 @@ def make_pseudo_labels(
     Yields:
         Image id to its pseudo labels, in mask values, at the working size.
     """
-    ids = index.index[index["split"] == "train"]
+    ids = tagged_photos(index).index
     yield from stream(
         partial(_refine_one, list(classes.values()), crf, confidence, long_side),
         ((i, photos[i], maps[i]) for i in ids),
@@ -135,7 +148,7 @@ def score_revision(
     masks: Readers,
     classes: dict[str, int],
     execution: Execution,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Score the walk and the pseudo labels.
 
     Args:
@@ -146,13 +159,22 @@ def score_revision(
         execution: Processes.
 
     Returns:
-        `random_walk_miou`, `pseudo_label_miou`, and the pseudo labels' `iou` by class.
+        `random_walk_miou`, `pseudo_label_miou`, and the pseudo labels' `iou` by class; none of
+        them without masks. The confusion counts of both, and each image's own mIoU.
     """
-    walk = count(count_maps, maps, masks, classes, execution, "Scoring the random walk")
-    pseudo = count(count_labels, labels, masks, classes, execution, "Scoring pseudo labels")
+    walk, of_walk = count(count_maps, maps, masks, classes, execution, "Scoring the random walk")
+    pseudo, of_pseudo = count(
+        count_labels, labels, masks, classes, execution, "Scoring pseudo labels"
+    )
     scores = summarise(pseudo, classes)
-    return {
+    metrics = scores and {
         "random_walk_miou": summarise(walk, classes)["miou"],
         "pseudo_label_miou": scores["miou"],
         "iou": scores["iou"],
     }
+    images = {i: (score, of_pseudo[i]) for i, score in of_walk.items()}
+    return (
+        metrics,
+        tabulate_confusion({"random walk": walk, "pseudo labels": pseudo}, classes),
+        tabulate_images(images, ["random_walk", "pseudo_label"]),
+    )

@@ -44,7 +44,7 @@ def create_pipeline() -> Pipeline:
             node(
                 score_revision,
                 inputs=["maps", "labels", "masks", "classes", "params:execution"],
-                outputs="metrics",
+                outputs=["metrics", "confusion", "image_scores"],
                 name="score",
                 tags="scoring",
             ),

@@ -131,7 +131,7 @@ def search_thresholds(
         One row a threshold: `cam.thresholds` and `miou`.
     """
     grid = np.unique(np.asarray(thresholds, float))
-    counts = count(
+    counts, _ = count(
         partial(count_thresholds, thresholds=grid),
         {i: maps[i] for i in sample.index},
         masks,
@@ -167,7 +167,7 @@ def search_walks(
     Returns:
         One row a setting: its parameters by their full names, and `miou`.
     """
-    counts = count(
+    counts, _ = count(
         partial(_count_walks, space=space, radius=random_walk["radius"]),
         {i: partial(_read_both, affinities[i], maps[i]) for i in affinities},
         masks,
@@ -177,7 +177,7 @@ def search_walks(
     )
     names = [f"{WALK}{name}" for name in ("alpha", "beta", "steps")]
     trials = pd.DataFrame(settings(space), columns=names)
-    return trials.assign(miou=[mean_iou(confusion) for confusion in counts])
+    return trials.assign(miou=mean_iou(counts))
 
 
 def settings(space: Mapping[str, list[Any]]) -> list[tuple[float, float, int]]:
@@ -402,7 +402,7 @@ def _score(
     for chunk in labels:
         for image_id, label_map in chunk.items():
             total += count_labels(label_map, decode(masks[image_id](), values), values)
-    return mean_iou(total)
+    return float(mean_iou(total))
 
 
 def report_trials(

@@ -14,7 +14,13 @@ from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.execution.local import chunks, map_images
 from affinitynet.pipelines.images import Readers, read_photo, score_photos, upsample
-from affinitynet.pipelines.scoring import count, count_labels, summarise
+from affinitynet.pipelines.scoring import (
+    count,
+    count_labels,
+    summarise,
+    tabulate_confusion,
+    tabulate_images,
+)
 
 
 def predict_masks(
@@ -115,14 +121,23 @@ def _refine_one(
 
 def score_predictions(
     predictions: Readers, masks: Readers, classes: dict[str, int], execution: Execution
-) -> dict[str, Any]:
-    """Score the predictions of `val`: `miou`, and `iou` by class.
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """Score the predictions of `val`.
 
     Args:
         predictions: Image id to a function that reads the predicted mask.
         masks: Image id to a function that reads the mask.
         classes: Class name to mask value.
         execution: Processes.
+
+    Returns:
+        `miou`, and `iou` by class. The confusion counts, and each image's own mIoU.
     """
-    counts = count(count_labels, predictions, masks, classes, execution, "Scoring predictions")
-    return summarise(counts, classes)
+    counts, images = count(
+        count_labels, predictions, masks, classes, execution, "Scoring predictions"
+    )
+    return (
+        summarise(counts, classes),
+        tabulate_confusion({"segmentation": counts}, classes),
+        tabulate_images(images, ["segmentation"]),
+    )

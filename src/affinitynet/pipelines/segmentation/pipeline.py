@@ -79,7 +79,7 @@ def create_pipeline(supervision: str = "pseudo_labels") -> Pipeline:
             node(
                 score_predictions,
                 inputs=["predictions", "masks", "classes", "params:execution"],
-                outputs="metrics",
+                outputs=["metrics", "confusion", "image_scores"],
                 name="score",
                 tags="scoring",
             ),

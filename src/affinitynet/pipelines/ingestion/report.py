@@ -1,0 +1,177 @@
+"""What a data set looks like before anything is trained on it: numbers, doubts, and a figure."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from affinitynet.pipelines.ingestion.tagged import SPLITS, TAG_SEPARATOR
+
+FEW_PHOTOS = 20
+"""Training photos of a class below which a classifier hardly learns it."""
+MAX_LISTED = 100
+"""Files or groups that the report names; it counts all of them."""
+MAX_TOLD = 5
+"""Names in a line of the log."""
+
+
+def one_hot(photos: pd.DataFrame, classes: Collection[str]) -> pd.DataFrame:
+    """Spread `tags` into a boolean column for each class, in their order."""
+    flags = photos["tags"].str.get_dummies(TAG_SEPARATOR)
+    return flags.reindex(columns=list(classes), fill_value=0).astype(bool)
+
+
+def count_classes(photos: pd.DataFrame, classes: Collection[str]) -> pd.DataFrame:
+    """Count the photos of each class in each split: `class`, `train`, `val`, and `untagged`."""
+    flags = one_hot(photos, classes)
+    flags["(no tag)"] = ~flags.any(axis="columns")
+    counts = flags.groupby(photos["split"]).sum().reindex(list(SPLITS), fill_value=0)
+    return counts.T.astype(int).rename_axis(index="class", columns=None).reset_index()
+
+
+def count_together(photos: pd.DataFrame, classes: Collection[str]) -> pd.DataFrame:
+    """Count the photos that show two classes: `class`, and a column for each class."""
+    flags = one_hot(photos, classes).astype(int)
+    return (flags.T @ flags).rename_axis(index="class", columns=None).reset_index()
+
+
+def summarise_photos(
+    inspected: pd.DataFrame, classes: Collection[str], masked: Collection[str]
+) -> dict[str, Any]:
+    """Count photos, masks, sizes, near-duplicates and what had to be left out.
+
+    Args:
+        inspected: One row a photo, see `affinitynet.pipelines.ingestion.nodes.inspect_photos`.
+        classes: The classes.
+        masked: Ids of the photos that have a mask.
+    """
+    left_out = inspected.loc[inspected["problem"] != "", "problem"]
+    sound = inspected[inspected["problem"] == ""]
+    splits = {split: sound.index[sound["split"] == split] for split in SPLITS}
+    alike = _near_duplicates(sound)
+    return {
+        "photos": {split: len(ids) for split, ids in splits.items()},
+        "masks": {split: int(ids.isin(masked).sum()) for split, ids in splits.items()},
+        "classes": len(classes),
+        "without_tags": int((sound["tags"] == "").sum()),
+        "sizes": {
+            side: dict(
+                zip(
+                    ("smallest", "median", "largest"),
+                    map(int, sound[side].quantile([0, 0.5, 1], interpolation="nearest")),
+                    strict=True,
+                )
+            )
+            for side in ("width", "height")
+            if len(sound)
+        },
+        "left_out": {"photos": len(left_out), "why": left_out.head(MAX_LISTED).to_dict()},
+        "near_duplicates": {"groups": len(alike), "photos": alike[:MAX_LISTED]},
+    }
+
+
+def list_doubts(
+    inspected: pd.DataFrame, classes: Mapping[str, int], masked: Collection[str]
+) -> Iterator[str]:
+    """Say what may spoil the training or its scores, one line each.
+
+    Args:
+        inspected: One row a photo, see `affinitynet.pipelines.ingestion.nodes.inspect_photos`.
+        classes: The classes.
+        masked: Ids of the photos that have a mask.
+    """
+    left_out = inspected.loc[inspected["problem"] != "", "problem"]
+    if len(left_out):
+        told = _some([f"{image_id} {problem}" for image_id, problem in left_out.items()])
+        yield f"{len(left_out)} photos are left out: {told}"
+    sound = inspected[inspected["problem"] == ""]
+    train = one_hot(sound[sound["split"] == "train"], classes)
+    untagged = int((~train.any(axis="columns")).sum())
+    if untagged:
+        yield (
+            f"{untagged} training photos have no tags: the classifier learns from them what no "
+            "class looks like, and the later stages leave them out"
+        )
+    uses = train.sum()
+    if few := [f"{name} ({count})" for name, count in uses.items() if count < FEW_PHOTOS]:
+        yield f"classes with fewer than {FEW_PHOTOS} training photos: {', '.join(few)}"
+    if always := [str(name) for name, count in uses.items() if count == len(train)]:
+        yield (
+            f"all training photos show {', '.join(always)}: without photos that do not, nothing "
+            "tells the classifier what it looks like"
+        )
+    columns = {name: train[name].to_numpy() for name in train if train[name].any()}
+    same: dict[bytes, list[str]] = {}
+    for name, column in columns.items():
+        same.setdefault(column.tobytes(), []).append(str(name))
+    for names in same.values():
+        if len(names) > 1:
+            yield (
+                f"always seen together: {', '.join(names)}. Tags alone cannot tell them apart; "
+                "add photos that show one without the other, or make them one class"
+            )
+    alike = _near_duplicates(sound)
+    if alike:
+        yield f"{len(alike)} groups of near-duplicates: {_some([' = '.join(g) for g in alike])}"
+    across = [ids for ids in alike if len(set(sound.loc[ids, "split"])) > 1]
+    if across:
+        yield (
+            f"{len(across)} groups of near-duplicates lie in train and val, so that the scores of "
+            f"val flatter: {_some([' = '.join(ids) for ids in across])}"
+        )
+    if not masked:
+        yield "there are no masks: no stage has a mIoU, all else is as ever"
+
+
+def plot_data(photos: pd.DataFrame, counts: pd.DataFrame, together: pd.DataFrame) -> Figure:
+    """Plot the photos of each class, which classes are seen together, and the photos' sizes.
+
+    Args:
+        photos: The sound photos.
+        counts: From `count_classes`.
+        together: From `count_together`.
+    """
+    names = together["class"].tolist()
+    height = max(3.2, 0.24 * len(names) + 1.2)
+    figure = Figure(figsize=(13, height), layout="constrained")
+    bars, pairs, sizes = figure.subplots(1, 3)
+
+    positions = np.arange(len(counts))
+    bars.barh(positions, counts["train"], color="#2f6690", label="train")
+    bars.barh(positions, counts["val"], left=counts["train"], color="#9db8d3", label="val")
+    bars.set_yticks(positions, counts["class"])
+    bars.invert_yaxis()
+    bars.set(title="photos of each class", xlabel="photos")
+    bars.xaxis.get_major_locator().set_params(integer=True)
+    bars.legend(frameon=False)
+
+    table = together[names].to_numpy(float)
+    share = table / np.maximum(np.diag(table)[:, None], 1)
+    image = pairs.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    pairs.set_xticks(range(len(names)), names, rotation=90)
+    pairs.set_yticks(range(len(names)), names)
+    pairs.set_title("of the photos of a row's class,\nshare that shows the column's too")
+    figure.colorbar(image, ax=pairs, shrink=0.8)
+
+    for split, colour in (("train", "#2f6690"), ("val", "#d1495b")):
+        part = photos[photos["split"] == split]
+        sizes.scatter(part["width"], part["height"], s=8, alpha=0.5, color=colour, label=split)
+    sizes.set(title="sizes", xlabel="width in pixels", ylabel="height in pixels")
+    sizes.set_xlim(0, photos["width"].max() * 1.1)
+    sizes.set_ylim(0, photos["height"].max() * 1.1)
+    sizes.legend(frameon=False, loc="lower left")
+    for axes in (bars, sizes):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _near_duplicates(photos: pd.DataFrame) -> list[list[str]]:
+    alike = photos[photos["group"].duplicated(keep=False)]
+    return [[str(i) for i in rows.index] for _, rows in alike.groupby("group")]
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - MAX_TOLD
+    return ", ".join(names[:MAX_TOLD]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,41 @@
+"""Draws the photos to evaluate on, so that train and val show each class in the same share."""
+
+import numpy as np
+import numpy.typing as npt
+
+
+def draw_val(
+    tags: npt.NDArray[np.bool_], groups: npt.NDArray[np.integer], share: float, seed: int
+) -> npt.NDArray[np.bool_]:
+    """Draw val by iterative stratification (Sechidis, Tsoumakas & Vlahavas, 2011).
+
+    Args:
+        tags: (N, K) the classes that each photo shows; photos without any are a class too.
+        groups: (N,) photos of one group stay together.
+        share: Of val, in (0, 1).
+        seed: Of the draw.
+
+    Returns:
+        (N,) true for val.
+    """
+    names, group_of_photo = np.unique(groups, return_inverse=True)
+    counts = np.zeros((len(names), tags.shape[1] + 1), int)
+    np.add.at(counts, group_of_photo, np.column_stack([tags, ~tags.any(axis=1)]).astype(int))
+    sizes = np.bincount(group_of_photo)
+    # what each side still lacks: of each class, and of photos
+    shares = np.array([1 - share, share])
+    lacking = shares[:, None] * counts.sum(axis=0)
+    room = shares * len(tags)
+    order = np.random.default_rng(seed).permutation(len(names))
+    left = np.ones(len(names), bool)
+    val = np.zeros(len(names), bool)
+    while left.any():
+        remaining = counts[left].sum(axis=0)
+        rarest = int(np.where(remaining > 0, remaining, np.inf).argmin())
+        for group in order[left[order] & (counts[order, rarest] > 0)]:
+            wanting = lacking[:, rarest]
+            side = int(wanting.argmax() if wanting[0] != wanting[1] else room.argmax())
+            val[group], left[group] = side == 1, False
+            lacking[side] -= counts[group]
+            room[side] -= sizes[group]
+    return val[group_of_photo]

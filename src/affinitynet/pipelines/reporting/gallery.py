@@ -1,0 +1,403 @@
+"""The gallery: one HTML page that shows what each stage did to each photo."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+
+from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode
+from affinitynet.core.metrics import mean_iou
+from affinitynet.errors import UserError
+from affinitynet.execution import Execution, stream
+from affinitynet.execution.local import chunks
+from affinitynet.pipelines.images import (
+    Readers,
+    affinity_features,
+    read_photo,
+    resize_labels,
+    upsample,
+)
+from affinitynet.pipelines.reporting.pictures import (
+    Name,
+    class_colours,
+    data_uri,
+    name_labels,
+    name_peaks,
+    paint_heat,
+    paint_labels,
+)
+from affinitynet.pipelines.scoring import count_maps
+
+STEPS = {
+    "cam": "CAM",
+    "coverage": "labels: coverage",
+    "accuracy": "labels: accuracy",
+    "random_walk": "random walk",
+    "pseudo_label": "pseudo labels",
+    "segmentation": "prediction",
+}
+"""Scores of an image, in the order of the road, and what the page calls them."""
+
+LAST = {"train": "pseudo_label", "val": "segmentation"}
+"""The score that a split's images are ranked by."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What lies over the photo in a panel.
+
+    Attributes:
+        picture: A data URI.
+        names: Class names on it.
+        note: Its score, in words; empty without one.
+        t: The walk's steps, where a panel has a layer for each of several.
+    """
+
+    picture: str
+    names: list[Name]
+    note: str = ""
+    t: int | None = None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a card.
+
+    Attributes:
+        step: What it shows.
+        kind: `photo`, `heat` or `labels`.
+        layers: None for the photo itself, one, or one for each t of the walk.
+    """
+
+    step: str
+    kind: str
+    layers: list[Layer]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One photo and what the stages made of it.
+
+    Attributes:
+        id: The image.
+        split: `train` or `val`.
+        why: `sample` or `worst`.
+        tags: Class names.
+        photo: The photo, as a data URI.
+        width: Of the photo as shown, in pixels.
+        height: Likewise.
+        scores: Step to the image's score; steps without one are left out.
+        panels: The pictures, from the photo to the truth.
+    """
+
+    id: str
+    split: str
+    why: str
+    tags: list[str]
+    photo: str
+    width: int
+    height: int
+    scores: dict[str, float]
+    panels: list[Panel]
+
+
+def choose_photos(
+    index: pd.DataFrame,
+    cam: pd.DataFrame,
+    labels: pd.DataFrame,
+    revision: pd.DataFrame,
+    segmentation: pd.DataFrame,
+    gallery: dict[str, Any],
+    seed: int,
+) -> pd.DataFrame:
+    """Choose the photos to show: a random sample, and the worst by the last step's score.
+
+    Args:
+        index: The images of the data set.
+        cam: `cam.image_scores`.
+        labels: `affinity_labels.image_scores`.
+        revision: `revision.image_scores`.
+        segmentation: `segmentation.image_scores`.
+        gallery: `sample` and `worst`, split to the number of photos.
+        seed: Of the sample.
+
+    Returns:
+        Their rows of the index, with `why` (`sample` or `worst`) and the steps' scores.
+    """
+    scored = index.join([cam, labels, revision, segmentation])
+    scored = scored.astype(dict.fromkeys(STEPS, float))  # a table without rows says nothing of it
+    chosen = []
+    for split, step in LAST.items():
+        rows = scored[scored["split"] == split]
+        worst = rows.dropna(subset=step).nsmallest(gallery["worst"][split], step)
+        rest = rows.drop(worst.index)
+        sample = rest.sample(min(gallery["sample"][split], len(rest)), random_state=seed)
+        chosen += [sample.sort_index().assign(why="sample"), worst.assign(why="worst")]
+    return pd.concat(chosen)
+
+
+def walk_steps(
+    sample: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    maps: Readers,
+    random_walk: dict[str, Any],
+    gallery: dict[str, Any],
+    execution: Execution,
+) -> Iterator[dict[str, dict[str, npt.NDArray[Any]]]]:
+    """Walk the CAMs of some photos for several numbers of steps, in one recurrence.
+
+    Args:
+        sample: The chosen photos; the first of `train` are done.
+        model: AffinityNet's checkpoint.
+        photos: Image id to a function that reads the photo.
+        maps: Image id to a function that reads the CAMs.
+        random_walk: As `revision` has it.
+        gallery: `walks`, how many photos; `steps`, the t, to which `random_walk` adds its own.
+        execution: Device.
+
+    Yields:
+        Image id to `labels` (K + 1,) uint8, `steps` (T,) int64 and `maps` (T, K + 1, h, w) float16.
+
+    Raises:
+        UserError: If one of the steps is negative.
+    """
+    steps = walk_times(gallery, random_walk)
+    if steps[0] < 0:
+        raise UserError(f"parameter reporting.gallery.steps: {steps[0]} is negative")
+    train = sample[sample["split"] == "train"].head(gallery["walks"])
+    yield from chunks(_walk(train, model, photos, maps, random_walk, steps, execution))
+
+
+def walk_times(gallery: Mapping[str, Any], random_walk: Mapping[str, Any]) -> list[int]:
+    """List the t that are shown, the one that `revision` uses among them."""
+    return sorted({*gallery["steps"], random_walk["steps"]})
+
+
+def _walk(
+    train: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    maps: Readers,
+    random_walk: dict[str, Any],
+    steps: list[int],
+    execution: Execution,
+) -> Iterator[tuple[str, dict[str, npt.NDArray[Any]]]]:
+    if train.empty:
+        return
+    import torch
+
+    from affinitynet.core.cams import with_background
+    from affinitynet.core.random_walk import symmetric_transition, walk_many
+
+    for image_id, features in affinity_features(
+        train, model, photos, random_walk, execution, "Random walk, step by step"
+    ):
+        stored = maps[image_id]()
+        cams = torch.from_numpy(upsample(stored["maps"], (features.shape[-2], features.shape[-1])))
+        transition = symmetric_transition(
+            features, radius=random_walk["radius"], beta=random_walk["beta"]
+        )
+        scores = with_background(cams.to(features.device), random_walk["alpha"])
+        yield (
+            image_id,
+            {
+                "labels": np.concatenate([[0], stored["labels"]]).astype(np.uint8),
+                "steps": np.array(steps),
+                "maps": walk_many(scores, *transition, steps=steps).half().cpu().numpy(),
+            },
+        )
+
+
+def make_gallery(
+    sample: pd.DataFrame,
+    photos: Readers,
+    masks: Readers,
+    cams: Readers,
+    labels: Readers,
+    walked: Readers,
+    pseudo: Readers,
+    predictions: Readers,
+    walks: Readers,
+    stages: pd.DataFrame,
+    classes: dict[str, int],
+    random_walk: dict[str, Any],
+    gallery: dict[str, Any],
+    execution: Execution,
+) -> dict[str, str]:
+    """Make the page. Photos are drawn one by one; only the small pictures are kept.
+
+    Args:
+        sample: The chosen photos and their scores.
+        photos: Image id to a function that reads the photo.
+        masks: Likewise, the mask; images without one are shown without truth.
+        cams: Likewise, the CAMs.
+        labels: Likewise, the affinity labels.
+        walked: Likewise, the revised maps.
+        pseudo: Likewise, the pseudo labels.
+        predictions: Likewise, the predicted masks.
+        walks: Likewise, the walk's maps at several t; of some photos.
+        stages: The stages' scores, as `tabulate` lays them out.
+        classes: Class name to mask value.
+        random_walk: `steps` of `revision`, where the slider stands first.
+        gallery: `long_side` of the pictures in pixels.
+        execution: Processes.
+
+    Returns:
+        The page under its name, `index`.
+    """
+    sources = (cams, labels, walked, pseudo, predictions, walks, masks)
+    items = (
+        (row["id"], row, photos[row["id"]], *(source.get(row["id"]) for source in sources))
+        for row in sample.reset_index().to_dict("records")
+    )
+    cards: list[Card] = []
+    for chunk in stream(
+        partial(_draw, classes, gallery["long_side"]),
+        items,
+        total=len(sample),
+        execution=execution,
+        description="Drawing the gallery",
+    ):
+        cards += chunk.values()
+    return {"index": render(cards, stages, classes, shown_step=random_walk["steps"])}
+
+
+Read = Callable[[], Any] | None
+
+
+def _draw(
+    classes: dict[str, int],
+    long_side: int,
+    row: dict[str, Any],
+    read: Callable[[], Any],
+    read_cams: Read,
+    read_labels: Read,
+    read_walked: Read,
+    read_pseudo: Read,
+    read_prediction: Read,
+    read_walks: Read,
+    read_mask: Read,
+) -> Card:
+    photo = read_photo(read, long_side)
+    size = photo.shape[:2]
+    scores = {step: float(row[step]) for step in STEPS if pd.notna(row[step])}
+    values = np.array([0, *classes.values()], np.uint8)
+    names = ["background", *classes]
+    mask = read_mask() if read_mask else None
+    truth = None if mask is None else decode(mask, list(classes.values()))
+
+    def labelled(step: str, mask: LabelMap, note: str = "") -> Panel:
+        return Panel(step, "labels", [_label_layer(resize_labels(mask, size), classes, note)])
+
+    panels = [Panel("photo", "photo", [])]
+    if read_cams:
+        stored = read_cams()
+        maps = upsample(stored["maps"], size)
+        tagged = name_peaks(maps, [names[label] for label in stored["labels"]])
+        heat = data_uri(paint_heat(maps.max(axis=0, initial=0)))
+        panels.append(Panel("CAM", "heat", [Layer(heat, tagged, _note(scores, "cam"))]))
+    if read_labels:
+        panels.append(labelled("affinity labels", read_labels(), _note(scores, "accuracy")))
+    if read_walks:
+        panels += _walk_panels(read_walks(), size, classes, truth)
+    elif read_walked:
+        stored = read_walked()
+        best = values[stored["labels"][upsample(stored["maps"], size).argmax(axis=0)]]
+        panels.append(labelled("random walk", best, _note(scores, "random_walk")))
+    if read_pseudo:
+        panels.append(labelled("pseudo labels", read_pseudo(), _note(scores, "pseudo_label")))
+    if read_prediction:
+        panels.append(labelled("prediction", read_prediction(), _note(scores, "segmentation")))
+    if mask is not None:
+        known = np.where(truth == IGNORE_INDEX, IGNORE_INDEX, mask).astype(np.uint8)
+        panels.append(labelled("ground truth", known))
+    return Card(
+        id=row["id"],
+        split=row["split"],
+        why=row["why"],
+        tags=row["tags"].split("|") if row["tags"] else [],
+        photo=data_uri(Image.fromarray(photo)),
+        width=size[1],
+        height=size[0],
+        scores=scores,
+        panels=panels,
+    )
+
+
+def _walk_panels(
+    stored: Mapping[str, npt.NDArray[Any]],
+    size: tuple[int, int],
+    classes: dict[str, int],
+    truth: LabelMap | None,
+) -> list[Panel]:
+    """Draw the walk at each t: the strongest object's share against the background, and argmax."""
+    values = np.array([0, *classes.values()], np.uint8)
+    heats, masks = [], []
+    for t, maps in zip(stored["steps"].tolist(), stored["maps"], strict=True):
+        scores = upsample(maps, size)
+        objects = scores[1:].max(axis=0, initial=0)
+        share = paint_heat(objects / np.maximum(objects + scores[0], 1e-6))
+        heats.append(Layer(data_uri(share), [], t=t))
+        note = ""
+        if truth is not None:
+            one = {"labels": stored["labels"], "maps": maps}
+            note = f"{mean_iou(count_maps(one, truth, list(classes.values()))):.2f}"
+        best = values[stored["labels"][scores.argmax(axis=0)]]
+        masks.append(_label_layer(best, classes, note, t))
+    return [
+        Panel("walk’s scores", "heat", heats),
+        Panel("random walk", "labels", masks),
+    ]
+
+
+def _label_layer(mask: LabelMap, classes: dict[str, int], note: str, t: int | None = None) -> Layer:
+    return Layer(data_uri(paint_labels(mask)), name_labels(mask, classes), note, t)
+
+
+def _note(scores: Mapping[str, float], step: str) -> str:
+    if step not in scores:
+        return ""
+    if step == "accuracy":
+        return f"{scores['coverage']:.0%} · {scores['accuracy']:.2f}"
+    return f"{scores[step]:.2f}"
+
+
+def render(
+    cards: list[Card], stages: pd.DataFrame, classes: Mapping[str, int], *, shown_step: int
+) -> str:
+    """Lay the cards out as a page that needs nothing but itself.
+
+    Args:
+        cards: The photos.
+        stages: The stages' scores: `stage`, `images`, `score`, `value`; without rows if there are
+            none.
+        classes: Class name to mask value.
+        shown_step: The t of the walk that is shown first.
+
+    Returns:
+        HTML.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("affinitynet.pipelines.reporting", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    shown = {step for card in cards for step in card.scores}
+    return environment.get_template("gallery.html").render(
+        cards=cards,
+        stages=stages.to_dict("records"),
+        colours=class_colours(classes),
+        scores={step: name for step, name in STEPS.items() if step in shown},
+        last=LAST,
+        shown_step=shown_step,
+    )

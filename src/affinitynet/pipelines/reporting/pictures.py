@@ -1,0 +1,143 @@
+"""Pictures of label maps and score maps, and where on them a class can be named."""
+
+import io
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, voc_palette
+
+Floats = npt.NDArray[np.floating]
+
+OUTLINE = (245, 245, 245)
+HATCHES = ((205, 205, 205), (150, 150, 150))
+"""The two greys that neutral pixels are hatched with."""
+
+HEAT_LEVELS = 64
+MIN_ROOM = 0.035
+"""A class is named where a circle of this radius, as a share of the longer side, is all its own."""
+
+
+class Name(NamedTuple):
+    """A class's name on a picture, its centre as shares of width and height, off the edges."""
+
+    text: str
+    x: float
+    y: float
+
+
+def class_colours(classes: Mapping[str, int]) -> dict[str, str]:
+    """Return VOC's colour of background and of each class, as `#rrggbb`."""
+    palette = voc_palette()
+    return {
+        name: "#{:02x}{:02x}{:02x}".format(*palette[value])
+        for name, value in {"background": 0, **classes}.items()
+    }
+
+
+def paint_labels(mask: LabelMap, hatch: int = 3) -> Image.Image:
+    """Paint a label map: VOC's colours, light outlines, neutral pixels hatched.
+
+    Args:
+        mask: (H, W) mask values.
+        hatch: Width of the hatches in pixels.
+
+    Returns:
+        An indexed image with few colours; its background is colour 0.
+    """
+    values = np.union1d([0], mask)
+    values = values[values != IGNORE_INDEX]
+    painted = np.searchsorted(values, mask)
+    rows, columns = np.indices(mask.shape)
+    stripes = len(values) + 1 + (rows + columns) // hatch % 2
+    painted = np.where(_outlines(mask), len(values), painted)
+    painted = np.where(mask == IGNORE_INDEX, stripes, painted)
+    image = Image.fromarray(painted.astype(np.uint8))
+    colours = np.concatenate([voc_palette()[values], [OUTLINE], HATCHES]).astype(np.uint8)
+    image.putpalette(colours.tobytes())
+    return image
+
+
+def _outlines(mask: LabelMap) -> npt.NDArray[np.bool_]:
+    """Mark the pixels whose right or lower neighbour has another label; neutral ones have none."""
+    marked = np.zeros(mask.shape, bool)
+    for first, second in (
+        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+    ):
+        differ = mask[first] != mask[second]
+        known = (mask[first] != IGNORE_INDEX) & (mask[second] != IGNORE_INDEX)
+        marked[first] |= differ & known
+    return marked
+
+
+def paint_heat(heat: Floats) -> Image.Image:
+    """Paint a score map in [0, 1], to be laid over its photo: the lower, the more transparent.
+
+    The colours are Matplotlib's `inferno`, which grows lighter evenly and needs no hue to be read.
+    """
+    from matplotlib import colormaps
+
+    levels = np.linspace(0, 1, HEAT_LEVELS)
+    image = Image.fromarray(np.round(heat.clip(0, 1) * (HEAT_LEVELS - 1)).astype(np.uint8))
+    image.putpalette(colormaps["inferno"](levels, bytes=True)[:, :3].tobytes())
+    image.info["transparency"] = (
+        (255 * np.minimum(1, 0.15 + 1.4 * levels)).astype(np.uint8).tobytes()
+    )
+    return image
+
+
+def blend(photo: npt.NDArray[np.uint8], picture: Image.Image) -> npt.NDArray[np.uint8]:
+    """Lay a picture over its photo, drawn in grey: (H, W, 3) uint8."""
+    grey = Image.fromarray(photo).convert("L").convert("RGBA")
+    return np.asarray(Image.alpha_composite(grey, picture.convert("RGBA")).convert("RGB"))
+
+
+def name_labels(mask: LabelMap, classes: Mapping[str, int]) -> list[Name]:
+    """Find where to write each class's name: in the middle of its widest part.
+
+    Classes with no room for it are not named.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    names = []
+    for name, value in classes.items():
+        if not (mask == value).any():
+            continue
+        room = distance_transform_edt(np.pad(mask == value, 1))[1:-1, 1:-1]
+        if room.max() >= MIN_ROOM * max(mask.shape):
+            names.append(_name(name, room))
+    return names
+
+
+def name_peaks(maps: Floats, names: list[str]) -> list[Name]:
+    """Put each class's name at the peak of its map.
+
+    Args:
+        maps: (K, H, W) scores.
+        names: The K names.
+    """
+    return [_name(name, scores) for name, scores in zip(names, maps, strict=True) if scores.any()]
+
+
+def _name(text: str, scores: Floats) -> Name:
+    y, x = np.unravel_index(int(scores.argmax()), scores.shape)
+    height, width = scores.shape
+    across, down = (float(x) + 0.5) / width, (float(y) + 0.5) / height
+    return Name(text, round(min(max(across, 0.1), 0.9), 3), round(min(max(down, 0.06), 0.94), 3))
+
+
+def data_uri(image: Image.Image) -> str:
+    """Encode a picture for an HTML page: indexed ones as PNG, photos as WebP."""
+    file = io.BytesIO()
+    if image.mode == "P":
+        transparency = image.info.get("transparency", 0)  # by default colour 0, the background
+        image.save(file, "PNG", optimize=True, transparency=transparency)
+    else:
+        image.save(file, "WEBP", quality=75)
+    kind = "png" if image.mode == "P" else "webp"
+    return f"data:image/{kind};base64,{b64encode(file.getvalue()).decode()}"

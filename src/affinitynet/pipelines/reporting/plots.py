@@ -1,0 +1,196 @@
+"""Plots of the stages' scores: classes in VOC's colours, all on white, readable in any theme."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from affinitynet.pipelines.reporting.pictures import class_colours
+from affinitynet.pipelines.scoring import NEUTRAL
+
+STAGES = ("CAM", "random walk", "pseudo labels", "segmentation (val)")
+BLUE, PALE, ORANGE = "#2f6690", "#9db8d3", "#d1622b"
+MARKERS = "osD^vP*X<>hp"  # beside the colours, for those who cannot tell these apart
+UNSCORED = "no masks, no mIoU"
+MAX_NUMBERS = 9
+"""Classes, background included, up to which a confusion matrix has its shares written in."""
+
+
+def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Mapping[str, int]) -> Figure:
+    """Plot mIoU stage by stage, and each class's IoU.
+
+    Args:
+        stages: The stages' scores, from `tabulate`.
+        iou: The IoU by class, likewise.
+        classes: Class name to mask value.
+    """
+    figure = Figure(figsize=(7.5, 4), layout="constrained")
+    axes = figure.subplots()
+    values = stages[stages["score"].str.endswith("mIoU")]["value"].to_numpy()
+    if not len(values):
+        axes.set_title(UNSCORED)
+        return figure
+    named = [f"{stage}\n{value:.3f}" for stage, value in zip(STAGES, values, strict=True)]
+    axes.bar(named, values, color=PALE, width=0.6)
+    positions = [0, 2, 3]
+    for (name, marker), scores in zip(
+        _markers(classes).items(), iou.set_index("class").to_numpy(), strict=False
+    ):
+        axes.plot(positions, scores, label=name, linewidth=0.8, markersize=6, **marker)
+    axes.set(ylim=(0, 1), ylabel="mIoU (marks: IoU by class)")
+    _finish(axes)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    return figure
+
+
+def plot_training(
+    cam: pd.DataFrame, affinity_training: pd.DataFrame, segmentation: pd.DataFrame
+) -> Figure:
+    """Plot the loss of the three trained networks, epoch by epoch.
+
+    Args:
+        cam: `cam.history`.
+        affinity_training: `affinity_training.history`.
+        segmentation: `segmentation.history`.
+    """
+    histories = {"cam": cam, "affinity_training": affinity_training, "segmentation": segmentation}
+    figure = Figure(figsize=(9, 2.8), layout="constrained")
+    for axes, (stage, history) in zip(figure.subplots(1, 3), histories.items(), strict=True):
+        axes.plot(history["epoch"], history["loss"], marker="o", markersize=3, color=BLUE)
+        axes.set(title=stage, xlabel="epoch", ylabel="loss")
+        axes.locator_params(axis="x", integer=True)
+        _finish(axes)
+    return figure
+
+
+def plot_thresholds(curve: pd.DataFrame) -> Figure:
+    """Plot the CAMs' mIoU over the background threshold, and over the exponent alpha of eq. 2.
+
+    Both say the same of a CAM's argmax: (1 - M)^alpha exceeds M exactly below one threshold.
+
+    Args:
+        curve: `cam.threshold_curve`: `threshold`, `alpha`, `miou`.
+    """
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    if curve["miou"].isna().all():
+        figure.suptitle(UNSCORED)
+        return figure
+    titles = {"threshold": "background threshold", "alpha": "background exponent α (eq. 2)"}
+    for axes, (column, title) in zip(
+        figure.subplots(1, 2, sharey=True), titles.items(), strict=True
+    ):
+        axes.plot(curve[column], curve["miou"], marker="o", markersize=4, color=BLUE)
+        axes.set(xlabel=title, ylim=(0, 1))
+        for _, best in curve.nlargest(1, "miou").iterrows():
+            axes.plot(best[column], best["miou"], marker="o", markersize=9, color=ORANGE)
+            axes.annotate(
+                f"{best['miou']:.3f} at {best[column]:.2g}",
+                (best[column], best["miou"]),
+                (0, 8),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+            )
+        _finish(axes)
+    figure.axes[0].set_ylabel("mIoU of the CAMs")
+    figure.axes[1].set_xscale("log")
+    figure.axes[1].xaxis.set_major_formatter("{x:g}")
+    return figure
+
+
+def plot_confusion(
+    cam: pd.DataFrame,
+    affinity_labels: pd.DataFrame,
+    revision: pd.DataFrame,
+    segmentation: pd.DataFrame,
+) -> Figure:
+    """Plot each step's confusion matrix: the share of each true class's pixels.
+
+    Args:
+        cam: `cam.confusion`.
+        affinity_labels: `affinity_labels.confusion`.
+        revision: `revision.confusion`.
+        segmentation: `segmentation.confusion`.
+    """
+    tables = pd.concat([cam, affinity_labels, revision, segmentation])
+    steps = list(dict.fromkeys(tables["step"]))
+    side = 1.3 + 0.32 * tables["truth"].nunique()
+    figure = Figure(figsize=(3 * side, 2 * side), layout="constrained")
+    panels = list(figure.subplots(2, 3).flat)
+    for axes, step in zip(panels, steps, strict=False):
+        rows = tables[tables["step"] == step]
+        names, columns = list(dict.fromkeys(rows["truth"])), list(dict.fromkeys(rows["prediction"]))
+        counts = rows["pixels"].to_numpy().reshape(len(names), len(columns))
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.set_title(step, fontsize=11)
+        axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=8)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        if len(names) <= MAX_NUMBERS:
+            _write_shares(axes, shares)
+    for axes in panels[len(steps) :]:
+        axes.axis("off")
+    figure.supxlabel("label given", fontsize=10)
+    figure.supylabel("truth", fontsize=10)
+    return figure
+
+
+def plot_coverage(
+    images: pd.DataFrame, confusion: pd.DataFrame, classes: Mapping[str, int]
+) -> Figure:
+    """Plot how many pixels the affinity labels cover against how many of these are right.
+
+    Args:
+        images: `affinity_labels.image_scores`: `coverage` and `accuracy` of each image.
+        confusion: `affinity_labels.confusion`.
+        classes: Class name to mask value.
+    """
+    figure = Figure(figsize=(5.5, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.scatter(images["coverage"], images["accuracy"], s=9, color=PALE, label="a photo")
+    for name, marker in _markers(classes).items():
+        of_class = confusion[confusion["truth"] == name]
+        labelled = of_class[of_class["prediction"] != NEUTRAL]
+        right = labelled[labelled["prediction"] == name]["pixels"].sum()
+        pixels, covered = of_class["pixels"].sum(), labelled["pixels"].sum()
+        if covered:
+            axes.plot(
+                covered / pixels, right / covered, label=name, linestyle="", markersize=8, **marker
+            )
+    axes.set(xlabel="coverage: share of pixels with a label", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.set_ylabel("accuracy: share of these that are right")
+    _finish(axes)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    return figure
+
+
+def _markers(classes: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    """Return each class's colour and mark; background is black."""
+    return {
+        name: {"color": colour, "marker": MARKERS[i % len(MARKERS)]}
+        for i, (name, colour) in enumerate(class_colours(classes).items())
+    }
+
+
+def _write_shares(axes: Axes, shares: npt.NDArray[np.float64]) -> None:
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= 0.005:
+            axes.text(
+                column,
+                row,
+                f"{share:.2f}".removeprefix("0"),
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if share > 0.6 else "black",
+            )
+
+
+def _finish(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e4e7eb", linewidth=0.6)
+    axes.set_axisbelow(True)

@@ -1,0 +1,286 @@
+"""The report: scores of each image, plots, and the gallery without a browser."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from affinitynet.core.label_maps import decode, voc_palette
+from affinitynet.core.metrics import confusion_matrix, mean_iou
+from affinitynet.errors import UserError
+from affinitynet.execution import Execution
+from affinitynet.pipelines.images import resize_labels
+from affinitynet.pipelines.reporting.gallery import (
+    Card,
+    Layer,
+    Panel,
+    choose_photos,
+    make_gallery,
+    render,
+    walk_steps,
+)
+from affinitynet.pipelines.reporting.pictures import (
+    HATCHES,
+    data_uri,
+    name_labels,
+    paint_heat,
+    paint_labels,
+)
+
+CLASSES = {"cat": 8, "dog": 12}
+
+
+def test_each_image_has_its_own_score(finished_run):
+    catalog = finished_run.catalog()
+    classes, masks = catalog.load("classes"), catalog.load("masks")
+    values = [*classes.values()]
+    for name, column, labels in (
+        ("revision", "pseudo_label", catalog.load("revision.labels")),
+        ("segmentation", "segmentation", catalog.load("segmentation.predictions")),
+    ):
+        scores = catalog.load(f"{name}.image_scores")[column]
+        assert {*scores.index} == labels.keys()
+        for image_id, score in scores.items():
+            truth = decode(masks[image_id](), values)
+            found = resize_labels(decode(labels[image_id](), values), truth.shape)
+            counts = confusion_matrix(truth, found, num_classes=len(values) + 1)
+            assert score == pytest.approx(mean_iou(counts)), image_id
+
+
+def test_confusion_tables_hold_the_scores(finished_run):
+    catalog, metrics = finished_run.catalog(), finished_run.metrics()
+    expected = {
+        "CAM": metrics["cam"]["miou"],
+        "random walk": metrics["revision"]["random_walk_miou"],
+        "pseudo labels": metrics["revision"]["pseudo_label_miou"],
+        "segmentation": metrics["segmentation"]["miou"],
+    }
+    for stage in ("cam", "revision", "segmentation"):
+        for step, rows in catalog.load(f"{stage}.confusion").groupby("step"):
+            counts = rows["pixels"].to_numpy().reshape(5, 5)
+            assert mean_iou(counts) == pytest.approx(expected.pop(step))
+    assert not expected
+    labels = catalog.load("affinity_labels.confusion")
+    neutral = labels[labels["prediction"] == "neutral"]["pixels"].sum()
+    coverage = 1 - neutral / labels["pixels"].sum()
+    assert coverage == pytest.approx(metrics["affinity_labels"]["coverage"])
+
+
+def test_a_threshold_and_its_alpha_give_the_same_background(finished_run):
+    curve = finished_run.catalog().load("cam.threshold_curve")
+    scores = np.linspace(0, 1, 101)[1:]
+    for _, row in curve.iterrows():
+        by_alpha = (1 - scores) ** row["alpha"] > scores
+        apart = np.abs(scores - row["threshold"]) > 1e-6
+        np.testing.assert_array_equal(by_alpha[apart], (scores < row["threshold"])[apart])
+
+
+# ---- the choice of photos ------------------------------------------------------------------
+
+GALLERY = {"sample": {"train": 2, "val": 1}, "worst": {"train": 2, "val": 1}, "walks": 1}
+
+
+def photos_of(train, val):
+    ids = [f"t{i}" for i in range(train)] + [f"v{i}" for i in range(val)]
+    splits = ["train"] * train + ["val"] * val
+    return pd.DataFrame({"split": splits, "tags": "cat"}, pd.Index(ids, name="id"))
+
+
+def image_scores(index, *columns, scored=True):
+    ids = index.index if scored else index.index[:0]
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(rng.random((len(ids), len(columns))), ids, columns)
+
+
+def choose(index, *, scored=True, seed=0, gallery=GALLERY):
+    train, val = (index[index["split"] == split] for split in ("train", "val"))
+    return choose_photos(
+        index,
+        image_scores(train, "cam", scored=scored),
+        image_scores(train, "coverage", "accuracy", scored=scored),
+        image_scores(train, "random_walk", "pseudo_label", scored=scored),
+        image_scores(val, "segmentation", scored=scored),
+        gallery,
+        seed,
+    )
+
+
+def test_the_worst_photos_and_a_sample_of_the_others_are_chosen():
+    index = photos_of(9, 5)
+    chosen = choose(index)
+    assert chosen["why"].tolist() == ["sample"] * 2 + ["worst"] * 2 + ["sample", "worst"]
+    assert chosen.index.is_unique
+    scores = image_scores(index[index["split"] == "train"], "random_walk", "pseudo_label")
+    worst = chosen[(chosen["split"] == "train") & (chosen["why"] == "worst")]
+    assert worst.index.tolist() == scores["pseudo_label"].nsmallest(2).index.tolist()
+
+
+def test_the_choice_is_seeded():
+    index = photos_of(50, 5)
+    assert choose(index).index.equals(choose(index).index)
+    assert not choose(index).index.equals(choose(index, seed=1).index)
+
+
+def test_photos_without_scores_are_sampled_alone():
+    chosen = choose(photos_of(9, 5), scored=False)
+    assert chosen["why"].tolist() == ["sample"] * 3
+
+
+def test_few_photos_are_all_shown():
+    assert len(choose(photos_of(3, 1))) == 4
+
+
+# ---- the walk, step by step ----------------------------------------------------------------
+
+
+def test_the_slider_has_the_maps_of_the_revision_among_its_own(finished_run):
+    catalog = finished_run.catalog()
+    revised, walks = catalog.load("revision.maps"), catalog.load("reporting.walks")
+    assert len(walks) == 2
+    for image_id, load in walks.items():
+        walk, expected = load(), revised[image_id]()
+        assert walk["steps"].tolist() == [0, 4, 16, 64]
+        np.testing.assert_array_equal(walk["labels"], expected["labels"])
+        np.testing.assert_allclose(walk["maps"][-1], expected["maps"], atol=2e-3)
+
+
+def test_a_negative_number_of_steps_is_refused_by_name():
+    with pytest.raises(UserError, match=r"parameter reporting.gallery.steps: -1 is negative"):
+        next(walk_steps(None, {}, {}, {}, {"steps": 4}, {"steps": [-1, 4]}, Execution()))
+
+
+# ---- pictures ------------------------------------------------------------------------------
+
+masks = st.integers(0, 2**32 - 1).map(
+    lambda seed: (
+        np.random.default_rng(seed)
+        .choice([0, 8, 12, 255], (3, 4))
+        .astype(np.uint8)
+        .repeat(4, axis=0)
+        .repeat(4, axis=1)
+    )
+)
+
+
+@given(masks)
+@settings(max_examples=50, deadline=None)
+def test_labels_have_their_colours_inside_and_neutral_pixels_are_hatched(mask):
+    painted = np.asarray(paint_labels(mask).convert("RGB"))
+    palette = voc_palette()
+    for y, x in np.ndindex(3, 4):
+        y, x = 4 * y + 1, 4 * x + 1  # inside a block, off its outline
+        if mask[y, x] == 255:
+            assert tuple(painted[y, x]) in HATCHES
+        else:
+            np.testing.assert_array_equal(painted[y, x], palette[mask[y, x]])
+
+
+@given(masks)
+@settings(max_examples=50, deadline=None)
+def test_names_stand_on_their_class(mask):
+    for name, x, y in name_labels(mask, CLASSES):
+        assert 0.05 < x < 0.95
+        if 0.1 < x < 0.9 and 0.06 < y < 0.94:
+            assert mask[int(y * mask.shape[0]), int(x * mask.shape[1])] == CLASSES[name]
+
+
+def test_a_class_without_room_is_not_named():
+    mask = np.zeros((100, 100), np.uint8)
+    mask[10:12, 10:90] = 8
+    assert name_labels(mask, CLASSES) == []
+
+
+def test_pictures_are_small_files_in_the_page():
+    labels = np.zeros((192, 256), np.uint8)
+    labels[50:100, 50:100] = 8
+    kind, encoded = data_uri(paint_labels(labels)).split(",")
+    assert kind == "data:image/png;base64"
+    assert len(encoded) < 1000
+    image = Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGBA")
+    assert image.getpixel((0, 0))[3] == 0  # the photo can be seen through the background
+    heat = paint_heat(np.linspace(0, 1, 256 * 192, dtype=np.float32).reshape(192, 256))
+    alpha = np.asarray(heat.convert("RGBA"))[..., 3]
+    assert alpha[0, 0] < 60
+    assert alpha[-1, -1] == 255
+    photo = Image.new("RGB", (256, 192))
+    assert data_uri(photo).startswith("data:image/webp;base64,")
+
+
+# ---- the page ------------------------------------------------------------------------------
+
+
+def test_the_page_holds_everything_itself(finished_run):
+    (path,) = finished_run.data.glob("08_reporting/test/gallery/*/index.html")
+    assert path.parent.name == finished_run.record()["version"]
+    page = path.read_text()
+    assert page.count("<article") == 7  # 3 + 2 of train, 1 + 1 of val
+    for step in ("CAM", "affinity labels", "random walk", "pseudo labels", "prediction"):
+        assert f"<span>{step}</span>" in page
+    assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
+    assert "://" not in page
+    assert set(re.findall(r"url\((.{15})", page)) == {"data:image/webp"}
+
+
+def test_names_are_escaped():
+    evil = '<script>alert("1")</script>'
+    card = Card(
+        id=evil,
+        split="train",
+        why="sample",
+        tags=[evil],
+        photo="data:,",
+        width=4,
+        height=3,
+        scores={"cam": 0.5},
+        panels=[Panel("CAM", "heat", [Layer("data:,", [])])],
+    )
+    page = render([card], pd.DataFrame(), {evil: 1}, shown_step=64)
+    assert evil not in page
+    assert page.count("<script>") == 1
+
+
+def test_without_masks_there_are_neither_scores_nor_truth(finished_run):
+    catalog = finished_run.catalog()
+    sample = catalog.load("reporting.sample")
+    steps = ["cam", "coverage", "accuracy", "random_walk", "pseudo_label", "segmentation"]
+    sample[steps] = np.nan
+    maps = ("cam.maps", "affinity_labels.labels", "revision.maps", "revision.labels")
+    page = make_gallery(
+        sample,
+        catalog.load("photos"),
+        {},
+        *(catalog.load(name) for name in maps),
+        catalog.load("segmentation.predictions"),
+        catalog.load("reporting.walks"),
+        pd.DataFrame(),
+        catalog.load("classes"),
+        {"steps": 64},
+        {"long_side": 64},
+        Execution(workers=1),
+    )["index"]
+    assert "pseudo labels" in page
+    assert "ground truth" not in page
+    assert "mIoU" not in page
+    assert "mean IoU" not in page
+    assert re.findall(r"<b[^>]*>([^<]+)</b>", page) == []
+
+
+def test_a_run_without_masks_reports_what_it_can(finished_copy):
+    for folder in finished_copy.data.glob("01_raw/scenes/*/SegmentationClass"):
+        for mask in folder.glob("*.png"):
+            mask.unlink()
+        (folder.parent / f"{folder.name}.complete.json").write_text('{"items": 0}')
+    scoring = [f"{stage}.score" for stage in ("cam", "affinity_labels", "revision", "segmentation")]
+    finished_copy.run(node_names=scoring)
+    finished_copy.run("reporting")
+    assert not any(finished_copy.metrics().values())
+    catalog = finished_copy.catalog()
+    assert catalog.load("reporting.sample")["why"].tolist() == ["sample"] * 4
+    assert catalog.load("reporting.stages").empty
+    assert "ground truth" not in catalog.load("reporting.gallery")["index"]()

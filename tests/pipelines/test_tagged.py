@@ -1,0 +1,505 @@
+"""A folder of photos and a file of tags: every format, and everything wrong that can be."""
+
+import json
+import os
+import re
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tests.conftest import PROJECT
+
+from affinitynet.datasets import FileDataset, MasksDataset, PhotosDataset
+from affinitynet.datasets.coco import draw_mask, read_masks
+from affinitynet.datasets.photos import name_photos
+from affinitynet.errors import UserError
+from affinitynet.execution import Execution
+from affinitynet.pipelines.ingestion.nodes import build_index, check_data_set, inspect_photos
+from affinitynet.pipelines.ingestion.photos import difference_hash, group_near_duplicates
+from affinitynet.pipelines.ingestion.report import list_doubts
+from affinitynet.pipelines.ingestion.split import draw_val
+from affinitynet.pipelines.ingestion.tag_file import read_tagged
+from affinitynet.pipelines.scenes.render import render_scene
+from affinitynet.runs.record import flatten
+
+FILES = ["rex.jpg", "tom.png", "beach/both.webp", "beach/empty.tif"]
+TAGS = {"rex": "dog", "tom": "cat", "beach/both": "cat|dog", "beach/empty": ""}
+OPTIONS = {
+    "tags": "tags.csv",
+    "separator": ",;|",
+    "classes": None,
+    "mask_classes": None,
+    "masks": None,
+    "strict": False,
+    "val_share": 0.5,
+}
+PAGE = (PROJECT / "docs/data.md").read_text()
+EXAMPLES = dict(re.findall(r'```\w+ title="(.+?)"\n(.+?)```', PAGE, flags=re.DOTALL))
+
+
+def noise(seed, size=(64, 48)):
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 255, (6, 8, 3), np.uint8))
+    return small.resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The photos that docs/data.md speaks of."""
+    for seed, file in enumerate(FILES):
+        path = tmp_path / "photos" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise(seed).save(path)
+    return tmp_path / "photos"
+
+
+def load(folder):
+    return PhotosDataset(path=str(folder)).load()
+
+
+def read(folder, text, **options):
+    source = text.encode() if isinstance(text, str) else text
+    return read_tagged(load(folder), OPTIONS | options, source)
+
+
+def ingest(folder, text, truth=None, **options):
+    """The index, the classes and the report, as the pipeline makes them."""
+    source = text.encode() if isinstance(text, str) else text
+    given = OPTIONS | options | ({"tags": None} if text is None else {})
+    execution = Execution(workers=1)
+    inspected, findings = inspect_photos(read_tagged, load(folder), given, 0, execution, source)
+    report, *_ = check_data_set(
+        inspected, findings, truth or {}, given, str(folder), execution, parameter="images"
+    )
+    return *build_index(inspected, findings), report
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples_of_the_page_say_the_same(folder, name):
+    index, classes, report = ingest(folder, EXAMPLES[name])
+    assert index["tags"].to_dict() == TAGS
+    assert classes == {"cat": 1, "dog": 2}
+    assert set(index["split"]) == {"train", "val"}
+    assert index[["width", "height"]].to_numpy().tolist() == [[64, 48]] * 4
+    assert report["without_tags"] == 1
+
+
+def test_the_page_has_an_example_of_every_format():
+    assert [*EXAMPLES] == ["tags.csv", "flags.csv", "split.csv", "tags.jsonl", "instances.json"]
+
+
+def test_the_split_that_is_given_is_kept(folder):
+    index, *_ = ingest(folder, EXAMPLES["split.csv"])
+    assert index["split"].to_dict() == dict.fromkeys(TAGS, "train") | {"beach/both": "val"}
+
+
+def test_sub_folders_name_the_class(tmp_path):
+    files = ["dog/a.jpg", "dog/2024/b.jpg", "cat/a.jpg", "background/c.jpg", "d.jpg"]
+    for seed, file in enumerate(files):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        noise(seed).save(tmp_path / file)
+    tagged = read(tmp_path, None, tags=None)
+    assert tagged.photos["tags"].to_dict() == {
+        "dog/a": ["dog"],
+        "dog/2024/b": ["dog"],
+        "cat/a": ["cat"],
+        "background/c": [],
+        "d": [],
+    }
+
+
+def test_sub_folders_may_be_splits(tmp_path):
+    for seed, file in enumerate(["train/dog/a.jpg", "train/cat/a.jpg", "val/dog/b.jpg"]):
+        (tmp_path / file).parent.mkdir(parents=True)
+        noise(seed).save(tmp_path / file)
+    index, classes, _ = ingest(tmp_path, None)
+    assert classes == {"cat": 1, "dog": 2}
+    assert index["split"].to_dict() == {
+        "train/dog/a": "train",
+        "train/cat/a": "train",
+        "val/dog/b": "val",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufefffile,tags\r\nrex.jpg,dog\r\ntom.png,cat\r\n",  # Excel's byte order mark
+        "file;tags\nrex.jpg;dog\ntom.png;cat\n",  # Excel in Europe
+        "file\ttags\nrex.jpg\tdog\ntom.png\tcat\n",
+        "tags,file\n dog ,./rex.jpg\ncat;;cat,tom.png",
+        'file,tags\nrex,"dog"\ntom,cat',
+        "file,tags\nrex.jpg,dog\ntom.png,cat\n".encode("utf-16"),
+    ],
+)
+def test_spellings_that_are_understood(folder, text):
+    tagged = read(folder, text)
+    assert tagged.photos["tags"].to_dict() == {"rex": ["dog"], "tom": ["cat"]}
+    assert not tagged.problems
+    assert tagged.warnings == [
+        "2 photos in the folder are not named in tags.csv: they are left out"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "tags=tags.csv: the file is empty"),
+        ("name,tags\nrex.jpg,dog", "its columns are name, tags; they must be file, tags"),
+        ("file\nrex.jpg", "its columns are file; they must be"),
+        ("file,tags,cat\nrex.jpg,dog,1", "its columns are file, tags, cat; they must be"),
+        ("file,cat,cat\nrex.jpg,1,0", "the column cat is there twice"),
+        ("file,cat\nrex.jpg,yes", "line 2: 'yes' in the column cat is neither 0 nor 1"),
+        ("file,tags\nrex.jpg,dog,cat", "line 2: 3 cells where there are 2 columns; quote a cell"),
+        ("file,tags\nrex.jpg", "line 2: 1 cells where there are 2 columns"),
+        (b"file,tags\nrex.jpg,dog\ntom.png,b\xe4r", "line 3: byte 0xe4 is not UTF-8; save"),
+        ('file,tags\nrex.jpg,"dog', "line 2: unexpected end of data"),
+        ('{"file": "rex.jpg", "tags": ["dog"]}\nrex', 'line 2: is no {"file": "…"'),
+        ('{"file": "rex.jpg", "tags": "dog"}', "line 1: file must be a text and tags a list"),
+        ('{"file": "rex.jpg", "tags": [1]}', "line 1: file must be a text and tags a list"),
+        ('{"file": "rex.jpg"}\n{"file": "a"}', 'line 1: is no {"file": "…"'),
+        ("[1, 2]", "is neither JSON Lines nor a COCO file"),
+        ('{"images": []}', "is no COCO file of instances: 'categories' is missing"),
+    ],
+)
+def test_what_is_no_tag_file_is_told(folder, text, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read(folder, text)
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        (
+            "rex.jpg,dog,train\nrex.jpg,cat,val",
+            "line 3: 'rex.jpg' is named in tags.csv, line 2 too",
+        ),
+        ("rex.jpg,dog,train\ngone.jpg,cat,val", "line 3: there is no photo 'gone.jpg'"),
+        ("rex.jpg,dog,test\ntom.png,cat,val", "line 2: the split 'test' is none of train, val"),
+        ("rex.jpg,dog,train\ntom.png,cat,", "some photos have a split and some have none"),
+    ],
+)
+def test_rows_that_do_not_fit_are_told(folder, rows, problem):
+    tagged = read(folder, f"file,tags,split\n{rows}")
+    assert problem in "\n".join(tagged.problems)
+
+
+def test_all_problems_come_in_one_message(folder):
+    text = "file,tags,split\nrex.jpg,dog,train\nrex.jpg,cat,train\ngone.jpg,cat,test\n"
+    masks = {"rex": lambda: np.full((3, 5), 9, np.uint8)}
+    with pytest.raises(UserError) as error:
+        ingest(folder, text, masks)
+    message = str(error.value)
+    assert message.startswith(f"5 problems with the data set in '{folder}' (parameter images):")
+    for line in ("is named in", "no photo 'gone.jpg'", "'test'", "5 x 3", "mask values [9]"):
+        assert line in message
+
+
+def test_no_index_is_built_of_a_data_set_with_problems():
+    with pytest.raises(UserError, match="--pipeline ingestion lists them"):
+        build_index(pd.DataFrame({"problem": []}), {"problems": ["one"], "classes": {}})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": ["a|b"]}, r"'a\|b': a name must not contain"),
+        ({"classes": ["cat"], "mask_classes": ["dog"]}, "'cat' is none of mask_classes"),
+        ({"classes": [f"c{i}" for i in range(255)]}, "255 classes are too many"),
+        ({"masks": "/nowhere"}, "masks=/nowhere: there are no indexed PNGs"),
+        ({"classes": ["zebra"]}, "no training photo has a tag among zebra"),
+    ],
+)
+def test_wrong_parameters_are_told(folder, options, message):
+    with pytest.raises(UserError, match=message):
+        ingest(folder, EXAMPLES["split.csv"], **options)
+
+
+def test_missing_files_and_folders_are_told(folder, tmp_path):
+    with pytest.raises(UserError, match=r"tags=tags.csv: there is no such file"):
+        inspect_photos(read_tagged, load(folder), OPTIONS, 0, Execution(workers=1), None)
+    with pytest.raises(UserError, match=r"there are no photos in the folder \(.jpg, .jpeg"):
+        ingest(tmp_path / "nowhere", EXAMPLES["tags.csv"])
+    assert FileDataset(filepath=str(tmp_path / "gone.csv")).load() is None
+    assert FileDataset(filepath=None).fingerprint() == "none"
+
+
+def test_no_tags_at_all_are_told(tmp_path):
+    noise(0).save(tmp_path / "a.jpg")
+    noise(1).save(tmp_path / "b.jpg")
+    with pytest.raises(UserError, match=r"no training photo has a tag \(parameter tags\)"):
+        ingest(tmp_path, None)
+
+
+def test_listed_classes_choose_photos_and_their_order(folder):
+    text = EXAMPLES["split.csv"]
+    index, classes, report = ingest(folder, text, classes="dog;cat")
+    assert classes == {"dog": 1, "cat": 2}
+    assert index["tags"]["beach/both"] == "dog|cat"
+    index, classes, report = ingest(folder, text, classes=["dog"])
+    assert index["tags"].to_dict() == {"rex": "dog", "beach/both": "dog", "beach/empty": ""}
+    assert "tags that are none of the classes are left out: cat (2)" in report["warnings"]
+
+
+def test_tags_that_differ_in_case_are_doubted(folder):
+    tagged = read(folder, "file,tags\nrex.jpg,Dog\ntom.png,dog")
+    assert "tags that differ in case alone are different classes: Dog, dog" in tagged.warnings
+
+
+def test_one_class_and_many(tmp_path):
+    rows = []
+    for seed in range(60):
+        noise(seed).save(tmp_path / f"{seed}.jpg")
+        rows.append(f"{seed}.jpg,c{seed % 30:02}")
+    _, classes, _ = ingest(tmp_path, "file,tags\n" + "\n".join(rows))
+    assert list(classes.values()) == list(range(1, 31))
+    _, classes, report = ingest(tmp_path, "file,tags\n" + re.sub(r"c\d\d", "dog", "\n".join(rows)))
+    assert classes == {"dog": 1}
+    assert any(line.startswith("all training photos show dog") for line in report["warnings"])
+
+
+def giant_png(width, height):
+    """The header of a PNG that claims to be so large: a decompression bomb."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+def test_a_hostile_directory(folder):
+    """Whatever lies in it is left out and reported; the sound photos are used."""
+    whole = (folder / "rex.jpg").read_bytes()
+    (folder / "zero.jpg").write_bytes(b"")
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.jpg").write_text("no photo")
+    (folder / "bomb.png").write_bytes(giant_png(20_000, 20_000))
+    noise(9, (1, 1)).save(folder / "dot.png")
+    noise(8).save(folder / "twin.jpg")
+    noise(7).save(folder / "twin.png")
+    noise(6).save(folder / ".hidden.jpg")
+    (folder / "notes.txt").write_text("no photo either")
+    (folder / "loop").symlink_to(folder)
+    (folder / "dead.jpg").symlink_to(folder / "nowhere.jpg")
+    (folder / "folder.jpg").mkdir()
+    bad_name = os.fsencode(folder) + b"/caf\xe9.jpg"
+    Path(os.fsdecode(bad_name)).write_bytes(whole)
+    noise(5).save(folder / 'ein Bär, "so".jpg')
+
+    index, classes, report = ingest(folder, None)
+    assert not classes.keys() - {"beach"}
+    assert {*index.index} == {*TAGS, "twin.jpg", "twin.png", 'ein Bär, "so"'}
+    why = report["left_out"]["why"]
+    assert report["left_out"]["photos"] == len(why) == 6
+    assert why["zero"] == why["text"] == "cannot be read (no image that Pillow can read)"
+    assert "truncated" in why["cut"].lower()
+    assert "exceeds limit" in why["bomb"]
+    assert why["dot"] == "is too small: 1 x 1 pixels"
+    assert "No such file" in why["dead"]
+    assert "names are no UTF-8 are left out; rename them: caf\\udce9" in "".join(report["warnings"])
+
+
+def test_strict_photos_must_all_be_readable(folder):
+    (folder / "rex.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match="rex: cannot be read"):
+        ingest(folder, EXAMPLES["tags.csv"], strict=True)
+
+
+def test_no_photo_is_opened_twice(folder):
+    opened = []
+    photos = {
+        name: lambda name=name, read=read: opened.append(name) or read()
+        for name, read in load(folder).items()
+    }
+    source = EXAMPLES["tags.csv"].encode()
+    inspect_photos(read_tagged, photos, OPTIONS, 0, Execution(workers=1), source)
+    assert sorted(opened) == sorted(TAGS)
+
+
+@given(
+    st.lists(st.sampled_from(["a.jpg", "a.png", "a.jpg.png", "a", "b.jpg", "c/a.jpg"]), unique=True)
+)
+def test_ids_are_as_many_as_files(files):
+    names = name_photos(files)
+    assert sorted(names.values()) == sorted(files)
+
+
+def test_near_duplicates_are_found_by_all_pairs():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 2, (60, 128))
+    for row in range(30, 60):  # copies with some bits flipped
+        codes[row] = codes[rng.integers(0, 30)]
+        codes[row, rng.choice(128, rng.integers(0, 12), replace=False)] ^= 1
+    near = (codes[:, None] != codes).sum(axis=-1) <= 7
+    for _ in range(6):
+        near = near @ near
+    hashes = [np.packbits(code).tobytes().hex() for code in codes]
+    groups = group_near_duplicates([*hashes, "", ""])
+    assert (np.equal.outer(groups[:60], groups[:60]) == near).all()
+    assert groups[60] != groups[61]
+
+
+def test_hashes_survive_resizing_and_compression(tmp_path):
+    photo = noise(0, (320, 240))
+    photo.resize((200, 150)).save(tmp_path / "a.jpg", quality=60)
+    hashes = [difference_hash(photo), difference_hash(Image.open(tmp_path / "a.jpg"))]
+    assert len(set(group_near_duplicates(hashes))) == 1
+    others = [difference_hash(noise(seed, (320, 240))) for seed in range(40)]
+    assert len(set(group_near_duplicates(others))) == 40
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.sampled_from([0.1, 0.2, 0.5]))
+def test_val_has_its_share_of_every_class(seed, num_classes, share):
+    rng = np.random.default_rng(seed)
+    tags = rng.random((200, num_classes)) < rng.uniform(0.05, 0.6, num_classes)
+    groups = np.arange(200)
+    val = draw_val(tags, groups, share, seed)
+    assert abs(val.mean() - share) < 0.06
+    assert (np.abs(tags[val].sum(axis=0) - share * tags.sum(axis=0)) <= 2 + 0.1 * tags.sum(0)).all()
+    assert (val == draw_val(tags, groups, share, seed)).all()
+
+
+def test_near_duplicates_are_drawn_to_one_side():
+    groups = np.repeat(np.arange(50), 3)
+    val = draw_val(np.ones((150, 1), bool), groups, 0.2, 0)
+    assert (val.reshape(50, 3).all(axis=1) == val.reshape(50, 3).any(axis=1)).all()
+    assert 24 <= val.sum() <= 36
+
+
+def test_doubts_are_told():
+    table = pd.DataFrame(
+        {
+            "split": ["train", "train", "train", "val"],
+            "tags": ["horse|rider", "horse|rider", "", "horse"],
+            "problem": ["", "", "", ""],
+            "group": [0, 1, 2, 0],
+        },
+        index=["a", "b", "c", "d"],
+    )
+    doubts = "\n".join(list_doubts(table, {"horse": 1, "rider": 2}, []))
+    assert "1 training photos have no tags" in doubts
+    assert "fewer than 20 training photos: horse (2), rider (2)" in doubts
+    assert "always seen together: horse, rider" in doubts
+    assert "1 groups of near-duplicates lie in train and val" in doubts
+    assert "a = d" in doubts
+    assert "there are no masks" in doubts
+
+
+def test_masks_of_coco_are_drawn(tmp_path):
+    path = tmp_path / "instances.json"
+    path.write_text(EXAMPLES["instances.json"])
+    masks = MasksDataset(path=str(path)).load()
+    assert masks.keys() == TAGS.keys()
+    both = masks["beach/both"]()
+    assert both.shape == (48, 64)
+    assert [both[20, 20], both[15, 45], both[0, 0]] == [1, 2, 0]
+    assert not masks["beach/empty"]().any()
+
+
+def test_small_instances_lie_over_large_ones_and_crowds_do_not_count():
+    coco = json.loads(EXAMPLES["instances.json"])
+    square = {"image_id": 10, "category_id": 17, "area": 9}
+    big = {"image_id": 10, "category_id": 18, "area": 900}
+    runs = {"size": [48, 64], "counts": [0, 48 * 64]}
+    coco["annotations"] = [
+        square | {"segmentation": [[5, 5, 8, 5, 8, 8, 5, 8]]},
+        big | {"segmentation": [[0, 0, 30, 0, 30, 30, 0, 30]]},
+        big | {"area": 9999, "iscrowd": 1, "segmentation": runs},
+    ]
+    mask = read_masks(coco)["beach/empty"]()
+    assert [mask[6, 6], mask[20, 20], mask[40, 40]] == [1, 2, 255]
+    assert draw_mask([], 3, 4).shape == (3, 4)
+
+
+def test_a_mask_file_that_is_no_coco_file_has_no_masks(tmp_path):
+    (tmp_path / "m.json").write_text("{}")
+    assert MasksDataset(path=str(tmp_path / "m.json")).load() == {}
+
+
+def small_networks():
+    """The test environment's values, as run-time parameters."""
+    values = yaml.safe_load((PROJECT / "conf/test/parameters.yml").read_text())
+    flat = flatten({name: values[name] for name in values if name not in ("scenes", "submission")})
+    kept = {name: value for name, value in flat.items() if not name.startswith("search.")}
+    return kept | {
+        "cam.training.frozen": [],
+        "segmentation.training.frozen": [],
+        "affinity_training.network.head.channels": [4, 8, 16],
+    }
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """Rendered scenes as a folder, a CSV and masks; two photos show nothing."""
+    rows = ["file;tags"]
+    for number in range(16):
+        scene = render_scene([0, number], long_side=64)
+        name = f"{'abc'[number % 3]}/p {number}"
+        for kind in ("photos", "masks"):
+            (tmp_path / kind / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene.image).save(tmp_path / "photos" / f"{name}.webp")
+        Image.fromarray(scene.mask).save(tmp_path / "masks" / f"{name}.png")
+        rows.append(f"{name}.webp;{', '.join(scene.tags)}")
+    for number in range(2):
+        noise(number).save(tmp_path / "photos" / f"nothing {number}.jpg")
+        rows.append(f"nothing {number}.jpg;")
+    (tmp_path / "photos/broken.jpg").write_bytes(b"")
+    (tmp_path / "tags.csv").write_text("\n".join([*rows, "broken.jpg;owl"]))
+    return tmp_path
+
+
+def test_the_whole_road_without_masks(project, scenes):
+    given = {"images": str(scenes / "photos"), "tags": str(scenes / "tags.csv")}
+    project.run(env="tagged", parameters=small_networks() | given)
+    catalog = project.catalog(env="tagged")
+    index = catalog.load("index")
+    assert index["split"].value_counts().sum() == 18
+    tagged = index.index[(index["split"] == "train") & (index["tags"] != "")]
+    assert catalog.load("revision.labels").keys() == {*tagged}
+    assert catalog.load("segmentation.predictions").keys() == {*index.index[index.split == "val"]}
+    assert not catalog.load("cam.metrics")
+    assert not catalog.load("segmentation.metrics")
+    assert 0 < catalog.load("affinity_labels.metrics")["coverage"] <= 1
+    heard = dict(project.query("select key, value from metrics"))
+    assert 0 <= heard["cam.val_map"] <= 1
+    assert not [name for name in heard if "iou" in name]
+    artifacts = {path.name for path in (project.folder / "artifacts").rglob("*.*")}
+    assert artifacts >= {
+        f"ingestion.{name}"
+        for name in ("report.json", "class_counts.csv", "co_occurrence.csv", "data_plot.png")
+    }
+
+
+def test_some_masks_are_enough_to_score(project, scenes):
+    for path in sorted((scenes / "masks").rglob("*.png"))[::2]:
+        path.unlink()
+    given = {
+        "images": str(scenes / "photos"),
+        "tags": str(scenes / "tags.csv"),
+        "masks": str(scenes / "masks"),
+    }
+    project.run(env="tagged", parameters=small_networks() | given)
+    heard = dict(project.query("select key, value from metrics"))
+    assert {"cam.miou", "affinity_labels.accuracy", "segmentation.miou"} <= heard.keys()
+    report = project.catalog(env="tagged").load("ingestion.report")
+    assert sum(report["masks"].values()) == 8
+
+
+def test_another_tag_file_is_another_run(project, scenes):
+    given = {"images": str(scenes / "photos"), "tags": str(scenes / "tags.csv")}
+    project.run("ingestion", env="tagged", parameters=given)
+    before = project.record()["inputs"]
+    (scenes / "tags.csv").write_text((scenes / "tags.csv").read_text().replace("owl", "bird"))
+    project.run("ingestion", env="tagged", parameters=given)
+    now = project.record()["inputs"]
+    assert now["photos"] == before["photos"]
+    assert now["tags"] != before["tags"]

@@ -207,7 +207,9 @@ def read(path: Path) -> Checkpoint:
             state = {"config": config, "weights": load_file(path)}
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError, SafetensorError) as error:
+    except UnpicklingError as error:  # torch would advise to unpickle it all the same
+        raise ValueError(f"{path}: cannot be read as a checkpoint (not weights alone)") from error
+    except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: cannot be read as a checkpoint ({reason})") from error
     if not isinstance(state, Mapping) or not isinstance(state.get("config"), Mapping):

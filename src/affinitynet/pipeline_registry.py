@@ -1,5 +1,7 @@
 """The project's pipelines by name."""
 
+from collections.abc import Collection
+
 from kedro.pipeline import Pipeline
 
 from affinitynet.pipelines import (
@@ -9,6 +11,7 @@ from affinitynet.pipelines import (
     download,
     inference,
     ingestion,
+    labels_export,
     reporting,
     revision,
     scenes,
@@ -24,7 +27,11 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 
 def build_pipelines(
-    *, rendered: bool = True, supervision: str = "pseudo_labels"
+    *,
+    rendered: bool = True,
+    supervision: str = "pseudo_labels",
+    beside_masks: Collection[str] = (),
+    layout: str = "voc",
 ) -> dict[str, Pipeline]:
     """Build the pipelines that an environment's parameters ask for.
 
@@ -33,6 +40,10 @@ def build_pipelines(
             that renders them does not exist.
         supervision: What the segmentation network learns from, see
             `affinitynet.pipelines.segmentation.pipeline.SUPERVISION`.
+        beside_masks: What `inference` makes beside the masks, see
+            `affinitynet.pipelines.inference.pipeline.BESIDE_MASKS`.
+        layout: Of the data set that `labels_export` writes, see
+            `affinitynet.pipelines.labels_export.pipeline.LAYOUTS`.
 
     Returns:
         Name to pipeline; `__default__` is the whole road.
@@ -56,6 +67,7 @@ def build_pipelines(
         **road,
         **beside,
         "search": search.create_pipeline(),
-        "inference": inference.create_pipeline(),
+        "inference": inference.create_pipeline(beside_masks),
+        "labels_export": labels_export.create_pipeline(layout),
         "submission": submission.create_pipeline(),
     }

@@ -41,6 +41,27 @@ def parse_annotation(xml: str) -> Annotation:
     return Annotation(**size, tags=tuple(dict.fromkeys(names)))
 
 
+def format_annotation(filename: str, width: int, height: int, tags: Iterable[str]) -> str:
+    """Write an annotation: one `object` element a tag, and no bounding boxes.
+
+    Args:
+        filename: Of the photo.
+        width: Of the photo, in pixels.
+        height: Of the photo, in pixels.
+        tags: Names of the classes in it.
+    """
+    annotation = ElementTree.Element("annotation")
+    ElementTree.SubElement(annotation, "filename").text = filename
+    size = ElementTree.SubElement(annotation, "size")
+    for name, length in (("width", width), ("height", height), ("depth", 3)):
+        ElementTree.SubElement(size, name).text = str(length)
+    ElementTree.SubElement(annotation, "segmented").text = "1"
+    for tag in tags:
+        ElementTree.SubElement(ElementTree.SubElement(annotation, "object"), "name").text = tag
+    ElementTree.indent(annotation)
+    return ElementTree.tostring(annotation, encoding="unicode") + "\n"
+
+
 def parse_split(text: str) -> list[str]:
     """Read a list of image ids, the first word of each line (VOC's per-class lists have more)."""
     return [line.split()[0] for line in text.splitlines() if line.strip()]

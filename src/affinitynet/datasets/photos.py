@@ -3,8 +3,8 @@
 import os
 import sys
 from collections.abc import Callable
-from functools import cached_property
-from typing import Any
+from functools import cache
+from typing import Any, TextIO
 
 from affinitynet.datasets.folder import FolderDataset
 
@@ -42,13 +42,6 @@ class PhotosDataset(FolderDataset):
         root = self._root
         return {os.path.relpath(path, root): read for path, read in super().load().items()}
 
-    @cached_property
-    def _named(self) -> list[str]:
-        """The paths on the standard input, which can be read only once."""
-        text = sys.stdin.buffer.read()
-        lines = text.split(b"\0") if b"\0" in text else text.splitlines()
-        return [self._filesystem._strip_protocol(os.fsdecode(line)) for line in lines if line]
-
     @property
     def _root(self) -> str:
         path = str(self._filesystem._strip_protocol(self._normalized_path))
@@ -66,9 +59,10 @@ class PhotosDataset(FolderDataset):
     def _files(self) -> dict[str, dict[str, Any]]:
         files = self._filesystem
         if self._path == STDIN or files.isfile(self._normalized_path):
-            named = self._named if self._path == STDIN else [files._strip_protocol(self._path)]
+            named = _listed(sys.stdin) if self._path == STDIN else [self._normalized_path]
+            paths = map(files._strip_protocol, named)
             return {
-                path: files.info(path) if files.exists(path) else {"size": None} for path in named
+                path: files.info(path) if files.exists(path) else {"size": None} for path in paths
             }
         found = (
             files.glob(self._normalized_path, detail=True) if self._is_pattern else super()._files()
@@ -84,3 +78,10 @@ class PhotosDataset(FolderDataset):
 
     def _path_to_partition(self, path: str) -> str:
         return path
+
+
+@cache  # a stream can be read only once
+def _listed(stream: TextIO) -> list[str]:
+    text = stream.buffer.read()
+    lines = text.split(b"\0") if b"\0" in text else text.splitlines()
+    return [os.fsdecode(line) for line in lines if line]

@@ -4,11 +4,12 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 
 from affinitynet.core.label_maps import LabelMap
 from affinitynet.datasets.folder import source
@@ -20,9 +21,6 @@ from affinitynet.execution.local import map_images
 from affinitynet.pipelines import coco
 from affinitynet.pipelines.images import Readers, inspect_photo
 from affinitynet.pipelines.segmentation.nodes import segment_with_confidence
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 
 def inspect_photos(
@@ -157,7 +155,7 @@ def segment_photos_with_confidence(
     images: Readers,
     inference: dict[str, Any],
     execution: Execution,
-) -> "Iterator[tuple[dict[str, Image.Image], dict[str, LabelMap]]]":
+) -> Iterator[tuple[dict[str, Image.Image], dict[str, LabelMap]]]:
     """Segment the photos that can be read, and say how sure the network is.
 
     Args:
@@ -172,8 +170,6 @@ def segment_photos_with_confidence(
         probability of each pixel's class in 255ths; and to its mask. A mask is saved after its
         confidence map: where there is a mask, there is both.
     """
-    from PIL import Image
-
     for image_id, mask, confidence in _segment(photos, model, images, inference, execution):
         yield {image_id: Image.fromarray(confidence)}, {image_id: mask}
     yield {}, {}  # Kedro wants one at least, also if nothing is left to do
@@ -194,7 +190,7 @@ def _segment(
 
 def paint_overlays(
     photos: pd.DataFrame, images: Readers, masks: Readers, execution: Execution
-) -> "Iterator[dict[str, Image.Image]]":
+) -> Iterator[dict[str, Image.Image]]:
     """Lay the masks' colours over the photos, half through; background stays as it is.
 
     Args:
@@ -217,9 +213,7 @@ def paint_overlays(
         yield {image_id: overlay}
 
 
-def _overlay(read: Any, read_mask: Any) -> "Image.Image":
-    from PIL import Image
-
+def _overlay(read: Any, read_mask: Any) -> Image.Image:
     from affinitynet.training.photos import to_rgb
 
     photo, mask = to_rgb(read()), read_mask()

@@ -9,8 +9,11 @@ from affinitynet.datasets.coco import MasksDataset
 from affinitynet.datasets.file import FileDataset
 from affinitynet.datasets.folder import FolderDataset
 from affinitynet.datasets.label_map import LabelMapDataset
+from affinitynet.datasets.named_photos import NamedPhotosDataset
 from affinitynet.datasets.partitions import VersionedPartitionsDataset
 from affinitynet.datasets.photos import PhotosDataset
+from affinitynet.datasets.stored_file import StoredFileDataset
+from affinitynet.datasets.streamed_json import StreamedJSONDataset
 
 __all__ = [
     "AtomicLocalFileSystem",
@@ -18,6 +21,9 @@ __all__ = [
     "FolderDataset",
     "LabelMapDataset",
     "MasksDataset",
+    "NamedPhotosDataset",
     "PhotosDataset",
+    "StoredFileDataset",
+    "StreamedJSONDataset",
     "VersionedPartitionsDataset",
 ]

@@ -4,7 +4,7 @@ import ctypes
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -111,6 +111,24 @@ def chunks(results: Iterable[tuple[str, T]]) -> Iterator[dict[str, T]]:
             chunk = {}
     if chunk:
         yield chunk
+
+
+def ahead(items: Iterable[T], count: int) -> Iterator[T]:
+    """Make items in a thread, up to `count` of them before they are asked for.
+
+    Args:
+        items: Made one after the other, in the order given.
+        count: Items that are waiting at most, 1 or more.
+
+    Yields:
+        The items.
+    """
+    source, end = iter(items), object()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        waiting = deque(thread.submit(next, source, end) for _ in range(count))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(thread.submit(next, source, end))
+            yield item  # type: ignore[misc]  # no `end` gets here
 
 
 def pick_device(execution: Execution) -> "torch.device":

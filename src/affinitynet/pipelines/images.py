@@ -8,13 +8,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from affinitynet.core.label_maps import LabelMap
 from affinitynet.execution import Execution, pick_device, track
+from affinitynet.execution.local import ahead
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
 Readers = Mapping[str, Callable[[], Any]]
+READERS = 4
+"""Threads that read a batch's photos; each holds one of them in its full size."""
+STRIP = 2**23
+"""Scores that are upsampled at a time, 32 MiB: a photo of more is done in horizontal strips."""
 
 
 def tagged_photos(index: pd.DataFrame) -> pd.DataFrame:
@@ -52,6 +58,8 @@ def batches(
     Yields:
         Image ids, and their photos (N, 3, H, W), uint8.
     """
+    import torch
+
     longest = index[["width", "height"]].max(axis="columns")
     factor = (long_side or longest) / longest
     shapes = (index[["width", "height"]].mul(factor, axis="index")).round()
@@ -60,13 +68,28 @@ def batches(
         for _, rows in shapes.groupby(["width", "height"], sort=True)
         for start in range(0, len(rows), batch_size)
     ]
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        ahead = None
-        for ids in [*groups, None]:
-            current = ahead
-            ahead = ids and (ids, reader.submit(_read_batch, [photos[i] for i in ids], long_side))
-            if current:
-                yield current[0], current[1].result()
+    with ThreadPoolExecutor(max_workers=READERS) as readers:
+
+        def read(ids: list[str]) -> "tuple[list[str], torch.Tensor]":
+            arrays = readers.map(lambda image_id: read_photo(photos[image_id], long_side), ids)
+            return ids, torch.from_numpy(np.stack([*arrays])).permute(0, 3, 1, 2)
+
+        yield from ahead(map(read, groups), 1)
+
+
+def inspect_photo(read: Callable[[], "Image.Image"]) -> tuple[int, int, str]:
+    """Read a photo in full.
+
+    Returns:
+        Its width and height in pixels, upright, and why it cannot be read: empty where it can.
+    """
+    from affinitynet.training.photos import to_rgb
+
+    try:
+        width, height = to_rgb(read()).size
+    except Exception as error:
+        return 0, 0, why_unreadable(error)
+    return width, height, ""
 
 
 def why_unreadable(error: Exception) -> str:
@@ -176,13 +199,6 @@ def affinity_features(
     yield from track(done, description, total=len(index))
 
 
-def _read_batch(readers: list[Callable[[], Any]], long_side: int | None) -> "torch.Tensor":
-    import torch
-
-    arrays = [read_photo(read, long_side) for read in readers]
-    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
-
-
 def upsample(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Resize score maps bilinearly.
 
@@ -201,6 +217,59 @@ def upsample(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float
         0
     ].numpy()
     return resized
+
+
+def upsampled_argmax(
+    scores: "torch.Tensor", size: tuple[int, int]
+) -> tuple[LabelMap, npt.NDArray[np.uint8]]:
+    """Upsample probabilities bilinearly and take the best of each pixel, in flat memory.
+
+    Photos of more than `STRIP` scores are done in horizontal strips, with the same result up to
+    the last bit of a float.
+
+    Args:
+        scores: (K, h, w) float32 probabilities, on any device.
+        size: Height and width in pixels.
+
+    Returns:
+        Labels (height, width), the first of equals, and their probability (height, width) in
+        255ths, rounded.
+    """
+    height, width = size
+    labels, confidence = np.empty(size, np.uint8), np.empty(size, np.uint8)
+    rows = max(1, STRIP // (len(scores) * width))
+    for top in range(0, height, rows):
+        strip = slice(top, min(top + rows, height))
+        best, label = _upsample_rows(scores, size, strip).max(dim=0)
+        labels[strip] = label.byte().cpu().numpy()
+        confidence[strip] = to_255ths(best.cpu().numpy())
+    return labels, confidence
+
+
+def to_255ths(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Round probabilities to 0 … 255."""
+    return np.asarray(np.rint(probabilities * 255), np.uint8)
+
+
+def _upsample_rows(scores: "torch.Tensor", size: tuple[int, int], rows: slice) -> "torch.Tensor":
+    """The rows `rows` of scores (K, h, w) that are upsampled bilinearly to `size`."""
+    import torch
+    from torch.nn import functional
+
+    height, width = size
+    if rows.stop - rows.start == height:
+        return functional.interpolate(scores[None], size, mode="bilinear")[0]
+    cells = scores.shape[1]
+    centres = torch.arange(rows.start, rows.stop, device=scores.device) + 0.5
+    position = (centres * (cells / height) - 0.5).clamp(min=0)
+    above = position.long()
+    below = (above + 1).clamp(max=cells - 1)
+    weight = (position - above)[:, None]
+    first, last = int(above[0]), int(below[-1])
+    near = scores[None, :, first : last + 1]
+    wide = functional.interpolate(near, (near.shape[2], width), mode="bilinear")[0]
+    upper = wide[:, above - first].mul_(1 - weight)
+    return upper.add_(wide[:, below - first].mul_(weight))
 
 
 def resize_labels(labels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -32,6 +32,9 @@ class RunContext(KedroContext):
         if self.env and not (conf / self.env).is_dir():
             others = ", ".join(sorted(path.name for path in conf.iterdir() if path.is_dir()))
             raise UserError(f"--env {self.env}: there is no folder conf/{self.env}; give {others}")
+        told = self.config_loader.runtime_params or {}
+        if told.get("images") == [None]:  # `images=-`: the command line reads a YAML list
+            told["images"] = "-"
 
     @cached_property
     def raw_parameters(self) -> dict[str, Any]:

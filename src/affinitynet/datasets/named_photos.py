@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cache
+from pathlib import PurePosixPath
 from typing import Any, TextIO
 
 from affinitynet.datasets.folder import FolderDataset
@@ -23,8 +24,8 @@ class NamedPhotosDataset(FolderDataset):
     - `-`: paths on the standard input, one a line (or ended by NUL bytes, as `find -print0`
       writes them); names are relative to the folder that they have in common.
 
-    Folders and patterns give the files with a suffix among `PHOTO_SUFFIXES`; files that are named by
-    themselves are taken as they are, also if they do not exist, so that this can be reported.
+    Folders and patterns give the files with a suffix among `PHOTO_SUFFIXES`; files that are named
+    by themselves are taken as they are, also if they do not exist, so that this can be reported.
 
     Example:
         ```yaml
@@ -43,7 +44,7 @@ class NamedPhotosDataset(FolderDataset):
     @property
     def _root(self) -> str:
         path = str(self._filesystem._strip_protocol(self._normalized_path))
-        if self._path != STDIN and self._filesystem.isdir(path):
+        if not self._from_stdin and self._filesystem.isdir(path):
             return path
         if self._is_pattern:
             return os.path.dirname(path[: min(path.find(c) for c in "*?[" if c in path)])
@@ -51,13 +52,17 @@ class NamedPhotosDataset(FolderDataset):
         return os.path.commonpath([os.path.dirname(file) for file in files]) if files else ""
 
     @property
+    def _from_stdin(self) -> bool:
+        return PurePosixPath(self._path).name == STDIN  # Kedro makes relative paths absolute
+
+    @property
     def _is_pattern(self) -> bool:
         return any(c in self._path for c in "*?[") and not self._filesystem.exists(self._path)
 
     def _files(self) -> dict[str, dict[str, Any]]:
         files = self._filesystem
-        if self._path == STDIN or files.isfile(self._normalized_path):
-            named = _listed(sys.stdin) if self._path == STDIN else [self._normalized_path]
+        if self._from_stdin or files.isfile(self._normalized_path):
+            named = _listed(sys.stdin) if self._from_stdin else [self._normalized_path]
             paths = map(files._strip_protocol, named)
             return {
                 path: files.info(path) if files.exists(path) else {"size": None} for path in paths

@@ -65,8 +65,8 @@ def inspect_photos(
     if not images:
         raise UserError(
             f"No photos in '{named}'. Name a folder that holds some "
-            f"({', '.join(PHOTO_SUFFIXES)}), a pattern, a photo, or - for a list on the standard input: "
-            '--params "images=<folder>,masks=<folder>"'
+            f"({', '.join(PHOTO_SUFFIXES)}), a pattern, a photo, or - for a "
+            'list on the standard input: --params "images=<folder>,masks=<folder>"'
         )
     _check_folders(folders, named, {Path(source(read)).parent for read in images.values()})
     rows = {}

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from affinitynet.execution import Execution
-from affinitynet.execution.local import chunks
-from affinitynet.pipelines.images import Readers, score_photos
+from affinitynet.execution import Execution, chunks
+from affinitynet.pipelines.images import Readers, score_photos, share_out
 from affinitynet.pipelines.scoring import count, count_thresholds, summarise
 
 
@@ -35,28 +34,36 @@ def infer_cams(
         Image id to `labels` (K,) uint8, the tagged classes' labels, and `maps` (K, h, w)
         float16, their CAMs M_c / max M_c in [0, 1].
     """
-    yield from chunks(_infer(index, model, photos, classes, inference, execution))
+    train = index[index["split"] == "train"]
+    work = partial(
+        _infer, list(classes), model=model, score=_cams, inference=inference, execution=execution
+    )
+    yield from chunks(
+        share_out(
+            work,
+            train,
+            photos,
+            options=inference,
+            execution=execution,
+            description="Inferring CAMs",
+        )
+    )
 
 
 def _infer(
-    index: pd.DataFrame,
-    model: dict[str, Any],
-    photos: Readers,
-    classes: dict[str, int],
-    inference: dict[str, Any],
-    execution: Execution,
+    names: list[str], index: pd.DataFrame, photos: Readers, **scoring: Any
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     from affinitynet.core.cams import normalise
 
-    train = index[index["split"] == "train"]
-    tags = train["tags"].str.split("|")
-    names = list(classes)
-    for image_id, cams in score_photos(
-        train, model, photos, lambda net, x: net.cam(x), inference, execution, "Inferring CAMs"
-    ):
+    tags = index["tags"].str.split("|")
+    for image_id, cams in score_photos(index, photos, **scoring):
         labels = np.array([names.index(name) + 1 for name in tags[image_id]], np.uint8)
         maps = normalise(cams[labels.astype(int) - 1])
         yield image_id, {"labels": labels, "maps": maps.cpu().numpy().astype(np.float16)}
+
+
+def _cams(network: Any, images: Any) -> Any:
+    return network.cam(images)
 
 
 def score_cams(

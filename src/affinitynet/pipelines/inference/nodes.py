@@ -8,8 +8,7 @@ import pandas as pd
 
 from affinitynet.core.label_maps import LabelMap
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, stream
-from affinitynet.execution.local import chunks
+from affinitynet.execution import Execution, chunks, stream
 from affinitynet.pipelines.images import Readers, why_unreadable
 from affinitynet.pipelines.segmentation.nodes import segment
 

@@ -11,9 +11,8 @@ import pandas as pd
 from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_probabilities
 from affinitynet.core.label_maps import LabelMap, encode
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution
-from affinitynet.execution.local import chunks, map_images
-from affinitynet.pipelines.images import Readers, read_photo, score_photos, upsample
+from affinitynet.execution import Execution, chunks, map_images
+from affinitynet.pipelines.images import Readers, read_photo, score_photos, share_out, upsample
 from affinitynet.pipelines.scoring import count, count_labels, summarise
 
 
@@ -87,20 +86,25 @@ def segment(
         Image id and its mask (height, width), in mask values.
     """
     values = list(model["config"]["classes"].values())
-    scored = score_photos(
-        index, model, photos, _probabilities, inference, execution, "Segmenting photos"
+    scored = share_out(
+        partial(_score, model=model, inference=inference, execution=execution),
+        index,
+        photos,
+        options=inference,
+        execution=execution,
+        description="Segmenting photos",
     )
     if inference.get("crf"):
         yield from map_images(
             partial(_refine_one, values, CRFParameters(**inference["crf"])),
-            ((image_id, scores.cpu().numpy(), photos[image_id]) for image_id, scores in scored),
+            ((image_id, scores, photos[image_id]) for image_id, scores in scored),
             total=len(index),
             execution=execution,
         )
         return
     sizes = dict(zip(index.index, zip(index["height"], index["width"], strict=True), strict=True))
     for image_id, scores in scored:
-        yield image_id, encode(upsample(scores.cpu(), sizes[image_id]).argmax(axis=0), values)
+        yield image_id, encode(upsample(scores, sizes[image_id]).argmax(axis=0), values)
 
 
 def _refine_one(
@@ -109,6 +113,13 @@ def _refine_one(
     photo = read_photo(read, None)
     unary = unary_from_probabilities(upsample(scores, photo.shape[:2]))
     return encode(refine(photo, unary, crf).argmax(axis=0), values)
+
+
+def _score(
+    index: pd.DataFrame, photos: Readers, **options: Any
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    for image_id, scores in score_photos(index, photos, score=_probabilities, **options):
+        yield image_id, scores.cpu().numpy()
 
 
 def _probabilities(network: Any, images: Any) -> Any:

@@ -10,8 +10,7 @@ from PIL import Image
 
 from affinitynet.core.label_maps import LabelMap, voc_palette
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, stream
-from affinitynet.execution.local import chunks
+from affinitynet.execution import Execution, chunks, stream
 from affinitynet.pipelines.images import Readers, why_unreadable
 from affinitynet.pipelines.ingestion.voc import parse_split
 from affinitynet.pipelines.segmentation.nodes import check_classes, segment

@@ -1,7 +1,7 @@
 """Catalog datasets that kedro-datasets lacks.
 
-Importing this package also makes every local file that a dataset writes atomic, see
-`affinitynet.datasets.atomic`.
+Importing this package also makes every file that a dataset writes atomic, see
+`affinitynet.datasets.atomic` and `affinitynet.datasets.s3`.
 """
 
 from affinitynet.datasets.atomic import AtomicLocalFileSystem

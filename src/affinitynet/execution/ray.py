@@ -118,9 +118,9 @@ def connect(execution: Execution) -> None:
         return
     options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
     if execution.address is None:
-        # Only this machine is listened to, and of its users only who has the token is served.
+        # Ray listens on every interface; who lacks the token is refused.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)
+        ray.init("local", include_dashboard=False, **options)
         return
     package = Path(__file__).parents[1]
     try:

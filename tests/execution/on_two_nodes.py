@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -95,6 +96,11 @@ def check_faults(cluster, folder):
 def check_training(cluster):
     execution = Execution(engine="ray", address=cluster.address, device="cpu", devices=2)
     assert [*launch(sum_of_ranks, execution=execution)] == [3, 5]
+    kind, message, before = message_of(
+        launch(sum_of_ranks, execution=replace(execution, worker_gpus=1))
+    )
+    assert (kind, before) == ("UserError", 0), message
+    assert "has 0 GPUs, but 2 processes of 1" in message, message
     kind, message, before = message_of(launch(die_in_training, execution=execution))
     assert (kind, before) == ("UserError", 1), message
     assert "resume=true" in message, message

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 import threading
 import time
 
@@ -22,9 +23,10 @@ from affinitynet.errors import UserError
 @pytest.fixture
 def server(monkeypatch):
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        host, port = free.getsockname()
+    server = ThreadedMotoServer(ip_address=host, port=port, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
     for name, value in (
         ("AWS_ENDPOINT_URL", f"http://{host}:{port}"),
         ("AWS_ACCESS_KEY_ID", "test"),
@@ -89,17 +91,14 @@ def test_partitions_count_once_they_are_confirmed(bucket):
 def test_a_server_that_goes_away_for_a_moment_costs_nothing(bucket, server):
     dataset = numbers()
     dataset.save({"a": 1})
-    host, port = server.get_host_and_port()
     server.stop()
-    again = ThreadedMotoServer(ip_address=host, port=port)
-    back = threading.Timer(2, again.start)
+    back = threading.Timer(2, server.start)
     back.start()
     began = time.monotonic()
     dataset.save({"b": 2})
     assert time.monotonic() - began > 1
     back.join()
     assert numbers().done().keys() == {"a", "b"}
-    again.stop()
 
 
 def test_a_whole_run_and_one_that_is_resumed(bucket, project, finished_run):

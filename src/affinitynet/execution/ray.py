@@ -8,19 +8,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-# Read when Ray is imported: nothing phones home, and no cluster serves whoever reaches its port.
+from affinitynet.errors import UserError
+from affinitynet.execution.engine import ATTEMPTS, WorkerDiedError
+from affinitynet.execution.group import run_rank
+from affinitynet.execution.parameters import Execution
+
+# Read when Ray is imported: nothing phones home, no cluster serves whoever reaches its port, and
+# what runs out of memory is not tried again for ever.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_task_oom_retries", str(ATTEMPTS - 1))
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
-
-from affinitynet.errors import UserError
-from affinitynet.execution.engine import ATTEMPTS, WorkerDiedError
-from affinitynet.execution.group import run_rank
-from affinitynet.execution.parameters import Execution
 
 T = TypeVar("T")
 
@@ -29,10 +31,12 @@ def pool(
     function: Callable[..., T], *, total: int, execution: Execution, networks: bool
 ) -> tuple[int, Callable[..., Callable[[], T]]]:
     """See `affinitynet.execution.engine.Engine`. Every call is a task."""
+    gpus = execution.worker_gpus if networks else 0
     connect(execution)
+    _check_room(1, execution.worker_cpus, gpus)
     task = ray.remote(
         num_cpus=execution.worker_cpus,
-        num_gpus=execution.worker_gpus if networks else 0,
+        num_gpus=gpus,
         max_retries=ATTEMPTS - 1,
         max_calls=0,  # a process serves many tasks, also with a GPU
     )(_call)
@@ -65,6 +69,7 @@ def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     connect(execution)
+    _check_room(execution.devices, execution.worker_cpus, execution.worker_gpus)
     share = {"CPU": execution.worker_cpus, "GPU": execution.worker_gpus}
     together = placement_group([share] * execution.devices)  # all at once, or none
     host = ray.util.get_node_ip_address()
@@ -106,6 +111,18 @@ def _rank(
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     yield from run_rank(loop, TCPStore(host, port, is_master=False), rank, 0, execution)
+
+
+def _check_room(processes: int, cpus: float, gpus: float) -> None:
+    """Tell what the cluster lacks; Ray itself would wait for it."""
+    there = ray.cluster_resources()
+    for name, each in (("CPU", cpus), ("GPU", gpus)):
+        if there.get(name, 0) < processes * each:
+            raise UserError(
+                f"The Ray cluster has {there.get(name, 0):g} {name}s, but {processes} "
+                f"processes of {each:g} are to run at once; lower execution.devices or "
+                f"execution.worker_{name.lower()}s, or add nodes"
+            )
 
 
 def connect(execution: Execution) -> None:

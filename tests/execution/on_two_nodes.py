@@ -102,7 +102,7 @@ def check_training(cluster):
     assert (kind, before) == ("UserError", 0), message
     assert "has 0 GPUs, but 2 processes of 1" in message, message
     kind, message, before = message_of(launch(die_in_training, execution=execution))
-    assert (kind, before) == ("UserError", 1), message
+    assert (kind, before) == ("TrainingDiedError", 1), message
     assert "resume=true" in message, message
 
 

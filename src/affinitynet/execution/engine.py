@@ -21,12 +21,25 @@ CHUNK = 16
 ATTEMPTS = 3
 """Times that an image is tried whose worker dies over it."""
 
+PATIENCE = 10.0
+"""Seconds in which the others that train together hear that one of them failed."""
+
 MOST_LOST = 10
 """Images given up after which the others are not tried any more: it is not the images' fault."""
 
 
 class WorkerDiedError(Exception):
     """The process that worked on an image died, each of the `ATTEMPTS` times."""
+
+
+class TrainingDiedError(UserError):
+    """One of the processes that train together died."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"A training process died: {error}\nThe epochs before are kept; go on with: "
+            "--params resume=true"
+        )
 
 
 class Engine(Protocol):
@@ -60,7 +73,8 @@ class Engine(Protocol):
             What the loop of rank 0 yields, as it comes.
 
         Raises:
-            UserError: If one of the processes dies; what the loop raises comes out as it is.
+            TrainingDiedError: If one of the processes dies, also where others then fail for want
+                of it; what the loop raises by itself comes out as it is.
         """
 
 
@@ -146,7 +160,7 @@ def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator
         What the loop of rank 0 yields, as it comes.
 
     Raises:
-        UserError: If one of the processes dies.
+        TrainingDiedError: If one of the processes dies.
     """
     yield from _engine(execution).launch(loop, execution=execution)
 

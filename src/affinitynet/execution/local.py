@@ -6,13 +6,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from multiprocessing import Manager
+from queue import Empty
 from typing import Any, TypeVar
 
 from loky import ProcessPoolExecutor, get_reusable_executor
 from loky.process_executor import TerminatedWorkerError
 
-from affinitynet.errors import UserError
-from affinitynet.execution.engine import ATTEMPTS, WorkerDiedError
+from affinitynet.execution.engine import (
+    ATTEMPTS,
+    PATIENCE,
+    TrainingDiedError,
+    WorkerDiedError,
+)
 from affinitynet.execution.group import run_rank
 from affinitynet.execution.parameters import Execution, cores
 
@@ -31,7 +36,11 @@ def pool(
         # One thread a process: the processes keep the cores busy by themselves. A pool that broke
         # is replaced by a new one.
         executor = get_reusable_executor(processes, timeout=60, env={"OMP_NUM_THREADS": "1"})
-        future: Future[T] = executor.submit(function, *arguments)
+        try:
+            future: Future[T] = executor.submit(function, *arguments)
+        except TerminatedWorkerError as error:  # it broke this very moment
+            future = Future()
+            future.set_exception(error)
         return future
 
     def submit(*arguments: Any) -> Callable[[], T]:
@@ -72,24 +81,32 @@ def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator
                 executor.submit(_rank, loop, f"{folder}/store", rank, execution, values)
                 for rank in range(size)
             ]
-            for future in ranks:
-                future.add_done_callback(lambda _: values.put(None))
+            for rank, future in enumerate(ranks):
+                future.add_done_callback(partial(_put, values, rank))
             running = size
+            errors: list[Any] = []
             while running:
-                if (value := values.get()) is not None:
+                try:
+                    value = values.get(timeout=PATIENCE if errors else None)
+                except Empty:
+                    break
+                if isinstance(value, bytes):
                     yield pickle.loads(value)
                     continue
                 running -= 1
-                for future in ranks:
-                    if future.done():
-                        future.result()
-        except TerminatedWorkerError as error:
-            raise UserError(
-                f"A training process died: {error}\nThe epochs before are kept; go on with: "
-                "--params resume=true"
-            ) from error
+                if error := ranks[value].exception():
+                    errors.append(error)
         finally:
             executor.shutdown(kill_workers=True)
+    for failure in errors:
+        if isinstance(failure, TerminatedWorkerError):
+            raise TrainingDiedError(failure) from failure
+    if errors:
+        raise errors[0]
+
+
+def _put(values: Any, rank: int, _: Future[None]) -> None:
+    values.put(rank)
 
 
 def _rank(

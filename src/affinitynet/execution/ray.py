@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from affinitynet.errors import UserError
-from affinitynet.execution.engine import ATTEMPTS, WorkerDiedError
+from affinitynet.execution.engine import ATTEMPTS, PATIENCE, TrainingDiedError, WorkerDiedError
 from affinitynet.execution.group import run_rank
 from affinitynet.execution.parameters import Execution
 
@@ -86,23 +86,27 @@ def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator
             task.remote(loop, host, store.port, rank, execution)
             for rank in range(execution.devices)
         ]
+        errors: list[Any] = []
         while running:
-            (ready, *_), _ = ray.wait(running)
+            ready, _ = ray.wait(running, timeout=PATIENCE if errors else None)
+            if not ready:
+                break
             try:
-                value = ray.get(next(ready))
+                value = ray.get(next(ready[0]))
             except StopIteration:
-                running.remove(ready)
+                running.remove(ready[0])
+            except RayError as error:
+                running.remove(ready[0])
+                errors.append(error)
             else:
                 yield value
-    except RayTaskError as error:
-        raise error.cause from error
-    except RayError as error:
-        raise UserError(
-            f"A training process died: {error}\nThe epochs before are kept; go on with: "
-            "--params resume=true"
-        ) from error
     finally:
         remove_placement_group(together)  # and whatever still runs in it
+    for failure in errors:
+        if not isinstance(failure, RayTaskError):
+            raise TrainingDiedError(failure) from failure
+    if errors:
+        raise errors[0].cause from errors[0]
 
 
 def _rank(

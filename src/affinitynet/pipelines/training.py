@@ -1,6 +1,6 @@
 """The nodes that every trained stage has: start, train, and keep what came out."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -192,6 +192,10 @@ def _train(
     """Train where the samples are read: in this process, or in each of those that share batches."""
     from affinitynet.networks.checkpoint import Checkpoint
     from affinitynet.training.loop import train
+    from affinitynet.training.ranks import rank
+
+    def show(steps: Iterable[Any], description: str) -> Iterable[Any]:
+        return steps if rank() else track(steps, f"{name}: {description}")
 
     yield from train(
         Checkpoint(**initial),
@@ -200,7 +204,7 @@ def _train(
         training,
         seed=seed,
         device=pick_device(execution),
-        progress=lambda steps, description: track(steps, f"{name}: {description}"),
+        progress=show,
     )
 
 

@@ -37,7 +37,7 @@ def synchronise(network: nn.Module) -> nn.Module:
         return network
     if next(network.parameters()).is_cuda:  # norms that learn their statistics see the whole batch
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    return DistributedDataParallel(network, broadcast_buffers=False)
+    return DistributedDataParallel(network)
 
 
 class Share(Sampler[list[int]]):

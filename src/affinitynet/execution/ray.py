@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -145,8 +146,11 @@ def connect(execution: Execution) -> None:
         return
     package = Path(__file__).parents[1]
     try:
+        if execution.address != "auto":  # Ray itself would try for minutes
+            host, _, port = execution.address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(execution.address, runtime_env={"py_modules": [str(package)]}, **options)
-    except (ConnectionError, RayError, RuntimeError) as error:
+    except (OSError, ValueError, RayError, RuntimeError) as error:
         raise UserError(
             f"execution.address is '{execution.address}', but no Ray cluster answers there: "
             f"{error}\nStart one (ray start --head), or set RAY_AUTH_MODE (here: "

@@ -1,9 +1,10 @@
 """Catalog datasets that kedro-datasets lacks.
 
-Importing this package also makes every local file that a dataset writes atomic, see
-`affinitynet.datasets.atomic`.
+Importing this package also makes every file that a dataset writes atomic, see
+`affinitynet.datasets.atomic` and `affinitynet.datasets.s3`.
 """
 
+from affinitynet.datasets.arrays import ArraysDataset
 from affinitynet.datasets.atomic import AtomicLocalFileSystem
 from affinitynet.datasets.coco import MasksDataset
 from affinitynet.datasets.file import FileDataset
@@ -16,6 +17,7 @@ from affinitynet.datasets.stored_file import StoredFileDataset
 from affinitynet.datasets.streamed_json import StreamedJSONDataset
 
 __all__ = [
+    "ArraysDataset",
     "AtomicLocalFileSystem",
     "FileDataset",
     "FolderDataset",

@@ -2,21 +2,24 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from affinitynet.core.label_maps import LabelMap
-from affinitynet.execution import Execution, pick_device, track
-from affinitynet.execution.local import ahead
+from affinitynet.execution import Execution, ahead, map_images, pick_device, track
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+T = TypeVar("T")
 Readers = Mapping[str, Callable[[], Any]]
+SHARE = 64
+"""Photos that a worker with a device is given at a time: its network is built for them anew."""
 READERS = 4
 """Threads that read a batch's photos; each holds one of them in its full size."""
 STRIP = 2**23
@@ -60,14 +63,7 @@ def batches(
     """
     import torch
 
-    longest = index[["width", "height"]].max(axis="columns")
-    factor = (long_side or longest) / longest
-    shapes = (index[["width", "height"]].mul(factor, axis="index")).round()
-    groups = [
-        list(rows.index[start : start + batch_size])
-        for _, rows in shapes.groupby(["width", "height"], sort=True)
-        for start in range(0, len(rows), batch_size)
-    ]
+    groups = _group_by_shape(index, long_side, batch_size)
     with ThreadPoolExecutor(max_workers=READERS) as readers:
 
         def read(ids: list[str]) -> "tuple[list[str], torch.Tensor]":
@@ -92,6 +88,62 @@ def inspect_photo(read: Callable[[], "Image.Image"]) -> tuple[int, int, str]:
     return width, height, ""
 
 
+def _group_by_shape(index: pd.DataFrame, long_side: int | None, batch_size: int) -> list[list[str]]:
+    longest = index[["width", "height"]].max(axis="columns")
+    factor = (long_side or longest) / longest
+    shapes = (index[["width", "height"]].mul(factor, axis="index")).round()
+    return [
+        list(rows.index[start : start + batch_size])
+        for _, rows in shapes.groupby(["width", "height"], sort=True)
+        for start in range(0, len(rows), batch_size)
+    ]
+
+
+def share_out(
+    work: Callable[..., Iterator[tuple[str, T]]],
+    index: pd.DataFrame,
+    *readers: Readers,
+    options: Mapping[str, Any],
+    execution: Execution,
+    description: str,
+) -> Iterator[tuple[str, T]]:
+    """Do photos where the devices are: in this process, or on the workers of a cluster.
+
+    Args:
+        work: Yields image id and result of each photo; called as `work(index, *readers)` with a
+            part of the photos. Picklable, as are the results.
+        index: The images to do, with `width` and `height`.
+        *readers: What is read of them, by image id.
+        options: `long_side` and `batch_size`. Batches are the same however they are shared out.
+        execution: Engine and devices.
+        description: For the progress bar.
+
+    Yields:
+        Image id and result.
+    """
+    if execution.in_process:
+        yield from track(work(index, *readers), description, total=len(index))
+        return
+    size = options["batch_size"]
+    groups = _group_by_shape(index, options["long_side"], size)
+    some = max(1, SHARE // size)
+    shares = [
+        [i for group in groups[start : start + some] for i in group]
+        for start in range(0, len(groups), some)
+    ]
+    items = (
+        (ids[0], index.loc[ids], *({i: read[i] for i in ids} for read in readers)) for ids in shares
+    )
+    done = map_images(
+        partial(_do_share, work), items, total=len(shares), execution=execution, networks=True
+    )
+    yield from track((pair for _, pairs in done for pair in pairs), description, total=len(index))
+
+
+def _do_share(work: Callable[..., Iterator[T]], *arguments: Any) -> list[T]:
+    return list(work(*arguments))
+
+
 def why_unreadable(error: Exception) -> str:
     """Tell in a few words why a file could not be read."""
     from PIL import UnidentifiedImageError
@@ -104,25 +156,24 @@ def why_unreadable(error: Exception) -> str:
 
 def score_photos(
     index: pd.DataFrame,
-    model: dict[str, Any],
     photos: Readers,
+    *,
+    model: dict[str, Any],
     score: "Callable[[Any, torch.Tensor], torch.Tensor]",
     inference: dict[str, Any],
     execution: Execution,
-    description: str,
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """Score photos with a trained network, averaged over scales and flips.
 
     Args:
         index: The images to do, with `width` and `height`.
-        model: The network's checkpoint.
         photos: Image id to a function that reads the photo.
+        model: The network's checkpoint.
         score: Maps the network and images (N, 3, h, w) in [0, 1] to scores (N, K, h', w').
         inference: `long_side` in pixels, or None; `scales`, pairs of a factor on that size and the
             network's output stride at it; `flip`; `cell`, pixels a cell of the scores;
             `batch_size`; `bfloat16`.
         execution: Device.
-        description: For the progress bar.
 
     Yields:
         Image id and its scores (K, ceil(H / cell), ceil(W / cell)), float32, on the device.
@@ -132,44 +183,36 @@ def score_photos(
 
     device = pick_device(execution)
     scores_at = scorers(Checkpoint(**model), score, inference["scales"], device=device)
-    done = (
-        pair
-        for ids, images in batches(
-            index, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
+    for ids, images in batches(
+        index, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
+    ):
+        scores = multi_scale(
+            scores_at,
+            images.to(device),
+            flip=inference["flip"],
+            cell=inference["cell"],
+            bfloat16=inference["bfloat16"],
         )
-        for pair in zip(
-            ids,
-            multi_scale(
-                scores_at,
-                images.to(device),
-                flip=inference["flip"],
-                cell=inference["cell"],
-                bfloat16=inference["bfloat16"],
-            ),
-            strict=True,
-        )
-    )
-    yield from track(done, description, total=len(index))
+        yield from zip(ids, scores, strict=True)
 
 
 def affinity_features(
     index: pd.DataFrame,
-    model: dict[str, Any],
     photos: Readers,
+    *,
+    model: dict[str, Any],
     random_walk: dict[str, Any],
     execution: Execution,
-    description: str,
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """Compute AffinityNet's features of photos.
 
     Args:
         index: The images to do, with `width` and `height`.
-        model: AffinityNet's checkpoint.
         photos: Image id to a function that reads the photo.
+        model: AffinityNet's checkpoint.
         random_walk: `long_side` in pixels, or None; `output_stride` of the network's deepest maps;
             `batch_size`; `bfloat16`.
         execution: Device.
-        description: For the progress bar.
 
     Yields:
         Image id and its features (C, h, w), float32, on the device.
@@ -192,11 +235,10 @@ def affinity_features(
             maps: torch.Tensor = network(pixels.contiguous(memory_format=torch.channels_last))
             return maps.float()
 
-    read = batches(
+    for ids, images in batches(
         index, photos, long_side=random_walk["long_side"], batch_size=random_walk["batch_size"]
-    )
-    done = (pair for ids, images in read for pair in zip(ids, features(images), strict=True))
-    yield from track(done, description, total=len(index))
+    ):
+        yield from zip(ids, features(images), strict=True)
 
 
 def upsample(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float32]:

@@ -104,7 +104,7 @@ class RunHooks:
         """Forget a run that failed before it made anything: there is nothing to resume."""
         record = self.context.record
         if record and not any(_begun(catalog, name) for name in record.outputs):
-            (self.context.records / f"{record.version}.json").unlink(missing_ok=True)
+            record.forget(self.context.records)
 
     def _describe(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol

@@ -16,8 +16,7 @@ from affinitynet.datasets.folder import source
 from affinitynet.datasets.label_map import indexed_image
 from affinitynet.datasets.photos import PHOTO_SUFFIXES
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, stream, track
-from affinitynet.execution.local import map_images
+from affinitynet.execution import Execution, map_images, stream, track
 from affinitynet.pipelines import coco
 from affinitynet.pipelines.images import Readers, inspect_photo
 from affinitynet.pipelines.segmentation.nodes import segment_with_confidence

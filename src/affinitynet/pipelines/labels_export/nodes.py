@@ -12,8 +12,7 @@ import pandas as pd
 from affinitynet.core.label_maps import LabelMap, decode, encode, voc_palette
 from affinitynet.datasets.folder import source
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, stream
-from affinitynet.execution.local import map_images
+from affinitynet.execution import Execution, map_images, stream
 from affinitynet.pipelines import coco
 from affinitynet.pipelines.images import Readers, resize_labels
 from affinitynet.pipelines.ingestion.voc import format_annotation

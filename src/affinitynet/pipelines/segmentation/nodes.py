@@ -11,12 +11,12 @@ import pandas as pd
 from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_probabilities
 from affinitynet.core.label_maps import LabelMap, encode
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution
-from affinitynet.execution.local import ahead, chunks, map_images
+from affinitynet.execution import Execution, ahead, chunks, map_images
 from affinitynet.pipelines.images import (
     Readers,
     read_photo,
     score_photos,
+    share_out,
     to_255ths,
     upsample,
     upsampled_argmax,
@@ -123,16 +123,21 @@ def segment_with_confidence(
         Image id, its mask (height, width) in mask values, and the probability of each pixel's
         class (height, width) in 255ths.
     """
-    from affinitynet.networks.inference import class_probabilities
+    import torch
 
     values = list(model["config"]["classes"].values())
-    scored = score_photos(
-        index, model, photos, class_probabilities, inference, execution, "Segmenting photos"
+    scored = share_out(
+        partial(_score, model=model, inference=inference, execution=execution),
+        index,
+        photos,
+        options=inference,
+        execution=execution,
+        description="Segmenting photos",
     )
     if inference.get("crf"):
         refined = map_images(
             partial(_refine_one, values, CRFParameters(**inference["crf"])),
-            ((image_id, scores.cpu().numpy(), photos[image_id]) for image_id, scores in scored),
+            ((image_id, scores, photos[image_id]) for image_id, scores in scored),
             total=len(index),
             execution=execution,
         )
@@ -140,7 +145,7 @@ def segment_with_confidence(
         return
     sizes = dict(zip(index.index, zip(index["height"], index["width"], strict=True), strict=True))
     for image_id, scores in ahead(scored, inference["batch_size"]):
-        labels, confidence = upsampled_argmax(scores, sizes[image_id])
+        labels, confidence = upsampled_argmax(torch.from_numpy(scores), sizes[image_id])
         yield image_id, encode(labels, values), confidence
 
 
@@ -151,6 +156,15 @@ def _refine_one(
     unary = unary_from_probabilities(upsample(scores, photo.shape[:2]))
     probabilities = refine(photo, unary, crf)
     return encode(probabilities.argmax(axis=0), values), to_255ths(probabilities.max(axis=0))
+
+
+def _score(
+    index: pd.DataFrame, photos: Readers, **options: Any
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    from affinitynet.networks.inference import class_probabilities
+
+    for image_id, scores in score_photos(index, photos, score=class_probabilities, **options):
+        yield image_id, scores.cpu().numpy()
 
 
 def score_predictions(

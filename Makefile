@@ -10,7 +10,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench lint format viz mlflow screenshots clean
+.PHONY: help setup run test bench lint format viz mlflow serve screenshots clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ viz: setup ## Show the lineage graph in the browser
 mlflow: setup ## Show the tracked runs at http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server \
 		--backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --workers 1
+
+serve: setup ## Serve the newest model at http://127.0.0.1:5001, see docs/models.md
+	MLFLOW_TRACKING_URI=sqlite:///mlflow.db PATH="$(CURDIR)/$(BIN):$$PATH" \
+		mlflow models serve --model-uri models:/affinitynet/latest --env-manager local --port 5001
 
 screenshots: $(VENV)/.installed-dev ## Make the pictures of docs/seeing.md from the newest run
 	$(BIN)/python scripts/screenshots.py

@@ -142,6 +142,9 @@ def test_what_is_no_photo_is_named(model, tmp_path):
     (tmp_path / "notes.jpg").write_text("no photo")
     with pytest.raises(ValueError, match=r"notes.jpg: no image that Pillow can read"):
         model.predict(tmp_path / "notes.jpg")
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    with pytest.raises(ValueError, match=r"bomb.png: Image size .* exceeds limit"):
+        model.predict(tmp_path / "bomb.png")
     with pytest.raises(FileNotFoundError, match=r"missing.jpg"):
         model.predict(tmp_path / "missing.jpg")
     for array in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32)):

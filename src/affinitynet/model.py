@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import BinaryIO, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -157,11 +157,22 @@ def _read(image: Photo) -> Image.Image:
         return Image.fromarray(image)
     if not isinstance(image, str | Path):
         raise ValueError(f"image: give a path, a Pillow image or an array, not {type(image)}")
+    return open_photo(image)
+
+
+def open_photo(file: str | Path | BinaryIO) -> Image.Image:
+    """Read an image file in full.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If Pillow cannot read it.
+    """
     try:
-        with Image.open(image) as photo:
-            photo.load()
+        photo = Image.open(file)
+        photo.load()
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{image}: {why_unreadable(error)}") from error
+    except Exception as error:  # Pillow's decoders raise what they like
+        name = f"{file}: " if isinstance(file, str | Path) else ""
+        raise ValueError(f"{name}{why_unreadable(error)}") from error
     return photo

@@ -10,8 +10,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from affinitynet.model import Model, load
-from affinitynet.pipelines.images import why_unreadable
+from affinitynet.model import Model, load, open_photo
 
 
 class Served:
@@ -59,13 +58,9 @@ def _open(row: int, content: bytes) -> Image.Image:
     from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
     try:
-        photo = Image.open(BytesIO(content))
-        photo.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise MlflowException(
-            f"image {row}: {why_unreadable(error)}", error_code=BAD_REQUEST
-        ) from error
-    return photo
+        return open_photo(BytesIO(content))
+    except ValueError as error:
+        raise MlflowException(f"image {row}: {error}", error_code=BAD_REQUEST) from error
 
 
 def _png(image: Image.Image) -> bytes:

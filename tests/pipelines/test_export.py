@@ -1,6 +1,7 @@
 """What a run leaves for others: a file to load, a model to serve, an ONNX graph."""
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -28,7 +29,11 @@ import affinitynet
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.errors import UserError
 from affinitynet.networks.checkpoint import build
+from affinitynet.networks.inference import fold_norms
 from affinitynet.networks.onnx import PhotoSegmenter, deviation, export
+
+ACTIVATED = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+"""The search path in the activated environment: MLflow's server starts uvicorn by its name."""
 
 
 def exported(project, name):
@@ -90,7 +95,7 @@ def test_onnx_is_torch_at_every_size(name, options):
     torch.manual_seed(0)
     classes = {"cat": 8, "dog": 12}
     config = {"kind": "segmentation", "backbone": {"name": name, **options}, "classes": classes}
-    network = build(config | {"head": {"channels": 8}}).eval()
+    network = fold_norms(build(config | {"head": {"channels": 8}}).eval())
     segmenter = PhotoSegmenter(network, [*classes.values()]).eval()
     model = export(segmenter, {"classes": classes})
     rng = np.random.default_rng(0)
@@ -193,7 +198,12 @@ def server(logged, tmp_path_factory):
     log = tmp_path_factory.mktemp("serve") / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=output, start_new_session=True, cwd=log.parent
+            command,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=log.parent,
+            env=os.environ | {"PATH": ACTIVATED},
         )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -208,7 +218,8 @@ def server(logged, tmp_path_factory):
             pytest.fail(log.read_text())
         yield address
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -265,10 +276,9 @@ def test_the_examples_of_the_documentation_run(server, finished_run, photo, tmp_
     for name in ("model.safetensors", "model.onnx"):
         (tmp_path / name).symlink_to(exported(finished_run, name))
     photo.resize((90, 41)).save(tmp_path / "photo.jpg")
-    folder = os.path.dirname(sys.executable)
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": f"sqlite:///{finished_run.folder}/mlflow.db",
-        "PATH": f"{folder}:{os.environ['PATH']}",
+        "PATH": ACTIVATED,
     }
     commands = [[sys.executable, "-c", block] for block in python if "mask.png" in block]
     if shutil.which("curl"):

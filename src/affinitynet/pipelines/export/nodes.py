@@ -32,8 +32,8 @@ def export_onnx(
 ) -> bytes:
     """Write a segmentation network as ONNX, and check it against torch.
 
-    The check is on a photo of `val` at the working size, and on the same without its last row and
-    column, so that both of odd and of even shapes are tried.
+    The check is on a photo of the data set at the working size, and on the same without its last
+    row and column, so that odd and even shapes are tried.
 
     Args:
         model: The segmentation network's checkpoint.
@@ -50,6 +50,7 @@ def export_onnx(
             probabilities than torch.
     """
     from affinitynet.networks.checkpoint import Checkpoint, restore
+    from affinitynet.networks.inference import fold_norms
     from affinitynet.networks.onnx import PhotoSegmenter, deviation, export
 
     config = model["config"]
@@ -62,7 +63,7 @@ def export_onnx(
         "output_stride": stride,
     }
     try:
-        network = restore(Checkpoint(**model), output_stride=stride)
+        network = fold_norms(restore(Checkpoint(**model), output_stride=stride))
         segmenter = PhotoSegmenter(network, [*config["classes"].values()]).eval()
         content = export(segmenter, metadata)
     except Exception as error:
@@ -71,7 +72,7 @@ def export_onnx(
             f"with export.onnx.output_stride = {stride}: "
             f"{(str(error) or type(error).__name__).splitlines()[0]}"
         ) from error
-    image_id = index.index[index["split"] == "val"][0]
+    image_id = index.index[0]
     photo = read_photo(photos[image_id], config["inference"]["long_side"])
     for images in (photo[None], np.ascontiguousarray(photo[None, :-1, :-1])):
         difference = deviation(content, segmenter, images)

@@ -1,5 +1,7 @@
 """The project's pipelines by name."""
 
+from collections.abc import Collection
+
 from kedro.pipeline import Pipeline
 
 from affinitynet.pipelines import (
@@ -10,6 +12,7 @@ from affinitynet.pipelines import (
     export,
     inference,
     ingestion,
+    labels_export,
     reporting,
     revision,
     scenes,
@@ -25,7 +28,12 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 
 def build_pipelines(
-    *, rendered: bool = True, layout: str = "voc", supervision: str = "pseudo_labels"
+    *,
+    rendered: bool = True,
+    layout: str = "voc",
+    supervision: str = "pseudo_labels",
+    beside_masks: Collection[str] = (),
+    exported_layout: str = "voc",
 ) -> dict[str, Pipeline]:
     """Build the pipelines that an environment's parameters ask for.
 
@@ -36,6 +44,10 @@ def build_pipelines(
             `affinitynet.pipelines.ingestion.pipeline.LAYOUTS`.
         supervision: What the segmentation network learns from, see
             `affinitynet.pipelines.segmentation.pipeline.SUPERVISION`.
+        beside_masks: What `inference` makes beside the masks, see
+            `affinitynet.pipelines.inference.pipeline.BESIDE_MASKS`.
+        exported_layout: Of the data set that `labels_export` writes, see
+            `affinitynet.pipelines.labels_export.pipeline.LAYOUTS`.
 
     Returns:
         Name to pipeline; `__default__` is the whole road.
@@ -50,7 +62,11 @@ def build_pipelines(
         "reporting": reporting.create_pipeline(),
         "export": export.create_pipeline(),
     }
-    beside = {"search": search.create_pipeline(), "inference": inference.create_pipeline()}
+    beside = {
+        "search": search.create_pipeline(),
+        "inference": inference.create_pipeline(beside_masks),
+        "labels_export": labels_export.create_pipeline(exported_layout),
+    }
     if rendered:
         road = {"scenes": scenes.create_pipeline()} | road
     elif layout == "voc":

@@ -16,11 +16,15 @@ from kedro_datasets.pandas import CSVDataset
 from kedro_datasets.pillow import ImageDataset
 from kedro_datasets.text import TextDataset
 from kedro_datasets_experimental.pytorch import PyTorchDataset
-from kedro_datasets_experimental.safetensors import SafetensorsDataset
 from PIL import Image
 
 from affinitynet.core.label_maps import voc_palette
-from affinitynet.datasets import AtomicLocalFileSystem, FolderDataset, LabelMapDataset
+from affinitynet.datasets import (
+    ArraysDataset,
+    AtomicLocalFileSystem,
+    FolderDataset,
+    LabelMapDataset,
+)
 
 
 class Breaks:
@@ -70,7 +74,7 @@ SAVED = [  # what writes a file, something that it can write, and something that
     (ImageDataset, "file.jpg", picture("RGB"), picture("RGBA")),
     (LabelMapDataset, "file.png", np.zeros((2, 2), np.uint8), np.zeros((2, 2, 2, 2), np.uint8)),
     (PyTorchDataset, "file.pt", torch.nn.Linear(1, 1), Breaks()),
-    (SafetensorsDataset, "file.safetensors", {"a": np.ones(2)}, {"a": "no tensor"}),
+    (ArraysDataset, "file.safetensors", {"a": np.ones(2)}, {"a": "no tensor"}),
 ]
 
 

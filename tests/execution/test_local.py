@@ -1,9 +1,14 @@
 import os
+import signal
+import sys
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
-from affinitynet.execution import Execution, pick_device, stream
-from affinitynet.execution.local import CHUNK
+from affinitynet.errors import UserError
+from affinitynet.execution import CHUNK, Execution, launch, map_images, pick_device, stream
+from affinitynet.execution.parameters import ENGINES
 
 
 def square(number):
@@ -77,3 +82,72 @@ def test_a_device_that_is_missing_is_named(monkeypatch):
     assert pick_device(Execution(device="auto")).type == "cpu"
     with pytest.raises(ValueError, match=r"execution.device is 'cuda:1'"):
         pick_device(Execution(device="cuda:1"))
+
+
+def die_once(folder, number):
+    """Be killed at the fifth image, as by the system when memory runs out; but only once."""
+    if number == 5 and not (folder / "died").exists():
+        (folder / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number * number
+
+
+def die_at(numbers, number):
+    if number in numbers:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number * number
+
+
+def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path):
+    found = collect(partial(die_once, tmp_path), 3 * CHUNK, workers=2)
+    assert found == collect(square, 3 * CHUNK)
+    assert (tmp_path / "died").exists()
+
+
+def test_images_that_kill_their_workers_are_named_after_the_others_are_done():
+    execution = Execution(workers=2, device="cpu")
+    found = map_images(partial(die_at, {3, 4}), items(12), total=12, execution=execution)
+    done = []
+    with pytest.raises(UserError, match=r"died 3 times .* done: image_003, image_004\."):
+        done.extend(found)
+    assert done == [(name, n * n) for name, n in items(12) if n not in (3, 4)]
+
+
+def test_where_every_image_kills_its_worker_not_all_are_tried(monkeypatch):
+    monkeypatch.setattr("affinitynet.execution.engine.MOST_LOST", 2)
+    execution = Execution(workers=2, device="cpu")
+    with pytest.raises(UserError, match=r"done: image_000, image_001\. Most"):
+        [*map_images(partial(die_at, range(99)), items(99), total=99, execution=execution)]
+
+
+def test_another_engine_is_a_module_and_a_line(monkeypatch):
+    def pool(function, *, total, execution, networks):
+        return 3, lambda *arguments: lambda: ("elsewhere", function(*arguments))
+
+    module = SimpleNamespace(pool=pool, launch=lambda loop, *, execution: loop())
+    monkeypatch.setitem(sys.modules, "elsewhere", module)
+    monkeypatch.setitem(ENGINES, "third", "elsewhere")
+    execution = Execution(engine="third")
+    found = [*map_images(square, items(9), total=9, execution=execution)]
+    assert found == [(name, ("elsewhere", n * n)) for name, n in items(9)]
+    assert [*launch(lambda: iter("ab"), execution=execution)] == ["a", "b"]
+
+
+def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(ENGINES, "ray", "affinitynet.execution.no_such_engine")
+    with pytest.raises(UserError, match=r"pip install \"affinitynet\[cluster\]\""):
+        [*map_images(square, items(1), total=1, execution=Execution(engine="ray"))]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"engine": "spark"}, "execution.engine is 'spark'; give local or ray"),
+        ({"devices": 0}, "execution.devices is 0"),
+        ({"worker_cpus": 0}, "execution.worker_cpus is 0"),
+        ({"devices": 2, "device": "cuda:1"}, "execution.device is 'cuda:1', one device"),
+    ],
+)
+def test_parameters_are_checked(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Execution(**wrong)

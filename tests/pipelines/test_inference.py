@@ -1,13 +1,23 @@
 """Any folder of photos: mixed modes and sizes in, indexed masks of the same name and size out."""
 
+import os
+from io import BytesIO, TextIOWrapper
+
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
+from pycocotools.coco import COCO
 from tests.conftest import PROJECT
 
 from affinitynet.__main__ import main
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.errors import UserError
+from affinitynet.pipelines import images
+from affinitynet.pipelines.images import upsample
+from affinitynet.pipelines.inference.nodes import _overlay
 
 
 @pytest.fixture
@@ -135,3 +145,171 @@ def test_photos_are_never_written_to(finished_copy, folder, tmp_path):
     before = {path: path.read_bytes() for path in folder.rglob("*.*")}
     infer(finished_copy, folder, tmp_path / "masks")
     assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
+
+
+def outputs(tmp_path):
+    return {name: str(tmp_path / name) for name in ("overlays", "confidences", "coco")}
+
+
+def test_overlays_confidences_and_coco_results_lie_beside_the_masks(
+    finished_copy, folder, tmp_path
+):
+    infer(finished_copy, folder, tmp_path / "masks", **outputs(tmp_path))
+    coco = COCO(tmp_path / "coco/image_info.json")
+    results = coco.loadRes(str(tmp_path / "coco/results.json"))
+    assert {c["name"]: c["id"] for c in coco.dataset["categories"]} == {
+        "car": 1,
+        "fish": 2,
+        "house": 3,
+        "owl": 4,
+    }
+    names = {image["id"]: image["file_name"] for image in coco.dataset["images"]}
+    assert len(names) == len(SIZES)
+    for number, file in names.items():
+        name = file.rsplit(".", 1)[0]
+        mask = np.asarray(Image.open(tmp_path / f"masks/{name}.png"))
+        sure = Image.open(tmp_path / f"confidences/{name}.png")
+        overlay = Image.open(tmp_path / f"overlays/{name}.jpg")
+        assert (sure.mode, sure.size) == ("L", SIZES[name])
+        assert (overlay.format, overlay.mode, overlay.size) == ("JPEG", "RGB", SIZES[name])
+        assert np.asarray(sure).min() >= 255 // 5  # the best of five classes
+        union = np.zeros_like(mask)
+        for annotation in results.imgToAnns[number]:
+            drawn = results.annToMask(annotation) > 0
+            union[drawn] = annotation["category_id"]
+            mean = np.asarray(sure)[drawn].mean() / 255
+            assert annotation["score"] == pytest.approx(mean, abs=1e-4)
+        np.testing.assert_array_equal(union, mask)
+
+
+def test_masks_are_the_same_with_and_without_what_lies_beside(finished_copy, folder, tmp_path):
+    infer(finished_copy, folder, tmp_path / "plain")
+    infer(finished_copy, folder, tmp_path / "masks", **outputs(tmp_path))
+    for path in (tmp_path / "plain").rglob("*.png"):
+        other = tmp_path / "masks" / path.relative_to(tmp_path / "plain")
+        assert other.read_bytes() == path.read_bytes()
+
+
+def test_an_overlay_is_half_photo_and_half_colour(tmp_path):
+    photo = Image.new("RGB", (2, 1), (100, 100, 100))
+    overlay = _overlay(lambda: photo, lambda: np.array([[0, 1]], np.uint8))
+    assert overlay.getpixel((0, 0)) == (100, 100, 100)
+    assert overlay.getpixel((1, 0)) == (114, 50, 50)
+
+
+def test_what_was_made_is_not_made_again(finished_copy, folder, tmp_path):
+    (folder / "cut.jpg").write_bytes((folder / "plain.jpg").read_bytes()[:400])
+    told = outputs(tmp_path)
+    with pytest.raises(UserError):
+        infer(finished_copy, folder, tmp_path / "masks", **told)
+    made = {
+        path: path.stat().st_mtime_ns
+        for name in ("masks", "confidences", "overlays")
+        for path in (tmp_path / name).rglob("*.*")
+    }
+    results = (tmp_path / "coco/results.json").read_bytes()
+    again = [tmp_path / "masks/plain.png", tmp_path / "overlays/grey.jpg"]
+    for path in again:
+        path.unlink()
+    with pytest.raises(UserError, match=r"8 of 9 photos"):
+        infer(finished_copy, folder, tmp_path / "masks", resume=True, **told)
+    assert all(path.exists() for path in again)
+    for path in (*again, tmp_path / "confidences/plain.png"):
+        del made[path]
+    assert all(path.stat().st_mtime_ns == moment for path, moment in made.items())
+    assert (tmp_path / "coco/results.json").read_bytes() == results
+    with pytest.raises(UserError, match=r"8 of 9 photos"):  # nothing at all is left
+        infer(finished_copy, folder, tmp_path / "masks", resume=True, **told)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*.jpg", {"plain", "cmyk", "rotated"}),
+        ("**/*.png", {"grey", "alpha", "palette", "deep", "sub/strip"}),
+        ("sub/strip.png", {"strip"}),
+        ("*", {"plain", "cmyk", "rotated", "grey", "alpha", "palette", "deep"}),
+    ],
+)
+def test_photos_are_named_by_a_pattern_or_by_themselves(
+    finished_copy, folder, tmp_path, pattern, names
+):
+    infer(finished_copy, folder / pattern, tmp_path / "masks")
+    masks = (tmp_path / "masks").rglob("*.png")
+    assert {p.relative_to(tmp_path / "masks").with_suffix("").as_posix() for p in masks} == names
+
+
+@pytest.mark.parametrize("end", ["\n", "\0"])
+def test_photos_are_listed_on_the_standard_input(finished_copy, folder, tmp_path, monkeypatch, end):
+    paths = [folder / "plain.jpg", folder / "sub/strip.png", folder / "gone.jpg"]
+    text = "".join(f"{path}{end}" for path in paths)
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(text.encode())))
+    with pytest.raises(UserError, match=r"2 of 3 photos(.|\n)*gone.jpg: .*No such file"):
+        infer(finished_copy, "-", tmp_path / "masks")
+    assert (tmp_path / "masks/plain.png").exists()
+    assert (tmp_path / "masks/sub/strip.png").exists()
+
+
+def test_hostile_files_are_skipped_and_named(finished_copy, tmp_path):
+    images = tmp_path / "photos"
+    images.mkdir()
+    Image.new("RGB", (1, 1), "red").save(images / "dot.png")
+    Image.new("1", (20000, 20000)).save(images / "bomb.png")
+    (images / "zero.jpg").touch()
+    Image.new("RGB", (9, 9)).save(images / "a.png")
+    os.rename(images / "a.png", os.fsencode(images) + b"/caf\xe9.png")
+    with pytest.raises(UserError) as error:
+        infer(finished_copy, images, tmp_path / "masks", **outputs(tmp_path))
+    message = str(error.value)
+    assert "1 of 4 photos" in message
+    assert "bomb.png: Image size (400000000 pixels) exceeds limit" in message
+    assert "zero.jpg: " in message
+    assert "caf\\xe9.png: the file's name is not UTF-8" in message
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["dot.png"]
+    assert Image.open(tmp_path / "overlays/dot.jpg").size == (1, 1)
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_done(
+    finished_copy, folder, tmp_path
+):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UserError, match=r"overlays=.*/file/below: cannot be written to"):
+        infer(finished_copy, folder, tmp_path / "masks", overlays=str(tmp_path / "file/below"))
+    assert not [*(tmp_path / "masks").iterdir()]
+
+
+def test_folders_to_write_to_lie_side_by_side(finished_copy, folder, tmp_path):
+    inner = str(tmp_path / "masks/confidences")
+    with pytest.raises(UserError, match="Name folders side by side"):
+        infer(finished_copy, folder, tmp_path / "masks", confidences=inner)
+
+
+SCORES = st.tuples(
+    st.integers(1, 4),
+    st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.integers(0, 1000),
+)
+
+
+@given(case=SCORES, strip=st.integers(1, 300))
+def test_strips_give_what_one_piece_gives(case, strip):
+    classes, cells, size, seed = case
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.rand(classes, *cells, generator=generator).softmax(dim=0)
+    whole = upsample(scores, size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(images, "STRIP", strip)
+        labels, confidence = images.upsampled_argmax(scores, size)
+    best = np.sort(whole, axis=0)
+    clear = np.ones(size, bool) if classes == 1 else best[-1] - best[-2] > 1e-6
+    assert (labels == whole.argmax(axis=0))[clear].all()
+    assert np.abs(confidence - whole.max(axis=0) * 255).max() <= 0.5 + 1e-3
+
+
+def test_a_small_photo_is_done_in_one_piece():
+    scores = torch.rand(21, 47, 63, generator=torch.Generator().manual_seed(0)).softmax(dim=0)
+    labels, confidence = images.upsampled_argmax(scores, (375, 500))
+    whole = upsample(scores, (375, 500))
+    np.testing.assert_array_equal(labels, whole.argmax(axis=0))
+    np.testing.assert_array_equal(confidence, np.rint(whole.max(axis=0) * 255))

@@ -53,7 +53,7 @@ def test_the_crf_at_test_time_refines_the_scores(finished_run, workers, monkeypa
     execution = Execution(workers=workers, device="cpu")
     assert inference["crf"] is None
 
-    def unsure(index, *_):  # a network that is in doubt about every pixel
+    def unsure(index, *_, **__):  # a network that is in doubt about every pixel
         for seed, image_id in enumerate(index.index):
             generator = torch.Generator().manual_seed(seed)
             yield image_id, torch.rand(5, 8, 8, generator=generator).softmax(dim=0)

@@ -78,17 +78,17 @@ def test_every_difference_has_a_line():
 def test_records_are_read_as_written_newest_first(tmp_path):
     newer = replace(RECORD, version="2018-06-19T00.00.00.000Z").finish()
     for each in (newer, RECORD):
-        each.write(tmp_path / "runs")
+        each.write(f"{tmp_path}/runs")
     (tmp_path / "runs" / "2018-06-20T00.00.00.000Z.json.part").touch()  # killed while writing
-    assert read_records(tmp_path / "runs") == [newer, RECORD]
+    assert read_records(f"{tmp_path}/runs") == [newer, RECORD]
     assert newer.finished
     assert not RECORD.finished
-    assert read_records(tmp_path / "nowhere") == []
+    assert read_records(f"{tmp_path}/nowhere") == []
 
 
 def test_a_record_that_is_written_again_is_replaced(tmp_path):
-    RECORD.write(tmp_path)
-    RECORD.finish().write(tmp_path)
+    RECORD.write(str(tmp_path))
+    RECORD.finish().write(str(tmp_path))
     assert len([*tmp_path.iterdir()]) == 1
 
 

@@ -5,6 +5,7 @@ entry at (y, x) belongs to the pair of (y, x) and (y + dy, x + dx). No copies of
 gathered by pair.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -90,7 +91,12 @@ class _PairDistances(torch.autograd.Function):
 
 
 def affinity_loss(
-    features: Tensor, labels: Tensor, *, radius: int = 5, ignore_index: int = 255
+    features: Tensor,
+    labels: Tensor,
+    *,
+    radius: int = 5,
+    ignore_index: int = 255,
+    whole: Callable[[Tensor], Tensor] = lambda counts: counts,
 ) -> Tensor:
     """Compute the class-balanced loss (L_fg+ + L_bg+ + 2 L-) / 4 (section 3.2.2).
 
@@ -102,6 +108,8 @@ def affinity_loss(
         labels: (N, H, W) integers, 0 for background; pairs with `ignore_index` do not count.
         radius: Of the neighbourhood.
         ignore_index: Label of neutral pixels.
+        whole: Maps the numbers of pairs (3,) here to those of the whole batch, where this is a part
+            of it; the losses of the parts then add up to the batch's.
 
     Returns:
         Scalar, 0 or more.
@@ -127,15 +135,12 @@ def affinity_loss(
         different[:, p][first] = known & (one != other)
     # -log(1 - exp(-d)), finite also where two features agree
     repulsion = -torch.log(-torch.expm1(-distances.clamp_min(1e-5)))
-    return (
-        _mean(distances, same_class)
-        + _mean(distances, both_background)
-        + 2 * _mean(repulsion, different)
-    ) / 4
-
-
-def _mean(values: Tensor, chosen: Tensor) -> Tensor:
-    return (values * chosen).sum() / chosen.sum().clamp_min(1)
+    terms = ((distances, same_class), (distances, both_background), (repulsion, different))
+    counts = whole(torch.stack([chosen.sum() for _, chosen in terms])).clamp_min(1)
+    sums = torch.stack([(values * chosen).sum() for values, chosen in terms])
+    attraction, background, rest = sums / counts
+    loss: Tensor = (attraction + background + 2 * rest) / 4
+    return loss
 
 
 def affinity_labels(

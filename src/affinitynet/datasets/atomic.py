@@ -2,7 +2,7 @@
 
 A process that is killed while a dataset saves would otherwise leave a truncated checkpoint or
 map that looks like a finished one. All datasets of kedro-datasets write through fsspec, so that
-one file system, registered for `file://`, serves them all; object stores behave so by themselves.
+one file system, registered for `file://`, serves them all; `affinitynet.datasets.s3` does for `s3://`.
 """
 
 import os
@@ -58,3 +58,7 @@ class AtomicLocalFileSystem(LocalFileSystem):
 
 for _protocol in ("file", "local"):
     fsspec.register_implementation(_protocol, AtomicLocalFileSystem, clobber=True)
+for _protocol in ("s3", "s3a"):  # by name: s3fs is an extra
+    fsspec.register_implementation(
+        _protocol, "affinitynet.datasets.s3.AtomicS3FileSystem", clobber=True
+    )

@@ -60,10 +60,20 @@ class FolderDataset(PartitionedDataset):
 
     def fingerprint(self) -> str:
         """Summarise the folder by its files' names and sizes: `640 files, 3f2a9c01`."""
-        files = self._filesystem.find(self._normalized_path, detail=True)
+        files = self._files()
         listing = sorted((name, info["size"]) for name, info in files.items())
         digest = hashlib.sha256(repr(listing).encode()).hexdigest()[:8]
         return f"{len(listing)} files, {digest}"
 
+    def _files(self) -> dict[str, dict[str, Any]]:
+        """Path of each file to what the file system knows of it."""
+        files: dict[str, dict[str, Any]] = self._filesystem.find(self._normalized_path, detail=True)
+        return files
+
     def _list_partitions(self) -> list[str]:
         return [path for path in super()._list_partitions() if not path.endswith(PART_SUFFIX)]
+
+
+def source(read: Callable[[], Any]) -> str:
+    """Return the path of the file that a reader, as `FolderDataset.load` lists it, reads."""
+    return str(read.__self__._filepath)  # type: ignore[attr-defined]

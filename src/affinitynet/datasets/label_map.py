@@ -39,6 +39,11 @@ class LabelMapDataset(ImageDataset):
 
     def save(self, data: npt.NDArray[np.uint8]) -> None:
         """Write the values with VOC's palette."""
-        image = Image.fromarray(np.asarray(data, np.uint8))
-        image.putpalette(voc_palette().tobytes())
-        super().save(image)
+        super().save(indexed_image(data))
+
+
+def indexed_image(mask: npt.ArrayLike) -> Image.Image:
+    """Make an indexed image with VOC's palette of a mask (H, W), values 0 … 255."""
+    image = Image.fromarray(np.asarray(mask, np.uint8))
+    image.putpalette(voc_palette().tobytes())
+    return image

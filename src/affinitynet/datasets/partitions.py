@@ -45,9 +45,7 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
           path: data/04_feature/cam/maps
           filename_suffix: .safetensors
           versioned: true
-          dataset:
-            type: kedro_datasets_experimental.safetensors.SafetensorsDataset
-            backend: numpy
+          dataset: affinitynet.datasets.ArraysDataset
         ```
 
         >>> from kedro.io import Version

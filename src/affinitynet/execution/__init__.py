@@ -1,6 +1,19 @@
-"""The one seam through which per-image work reaches processes, devices or a cluster."""
+"""The one seam through which per-image work and training reach processes, devices or a cluster."""
 
-from affinitynet.execution.local import Execution, pick_device, stream
+from affinitynet.execution.ahead import ahead
+from affinitynet.execution.devices import pick_device
+from affinitynet.execution.engine import CHUNK, chunks, launch, map_images, stream
+from affinitynet.execution.parameters import Execution
 from affinitynet.execution.progress import track
 
-__all__ = ["Execution", "pick_device", "stream", "track"]
+__all__ = [
+    "CHUNK",
+    "Execution",
+    "ahead",
+    "chunks",
+    "launch",
+    "map_images",
+    "pick_device",
+    "stream",
+    "track",
+]

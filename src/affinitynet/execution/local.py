@@ -1,148 +1,120 @@
-"""Per-image work on this machine: processes through loky, results as they come."""
+"""The engine `local`: processes of this machine, through loky."""
 
-import ctypes
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from multiprocessing import Manager
+from queue import Empty
+from typing import Any, TypeVar
 
-from loky import get_reusable_executor
+from loky import ProcessPoolExecutor, get_reusable_executor
+from loky.process_executor import TerminatedWorkerError
 
-from affinitynet.execution.progress import track
-
-if TYPE_CHECKING:
-    import torch
+from affinitynet.execution.engine import (
+    ATTEMPTS,
+    PATIENCE,
+    TrainingDiedError,
+    WorkerDiedError,
+)
+from affinitynet.execution.group import run_rank
+from affinitynet.execution.parameters import Execution, cores
 
 T = TypeVar("T")
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
-CHUNK = 16
-"""Images that are saved at a time: a run that is killed loses no more than these."""
 
 
-@dataclass(frozen=True)
-class Execution:
-    """Where the work is done (`execution` in the parameters).
-
-    Attributes:
-        workers: Processes for per-image work, 1 or more; 0 takes one a core.
-        device: `cpu`, `cuda`, `cuda:1`, …; `auto` takes CUDA where there is one.
-    """
-
-    workers: int = 0
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise ValueError(f"execution.workers is {self.workers}; it must be 0 or more.")
-
-    @property
-    def processes(self) -> int:
-        """Number of processes for per-image work."""
-        return self.workers or len(os.sched_getaffinity(0))
-
-
-def stream(
-    function: Callable[..., T],
-    items: Iterable[tuple[Any, ...]],
-    *,
-    total: int,
-    execution: Execution,
-    description: str,
-) -> Iterator[dict[str, T]]:
-    """Map a function over images in processes, in bounded memory.
-
-    Args:
-        function: Picklable; called as `function(*arguments)`.
-        items: `(image id, *arguments)` of each image, taken as workers get free.
-        total: Number of items, for the progress bar.
-        execution: Number of processes.
-        description: What is being done, for the progress bar.
-
-    Yields:
-        Image id to result, `CHUNK` images at a time, in the order of the items.
-    """
-    results = map_images(function, items, total=total, execution=execution)
-    yield from chunks(track(results, description, total=total))
-
-
-def map_images(
-    function: Callable[..., T],
-    items: Iterable[tuple[Any, ...]],
-    *,
-    total: int,
-    execution: Execution,
-) -> Iterator[tuple[str, T]]:
-    """Map a function over images in processes; `stream` without progress bar and chunks.
-
-    Args:
-        function: Picklable; called as `function(*arguments)`.
-        items: `(image id, *arguments)` of each image, taken as workers get free.
-        total: Number of items.
-        execution: Number of processes.
-
-    Yields:
-        Image id and result, in the order of the items.
-    """
-    processes = min(execution.processes, max(total, 1))
+def pool(
+    function: Callable[..., T], *, total: int, execution: Execution, networks: bool
+) -> tuple[int, Callable[..., Callable[[], T]]]:
+    """See `affinitynet.execution.engine.Engine`. One worker, or a network, is this process."""
+    processes = 1 if networks else min(execution.processes, max(total, 1))
     if processes == 1:
-        yield from ((image_id, function(*arguments)) for image_id, *arguments in items)
-        return
-    # One thread a process: the processes keep the cores busy by themselves.
-    pool = get_reusable_executor(processes, timeout=60, env={"OMP_NUM_THREADS": "1"})
-    ahead: deque[tuple[str, Future[T]]] = deque()
-    for image_id, *arguments in items:
-        ahead.append((image_id, pool.submit(function, *arguments)))
-        if len(ahead) > 2 * processes:
-            first, future = ahead.popleft()
-            yield first, future.result()
-    for image_id, future in ahead:
-        yield image_id, future.result()
+        return 1, partial(partial, function)
+
+    def begin(*arguments: Any) -> Future[T]:
+        # One thread a process: the processes keep the cores busy by themselves. A pool that broke
+        # is replaced by a new one.
+        executor = get_reusable_executor(processes, timeout=60, env={"OMP_NUM_THREADS": "1"})
+        try:
+            future: Future[T] = executor.submit(function, *arguments)
+        except TerminatedWorkerError as error:  # it broke this very moment
+            future = Future()
+            future.set_exception(error)
+        return future
+
+    def submit(*arguments: Any) -> Callable[[], T]:
+        return partial(_result, begin(*arguments), partial(begin, *arguments))
+
+    return 2 * processes, submit
 
 
-def chunks(results: Iterable[tuple[str, T]]) -> Iterator[dict[str, T]]:
-    """Gather `(image id, result)` pairs into dicts of `CHUNK` images."""
-    chunk: dict[str, T] = {}
-    for image_id, result in results:
-        chunk[image_id] = result
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = {}
-    if chunk:
-        yield chunk
+def _result(future: Future[T], again: Callable[[], Future[T]]) -> T:
+    """Wait for a call; begin it again if its pool broke.
 
-
-def pick_device(execution: Execution) -> "torch.device":
-    """Return the torch device that `execution.device` names.
-
-    Raises:
-        ValueError: If it names a CUDA device that this machine lacks.
+    A worker that dies takes all calls that are under way with it. Nothing new is begun meanwhile,
+    so that the third attempt at the latest runs alone: if it fails, this call is to blame.
     """
-    import torch
-
-    available = torch.cuda.is_available()
-    name = execution.device
-    device = torch.device(("cuda" if available else "cpu") if name == "auto" else name)
-    if device.type == "cpu":
-        _keep_freed_memory()
-    elif device.type == "cuda" and not available:
-        raise ValueError(
-            f"execution.device is '{execution.device}', but torch sees no CUDA device; use 'cpu'."
-        )
-    return device
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep the memory of large tensors that are freed, for the next ones.
-
-    glibc gives blocks above 32 MB back to the system and gets them anew, zeroed page by page, at
-    every layer: a quarter of a training step, 40 % of inference. torch's CUDA allocator keeps them
-    by itself.
-    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return future.result()
+        except TerminatedWorkerError:
+            future = again()
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # not glibc
+        return future.result()
+    except TerminatedWorkerError as error:
+        raise WorkerDiedError from error
+
+
+def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator[T]:
+    """See `affinitynet.execution.engine.Engine`. One process is this one."""
+    size = execution.devices
+    if size == 1:
+        yield from loop()
         return
-    mallopt(_M_MMAP_MAX, 0)
-    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    threads = max(1, cores() // size)
+    with Manager() as manager, tempfile.TemporaryDirectory() as folder:
+        values = manager.Queue()
+        executor = ProcessPoolExecutor(size, env={"OMP_NUM_THREADS": str(threads)})
+        try:
+            ranks = [
+                executor.submit(_rank, loop, f"{folder}/store", rank, execution, values)
+                for rank in range(size)
+            ]
+            for rank, future in enumerate(ranks):
+                future.add_done_callback(partial(_put, values, rank))
+            running = size
+            errors: list[Any] = []
+            while running:
+                try:
+                    value = values.get(timeout=PATIENCE if errors else None)
+                except Empty:
+                    break
+                if isinstance(value, bytes):
+                    yield pickle.loads(value)
+                    continue
+                running -= 1
+                if error := ranks[value].exception():
+                    errors.append(error)
+        finally:
+            executor.shutdown(kill_workers=True)
+    for failure in errors:
+        if isinstance(failure, TerminatedWorkerError):
+            raise TrainingDiedError(failure) from failure
+    if errors:
+        raise errors[0]
+
+
+def _put(values: Any, rank: int, _: Future[None]) -> None:
+    values.put(rank)
+
+
+def _rank(
+    loop: Callable[[], Iterator[Any]], store: str, rank: int, execution: Execution, values: Any
+) -> None:
+    from torch.distributed import FileStore  # type: ignore[attr-defined]
+
+    meeting = FileStore(store, execution.devices)
+    for value in run_rank(loop, meeting, rank, rank, execution):
+        # Bytes: tensors would be handed over in memory that ends with this process.
+        values.put(pickle.dumps(value))

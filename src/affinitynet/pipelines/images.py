@@ -2,19 +2,28 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from affinitynet.execution import Execution, pick_device, track
+from affinitynet.core.label_maps import LabelMap
+from affinitynet.execution import Execution, ahead, map_images, pick_device, track
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+T = TypeVar("T")
 Readers = Mapping[str, Callable[[], Any]]
+SHARE = 64
+"""Photos that a worker with a device is given at a time: its network is built for them anew."""
+READERS = 4
+"""Threads that read a batch's photos; each holds one of them in its full size."""
+STRIP = 2**23
+"""Scores that are upsampled at a time, 32 MiB: a photo of more is done in horizontal strips."""
 
 
 def tagged_photos(index: pd.DataFrame) -> pd.DataFrame:
@@ -52,21 +61,87 @@ def batches(
     Yields:
         Image ids, and their photos (N, 3, H, W), uint8.
     """
+    import torch
+
+    groups = _group_by_shape(index, long_side, batch_size)
+    with ThreadPoolExecutor(max_workers=READERS) as readers:
+
+        def read(ids: list[str]) -> "tuple[list[str], torch.Tensor]":
+            arrays = readers.map(lambda image_id: read_photo(photos[image_id], long_side), ids)
+            return ids, torch.from_numpy(np.stack([*arrays])).permute(0, 3, 1, 2)
+
+        yield from ahead(map(read, groups), 1)
+
+
+def inspect_photo(read: Callable[[], "Image.Image"]) -> tuple[int, int, str]:
+    """Read a photo in full.
+
+    Returns:
+        Its width and height in pixels, upright, and why it cannot be read: empty where it can.
+    """
+    from affinitynet.training.photos import to_rgb
+
+    try:
+        width, height = to_rgb(read()).size
+    except Exception as error:
+        return 0, 0, why_unreadable(error)
+    return width, height, ""
+
+
+def _group_by_shape(index: pd.DataFrame, long_side: int | None, batch_size: int) -> list[list[str]]:
     longest = index[["width", "height"]].max(axis="columns")
     factor = (long_side or longest) / longest
     shapes = (index[["width", "height"]].mul(factor, axis="index")).round()
-    groups = [
+    return [
         list(rows.index[start : start + batch_size])
         for _, rows in shapes.groupby(["width", "height"], sort=True)
         for start in range(0, len(rows), batch_size)
     ]
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        ahead = None
-        for ids in [*groups, None]:
-            current = ahead
-            ahead = ids and (ids, reader.submit(_read_batch, [photos[i] for i in ids], long_side))
-            if current:
-                yield current[0], current[1].result()
+
+
+def share_out(
+    work: Callable[..., Iterator[tuple[str, T]]],
+    index: pd.DataFrame,
+    *readers: Readers,
+    options: Mapping[str, Any],
+    execution: Execution,
+    description: str,
+) -> Iterator[tuple[str, T]]:
+    """Do photos where the devices are: in this process, or on the workers of a cluster.
+
+    Args:
+        work: Yields image id and result of each photo; called as `work(index, *readers)` with a
+            part of the photos. Picklable, as are the results.
+        index: The images to do, with `width` and `height`.
+        *readers: What is read of them, by image id.
+        options: `long_side` and `batch_size`. Batches are the same however they are shared out.
+        execution: Engine and devices.
+        description: For the progress bar.
+
+    Yields:
+        Image id and result.
+    """
+    if execution.in_process:
+        yield from track(work(index, *readers), description, total=len(index))
+        return
+    size = options["batch_size"]
+    groups = _group_by_shape(index, options["long_side"], size)
+    some = max(1, SHARE // size)
+    shares = [
+        [i for group in groups[start : start + some] for i in group]
+        for start in range(0, len(groups), some)
+    ]
+    items = (
+        (ids[0], index.loc[ids], *({i: read[i] for i in ids} for read in readers)) for ids in shares
+    )
+    done = map_images(
+        partial(_do_share, work), items, total=len(shares), execution=execution, networks=True
+    )
+    yield from track((pair for _, pairs in done for pair in pairs), description, total=len(index))
+
+
+def _do_share(work: Callable[..., Iterator[T]], *arguments: Any) -> list[T]:
+    return list(work(*arguments))
 
 
 def why_unreadable(error: Exception) -> str:
@@ -81,25 +156,24 @@ def why_unreadable(error: Exception) -> str:
 
 def score_photos(
     index: pd.DataFrame,
-    model: dict[str, Any],
     photos: Readers,
+    *,
+    model: dict[str, Any],
     score: "Callable[[Any, torch.Tensor], torch.Tensor]",
     inference: dict[str, Any],
     execution: Execution,
-    description: str,
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """Score photos with a trained network, averaged over scales and flips.
 
     Args:
         index: The images to do, with `width` and `height`.
-        model: The network's checkpoint.
         photos: Image id to a function that reads the photo.
+        model: The network's checkpoint.
         score: Maps the network and images (N, 3, h, w) in [0, 1] to scores (N, K, h', w').
         inference: `long_side` in pixels, or None; `scales`, pairs of a factor on that size and the
             network's output stride at it; `flip`; `cell`, pixels a cell of the scores;
             `batch_size`; `bfloat16`.
         execution: Device.
-        description: For the progress bar.
 
     Yields:
         Image id and its scores (K, ceil(H / cell), ceil(W / cell)), float32, on the device.
@@ -109,44 +183,36 @@ def score_photos(
 
     device = pick_device(execution)
     scores_at = scorers(Checkpoint(**model), score, inference["scales"], device=device)
-    done = (
-        pair
-        for ids, images in batches(
-            index, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
+    for ids, images in batches(
+        index, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
+    ):
+        scores = multi_scale(
+            scores_at,
+            images.to(device),
+            flip=inference["flip"],
+            cell=inference["cell"],
+            bfloat16=inference["bfloat16"],
         )
-        for pair in zip(
-            ids,
-            multi_scale(
-                scores_at,
-                images.to(device),
-                flip=inference["flip"],
-                cell=inference["cell"],
-                bfloat16=inference["bfloat16"],
-            ),
-            strict=True,
-        )
-    )
-    yield from track(done, description, total=len(index))
+        yield from zip(ids, scores, strict=True)
 
 
 def affinity_features(
     index: pd.DataFrame,
-    model: dict[str, Any],
     photos: Readers,
+    *,
+    model: dict[str, Any],
     random_walk: dict[str, Any],
     execution: Execution,
-    description: str,
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """Compute AffinityNet's features of photos.
 
     Args:
         index: The images to do, with `width` and `height`.
-        model: AffinityNet's checkpoint.
         photos: Image id to a function that reads the photo.
+        model: AffinityNet's checkpoint.
         random_walk: `long_side` in pixels, or None; `output_stride` of the network's deepest maps;
             `batch_size`; `bfloat16`.
         execution: Device.
-        description: For the progress bar.
 
     Yields:
         Image id and its features (C, h, w), float32, on the device.
@@ -169,18 +235,10 @@ def affinity_features(
             maps: torch.Tensor = network(pixels.contiguous(memory_format=torch.channels_last))
             return maps.float()
 
-    read = batches(
+    for ids, images in batches(
         index, photos, long_side=random_walk["long_side"], batch_size=random_walk["batch_size"]
-    )
-    done = (pair for ids, images in read for pair in zip(ids, features(images), strict=True))
-    yield from track(done, description, total=len(index))
-
-
-def _read_batch(readers: list[Callable[[], Any]], long_side: int | None) -> "torch.Tensor":
-    import torch
-
-    arrays = [read_photo(read, long_side) for read in readers]
-    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+    ):
+        yield from zip(ids, features(images), strict=True)
 
 
 def upsample(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -201,6 +259,59 @@ def upsample(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float
         0
     ].numpy()
     return resized
+
+
+def upsampled_argmax(
+    scores: "torch.Tensor", size: tuple[int, int]
+) -> tuple[LabelMap, npt.NDArray[np.uint8]]:
+    """Upsample probabilities bilinearly and take the best of each pixel, in flat memory.
+
+    Photos of more than `STRIP` scores are done in horizontal strips, with the same result up to
+    the last bit of a float.
+
+    Args:
+        scores: (K, h, w) float32 probabilities, on any device.
+        size: Height and width in pixels.
+
+    Returns:
+        Labels (height, width), the first of equals, and their probability (height, width) in
+        255ths, rounded.
+    """
+    height, width = size
+    labels, confidence = np.empty(size, np.uint8), np.empty(size, np.uint8)
+    rows = max(1, STRIP // (len(scores) * width))
+    for top in range(0, height, rows):
+        strip = slice(top, min(top + rows, height))
+        best, label = _upsample_rows(scores, size, strip).max(dim=0)
+        labels[strip] = label.byte().cpu().numpy()
+        confidence[strip] = to_255ths(best.cpu().numpy())
+    return labels, confidence
+
+
+def to_255ths(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Round probabilities to 0 … 255."""
+    return np.asarray(np.rint(probabilities * 255), np.uint8)
+
+
+def _upsample_rows(scores: "torch.Tensor", size: tuple[int, int], rows: slice) -> "torch.Tensor":
+    """The rows `rows` of scores (K, h, w) that are upsampled bilinearly to `size`."""
+    import torch
+    from torch.nn import functional
+
+    height, width = size
+    if rows.stop - rows.start == height:
+        return functional.interpolate(scores[None], size, mode="bilinear")[0]
+    cells = scores.shape[1]
+    centres = torch.arange(rows.start, rows.stop, device=scores.device) + 0.5
+    position = (centres * (cells / height) - 0.5).clamp(min=0)
+    above = position.long()
+    below = (above + 1).clamp(max=cells - 1)
+    weight = (position - above)[:, None]
+    first, last = int(above[0]), int(below[-1])
+    near = scores[None, :, first : last + 1]
+    wide = functional.interpolate(near, (near.shape[2], width), mode="bilinear")[0]
+    upper = wide[:, above - first].mul_(1 - weight)
+    return upper.add_(wide[:, below - first].mul_(weight))
 
 
 def resize_labels(labels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -1,6 +1,6 @@
 """The nodes that every trained stage has: start, train, and keep what came out."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,15 @@ import pandas as pd
 from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.label_maps import decode
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, pick_device, track
+from affinitynet.execution import Execution, launch, pick_device, track
 from affinitynet.pipelines.images import Readers
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch.utils.data import Dataset
+
+    from affinitynet.networks.checkpoint import Checkpoint
 
 
 def initialise_network(
@@ -90,7 +92,8 @@ def train_on_tags(
 
     train = index[index["split"] == "train"]
     shown = train["tags"].str.get_dummies("|").reindex(columns=list(classes), fill_value=0)
-    samples = TaggedPhotos(
+    samples = partial(
+        TaggedPhotos,
         list(train.index),
         photos,
         dict(zip(train.index, shown.to_numpy(np.uint8), strict=True)),
@@ -135,7 +138,8 @@ def train_on_labels(
 
     values = list(classes.values())
     ids = [i for i in index.index[index["split"] == "train"] if i in labels]
-    samples = LabelledPhotos(
+    samples = partial(
+        LabelledPhotos,
         ids,
         photos,
         {i: partial(_read_labels, labels[i], values) for i in ids},
@@ -165,26 +169,44 @@ def keep_last(
 
 def _epochs(
     initial: dict[str, Any],
-    samples: "Dataset[Any]",
+    samples: "Callable[[], Dataset[Any]]",
     loss: Callable[..., Any],
     training: TrainingParameters,
     seed: int,
     execution: Execution,
     name: str,
 ) -> Iterator[dict[str, Any]]:
+    loop = partial(_train, initial, samples, loss, training, seed, execution, name)
+    for checkpoint in launch(loop, execution=execution):
+        yield {f"{checkpoint.progress['epoch']:04d}": checkpoint}
+
+
+def _train(
+    initial: dict[str, Any],
+    samples: "Callable[[], Dataset[Any]]",
+    loss: Callable[..., Any],
+    training: TrainingParameters,
+    seed: int,
+    execution: Execution,
+    name: str,
+) -> "Iterator[Checkpoint]":
+    """Train where the samples are read: in this process, or in each of those that share batches."""
     from affinitynet.networks.checkpoint import Checkpoint
     from affinitynet.training.loop import train
+    from affinitynet.training.ranks import rank
 
-    for checkpoint in train(
+    def show(steps: Iterable[Any], description: str) -> Iterable[Any]:
+        return steps if rank() else track(steps, f"{name}: {description}")
+
+    yield from train(
         Checkpoint(**initial),
-        samples,
+        samples(),
         loss,
         training,
         seed=seed,
         device=pick_device(execution),
-        progress=lambda steps, description: track(steps, f"{name}: {description}"),
-    ):
-        yield {f"{checkpoint.progress['epoch']:04d}": checkpoint}
+        progress=show,
+    )
 
 
 def _read_labels(read: Callable[[], npt.NDArray[np.uint8]], values: list[int]) -> "Image.Image":

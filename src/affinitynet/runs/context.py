@@ -11,7 +11,17 @@ from kedro.io import CatalogProtocol, DataCatalog
 from affinitynet.errors import UserError
 from affinitynet.runs.record import RunRecord, read_records
 
-CONTROL = ("resume", "data", "mlflow_db", "mlflow_artifacts", "execution.workers")
+CONTROL = (
+    "resume",
+    "data",
+    "mlflow_db",
+    "mlflow_artifacts",
+    "execution.engine",
+    "execution.address",
+    "execution.workers",
+    "execution.worker_cpus",
+    "execution.worker_gpus",
+)
 """Parameters that say how and where to run, not what: they may differ between two commands."""
 
 
@@ -32,6 +42,9 @@ class RunContext(KedroContext):
         if self.env and not (conf / self.env).is_dir():
             others = ", ".join(sorted(path.name for path in conf.iterdir() if path.is_dir()))
             raise UserError(f"--env {self.env}: there is no folder conf/{self.env}; give {others}")
+        told = self.config_loader.runtime_params or {}
+        if told.get("images") == [None]:  # `images=-`: the command line reads a YAML list
+            told["images"] = "-"
 
     @cached_property
     def raw_parameters(self) -> dict[str, Any]:
@@ -39,9 +52,11 @@ class RunContext(KedroContext):
         return dict(self.config_loader["parameters"])
 
     @property
-    def records(self) -> Path:
-        """Folder of the run records."""
-        return Path(self.project_path, self.raw_parameters["data"], "08_reporting", "runs")
+    def records(self) -> str:
+        """Folder of the run records, a path or the URL of an object store."""
+        data = str(self.raw_parameters["data"])
+        root = data if "://" in data else Path(self.project_path, data)
+        return f"{root}/08_reporting/runs"
 
     @cached_property
     def resumed(self) -> RunRecord | None:

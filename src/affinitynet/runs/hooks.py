@@ -14,6 +14,7 @@ from kedro.pipeline.node import Node
 from affinitynet.datasets import FileDataset, FolderDataset, VersionedPartitionsDataset
 from affinitynet.errors import UserError
 from affinitynet.pipeline_registry import build_pipelines
+from affinitynet.pipelines.inference.pipeline import BESIDE_MASKS
 from affinitynet.runs.context import CONTROL, RunContext
 from affinitynet.runs.record import RunRecord, code_fingerprint, flatten, git_revision
 
@@ -42,6 +43,8 @@ class RunHooks:
                 rendered=bool(parameters["scenes"]),
                 layout=parameters["data_set"]["layout"],
                 supervision=parameters["segmentation"]["supervision"],
+                beside_masks=[name for name in BESIDE_MASKS if parameters[name]],
+                exported_layout=parameters["labels_export"]["layout"],
             )
         )
 
@@ -78,7 +81,8 @@ class RunHooks:
         resumed = self.context.resumed
         if resumed is None or not node.tags & {PER_IMAGE, TRAINING}:
             return None
-        done = catalog[node.outputs[0]].done(since=resumed.started)
+        # the last output: what it has of an image is saved after all the others
+        done = catalog[node.outputs[-1]].done(since=resumed.started)
         if not done:
             return None
         driving = node.inputs[0]
@@ -100,7 +104,7 @@ class RunHooks:
         """Forget a run that failed before it made anything: there is nothing to resume."""
         record = self.context.record
         if record and not any(_begun(catalog, name) for name in record.outputs):
-            (self.context.records / f"{record.version}.json").unlink(missing_ok=True)
+            record.forget(self.context.records)
 
     def _describe(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol

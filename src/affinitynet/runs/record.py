@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -10,6 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
+
+from fsspec.core import url_to_fs
+
+import affinitynet.datasets  # noqa: F401  (makes writes atomic)
 
 PACKAGE = Path(__file__).parents[1]
 TIMESTAMP = r"\d{4}-\d\d-\d\dT.*Z"
@@ -51,12 +54,18 @@ class RunRecord:
         """When the run began."""
         return datetime.strptime(self.version, "%Y-%m-%dT%H.%M.%S.%fZ").replace(tzinfo=UTC)
 
-    def write(self, folder: Path) -> None:
-        """Write the record to its file, atomically."""
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f"{self.version}.json.part"
-        part.write_text(json.dumps(asdict(self), indent=2))
-        os.replace(part, folder / f"{self.version}.json")
+    def write(self, folder: str) -> None:
+        """Write the record to its file, atomically (see `affinitynet.datasets.atomic`)."""
+        files, root = url_to_fs(folder)
+        files.makedirs(root, exist_ok=True)
+        with files.open(f"{root}/{self.version}.json", "w") as file:
+            file.write(json.dumps(asdict(self), indent=2))
+
+    def forget(self, folder: str) -> None:
+        """Remove the record's file, if there is one."""
+        files, root = url_to_fs(folder)
+        if files.exists(path := f"{root}/{self.version}.json"):
+            files.rm(path)
 
     def finish(self) -> Self:
         """Return the record of the same run, ended now."""
@@ -99,11 +108,12 @@ def _keeping(name: str, version: str | None) -> str:
     return f" (to go on with the former: --load-versions {name}:{version})"
 
 
-def read_records(folder: Path) -> list[RunRecord]:
+def read_records(folder: str) -> list[RunRecord]:
     """Read the records of all runs, newest first."""
+    files, root = url_to_fs(folder)
     return [
-        RunRecord(**json.loads(path.read_text()))
-        for path in sorted(folder.glob("*.json"), reverse=True)
+        RunRecord(**json.loads(files.cat_file(path)))
+        for path in sorted(files.glob(f"{root}/*.json"), reverse=True)
     ]
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from affinitynet.networks.checkpoint import Checkpoint, restore, snapshot
 from affinitynet.training.parameters import TrainingParameters
+from affinitynet.training.ranks import Share, rank, ranks, synchronise, vary, whole
 
 Loss = Callable[[nn.Module, Any], Tensor]
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -35,10 +36,14 @@ def train(
     numbers from (seed, epoch), so that training that was interrupted gives exactly what it would
     have given without, on the same machine.
 
+    In a torch.distributed group every process runs this: they share out each batch, so that batch
+    size, learning rates and losses are those of one process.
+
     Args:
         initial: From `affinitynet.networks.checkpoint.initialise`, or one that was yielded here.
         samples: A map-style data set of tuples of tensors.
-        loss: The loss of a network on a batch of samples on its device; a scalar.
+        loss: The loss of a network on a batch of samples on its device; a scalar. Of a share of a
+            batch, its share of the whole batch's loss.
         parameters: How to train.
         seed: Seed of the order and the variations of samples, and of dropout.
         device: Where to train; "auto" takes the GPU if there is one.
@@ -65,6 +70,11 @@ def train(
             f"training.batch_size: {parameters.batch_size} is more than there are samples, "
             f"{len(samples)}; lower it"  # type: ignore[arg-type]
         )
+    if parameters.batch_size < ranks():
+        raise ValueError(
+            f"training.batch_size: {parameters.batch_size} samples cannot be shared out among "
+            f"{ranks()} processes; raise it, or lower execution.devices"
+        )
     network = restore(initial, device=device).to(memory_format=torch.channels_last)
     fixed = _frozen_parts(network, parameters.frozen)
     if parameters.fixed_norms:
@@ -77,10 +87,11 @@ def train(
     history = list(initial.progress.get("history", []))
     if done:
         optimiser.load_state_dict(initial.progress["optimiser"])
+    replica = synchronise(network)
 
     for epoch in range(done + 1, parameters.epochs + 1):
         loader = _loader(samples, parameters, device, seed=_seed_epoch(seed, epoch))
-        network.train()
+        replica.train()
         for part in fixed:
             part.eval()
         total, step = 0.0, (epoch - 1) * steps
@@ -91,11 +102,11 @@ def train(
             with torch.autocast(
                 device.type, torch.bfloat16, enabled=parameters.precision == "bfloat16"
             ):
-                value = loss(network, [_place(tensor, device) for tensor in batch])
+                value = loss(replica, [_place(tensor, device) for tensor in batch])
             step += 1
-            total += _finite(value, epoch, step)
+            total += _finite(whole(value), epoch, step)
             optimiser.zero_grad()
-            value.backward()
+            (value * ranks()).backward()  # the gradients are averaged, and the shares add up
             optimiser.step()
         history.append(
             {
@@ -183,21 +194,22 @@ def _decay(step: int, steps: int, parameters: TrainingParameters) -> float:
 def _seed_epoch(seed: int, epoch: int) -> int:
     """Seed torch for one epoch, whatever has happened before; return the epoch's own seed."""
     own = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-    torch.manual_seed(own)
+    torch.manual_seed(own + rank())  # dropout and variations; the order is the same for all
     return own
 
 
 def _loader(
     samples: Dataset[Any], parameters: TrainingParameters, device: torch.device, *, seed: int
 ) -> DataLoader[Any]:
+    generator = torch.Generator().manual_seed(seed)
+    order = RandomSampler(samples, generator=generator)  # type: ignore[arg-type]
     return DataLoader(
         samples,
-        batch_size=parameters.batch_size,
-        shuffle=True,
-        drop_last=True,
+        batch_sampler=Share(BatchSampler(order, parameters.batch_size, drop_last=True)),
         num_workers=parameters.workers,
         pin_memory=device.type == "cuda",
-        generator=torch.Generator().manual_seed(seed),
+        generator=generator,
+        worker_init_fn=vary,
     )
 
 

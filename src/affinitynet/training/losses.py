@@ -1,10 +1,17 @@
-"""The loss of each network on one batch, as `affinitynet.training.loop.train` calls it."""
+"""The loss of each network on one batch, as `affinitynet.training.loop.train` calls it.
 
+Where several processes share a batch, each of these is the process's share: its sum over the
+whole batch's count, so that the shares add up to the batch's loss. A mean of the processes' means
+would weigh pairs and pixels by the process that they happen to fall to.
+"""
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from affinitynet.core.affinity import affinity_loss
 from affinitynet.core.label_maps import IGNORE_INDEX
+from affinitynet.training.ranks import whole
 
 Batch = tuple[Tensor, Tensor]
 
@@ -12,7 +19,8 @@ Batch = tuple[Tensor, Tensor]
 def tag_loss(network: nn.Module, batch: Batch) -> Tensor:
     """Multi-label soft margin between a `CAMNet`'s logits and the tags (N, K), 0 or 1."""
     photos, tags = batch
-    return functional.multilabel_soft_margin_loss(network(photos).float(), tags)
+    total = functional.multilabel_soft_margin_loss(network(photos).float(), tags, reduction="sum")
+    return total / whole(torch.tensor(len(tags), device=tags.device))
 
 
 def pair_loss(network: nn.Module, batch: Batch, *, radius: int = 5) -> Tensor:
@@ -30,7 +38,9 @@ def pair_loss(network: nn.Module, batch: Batch, *, radius: int = 5) -> Tensor:
     cells = functional.interpolate(
         labels[:, None].float(), features.shape[-2:], mode="nearest-exact"
     )
-    return affinity_loss(features, cells[:, 0].long(), radius=radius, ignore_index=IGNORE_INDEX)
+    return affinity_loss(
+        features, cells[:, 0].long(), radius=radius, ignore_index=IGNORE_INDEX, whole=whole
+    )
 
 
 def pixel_loss(network: nn.Module, batch: Batch) -> Tensor:
@@ -41,4 +51,4 @@ def pixel_loss(network: nn.Module, batch: Batch) -> Tensor:
     )
     total = functional.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
     # no labelled pixel at all makes no loss, where the mean would be 0 / 0
-    return total / (labels != IGNORE_INDEX).sum().clamp(min=1)
+    return total / whole((labels != IGNORE_INDEX).sum()).clamp(min=1)

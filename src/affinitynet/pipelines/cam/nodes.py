@@ -7,9 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from affinitynet.execution import Execution
-from affinitynet.execution.local import chunks
-from affinitynet.pipelines.images import Readers, affinity_features, score_photos, tagged_photos
+from affinitynet.execution import Execution, chunks, track
+from affinitynet.pipelines.images import (
+    Readers,
+    affinity_features,
+    score_photos,
+    share_out,
+    tagged_photos,
+)
 from affinitynet.pipelines.scoring import (
     count,
     count_thresholds,
@@ -41,28 +46,36 @@ def infer_cams(
         Image id to `labels` (K,) uint8, the tagged classes' labels, and `maps` (K, h, w)
         float16, their CAMs M_c / max M_c in [0, 1].
     """
-    yield from chunks(_infer(index, model, photos, classes, inference, execution))
+    train = tagged_photos(index)
+    work = partial(
+        _infer, list(classes), model=model, score=_cams, inference=inference, execution=execution
+    )
+    yield from chunks(
+        share_out(
+            work,
+            train,
+            photos,
+            options=inference,
+            execution=execution,
+            description="Inferring CAMs",
+        )
+    )
 
 
 def _infer(
-    index: pd.DataFrame,
-    model: dict[str, Any],
-    photos: Readers,
-    classes: dict[str, int],
-    inference: dict[str, Any],
-    execution: Execution,
+    names: list[str], index: pd.DataFrame, photos: Readers, **scoring: Any
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     from affinitynet.core.cams import normalise
 
-    train = tagged_photos(index)
-    tags = train["tags"].str.split("|")
-    names = list(classes)
-    for image_id, cams in score_photos(
-        train, model, photos, lambda net, x: net.cam(x), inference, execution, "Inferring CAMs"
-    ):
+    tags = index["tags"].str.split("|")
+    for image_id, cams in score_photos(index, photos, **scoring):
         labels = np.array([names.index(name) + 1 for name in tags[image_id]], np.uint8)
         maps = normalise(cams[labels.astype(int) - 1])
         yield image_id, {"labels": labels, "maps": maps.cpu().numpy().astype(np.float16)}
+
+
+def _cams(network: Any, images: Any) -> Any:
+    return network.cam(images)
 
 
 def score_cams(
@@ -136,8 +149,10 @@ def score_tags(
     options = inference | {"output_stride": inference["scales"][0][1]}
     logits = {
         image_id: scores.cpu().numpy()
-        for image_id, scores in affinity_features(
-            val, model, photos, options, execution, "Classifying val"
+        for image_id, scores in track(
+            affinity_features(val, photos, model=model, random_walk=options, execution=execution),
+            "Classifying val",
+            total=len(val),
         )
     }
     scores = np.stack([logits[image_id] for image_id in val.index])

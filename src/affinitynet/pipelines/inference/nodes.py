@@ -1,29 +1,46 @@
 """Nodes of the `inference` pipeline."""
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 
 from affinitynet.core.label_maps import LabelMap
+from affinitynet.datasets.folder import source
+from affinitynet.datasets.label_map import indexed_image
+from affinitynet.datasets.photos import PHOTO_SUFFIXES
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, stream
-from affinitynet.execution.local import chunks
-from affinitynet.pipelines.images import Readers, why_unreadable
-from affinitynet.pipelines.segmentation.nodes import segment
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
-"""Files that are taken for photos; others in the folder are left alone."""
+from affinitynet.execution import Execution, map_images, stream, track
+from affinitynet.pipelines import coco
+from affinitynet.pipelines.images import Readers, inspect_photo
+from affinitynet.pipelines.segmentation.nodes import segment_with_confidence
 
 
-def inspect_photos(images: Readers, folder: str, masks: str, execution: Execution) -> pd.DataFrame:
+def inspect_photos(
+    images: Readers,
+    named: str,
+    masks: str,
+    overlays: str | None,
+    confidences: str | None,
+    coco_folder: str | None,
+    execution: Execution,
+) -> pd.DataFrame:
     """Open every photo once, and tell the sizes of those that can be read.
 
     Args:
-        images: File name, relative to the folder, to a function that reads the photo.
-        folder: The folder.
+        images: File name, relative to the folder that has them all, to a function that reads the
+            photo.
+        named: What was named as photos: a folder, a pattern, a photo, or `-`.
         masks: The folder that the masks are to be written to.
+        overlays: Likewise for the overlays, if they are asked for.
+        confidences: Likewise for the confidence maps.
+        coco_folder: Likewise for COCO's files.
         execution: Processes.
 
     Returns:
@@ -31,28 +48,38 @@ def inspect_photos(images: Readers, folder: str, masks: str, execution: Executio
         as it is seen (after EXIF rotation), and `problem`, empty where there is none.
 
     Raises:
-        UserError: If there is no photo in the folder, or the masks would lie among the photos.
+        UserError: If there is no photo, or a folder to write to lies among the photos, in another
+            one, or cannot be written to.
     """
-    if Path(masks).resolve().is_relative_to(Path(folder).resolve()):
-        raise UserError(
-            f"masks={masks} lies in images={folder}: masks would be written over photos, or be "
-            "taken for photos the next time. Name a folder of its own: --params masks=<folder>"
+    folders = {
+        name: folder
+        for name, folder in (
+            ("masks", masks),
+            ("overlays", overlays),
+            ("confidences", confidences),
+            ("coco", coco_folder),
         )
-    files = [name for name in images if PurePosixPath(name).suffix.lower() in SUFFIXES]
-    if not files:
+        if folder
+    }
+    if not images:
         raise UserError(
-            f"No photos in '{folder}'. Name a folder that holds some "
-            f'({", ".join(SUFFIXES)}): --params "images=<folder>,masks=<folder>"'
+            f"No photos in '{named}'. Name a folder that holds some "
+            f"({', '.join(PHOTO_SUFFIXES)}), a pattern, a photo, or - for a "
+            'list on the standard input: --params "images=<folder>,masks=<folder>"'
         )
+    _check_folders(folders, named, {Path(source(read)).parent for read in images.values()})
     rows = {}
+    sound_names = {name: read for name, read in images.items() if _is_utf8(name)}
     for chunk in stream(
-        _inspect,
-        ((name, images[name]) for name in files),
-        total=len(files),
+        inspect_photo,
+        sound_names.items(),
+        total=len(sound_names),
         execution=execution,
         description="Opening photos",
     ):
         rows.update(chunk)
+    for name in images.keys() - sound_names.keys():
+        rows[_printable(name)] = (0, 0, "the file's name is not UTF-8; rename it")
     table = pd.DataFrame.from_dict(rows, "index", columns=["width", "height", "problem"])
     table = table.rename_axis("file").reset_index()
     table["id"] = [PurePosixPath(name).with_suffix("").as_posix() for name in table["file"]]
@@ -62,14 +89,39 @@ def inspect_photos(images: Readers, folder: str, masks: str, execution: Executio
     return table.set_index("id")
 
 
-def _inspect(read: Callable[[], Any]) -> tuple[int, int, str]:
-    from affinitynet.training.photos import to_rgb
+def _check_folders(folders: Mapping[str, str], named: str, photo_folders: set[Path]) -> None:
+    """Check that nothing can be written over photos, or be taken for one the next time."""
+    below = Path(named.split("**")[0] if "**" in named else named)
+    for name, folder in folders.items():
+        path = Path(folder).resolve()
+        if path in photo_folders or (below.is_dir() and path.is_relative_to(below.resolve())):
+            raise UserError(
+                f"{name}={folder} lies in images={named}: {name} would be written over photos, or "
+                f"be taken for photos the next time. Name a folder of its own: --params "
+                f"{name}=<folder>"
+            )
+        for other, another in folders.items():
+            if name != other and path.is_relative_to(Path(another).resolve()) and other != "coco":
+                raise UserError(
+                    f"{name}={folder} lies in {other}={another}: photos of some names would have "
+                    "both in one file. Name folders side by side"
+                )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path).close()
+        except OSError as error:
+            raise UserError(
+                f"{name}={folder}: cannot be written to ({error.strerror}). Name another folder: "
+                f"--params {name}=<folder>"
+            ) from error
 
-    try:
-        width, height = to_rgb(read()).size
-    except Exception as error:
-        return 0, 0, why_unreadable(error)
-    return width, height, ""
+
+def _is_utf8(name: str) -> bool:
+    return _printable(name) == name
+
+
+def _printable(name: str) -> str:
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def segment_photos(
@@ -92,19 +144,142 @@ def segment_photos(
     Yields:
         Photo name without suffix to its mask, at the photo's size, in mask values.
     """
+    for image_id, mask, _ in _segment(photos, model, images, inference, execution):
+        yield {image_id: mask}
+
+
+def segment_photos_with_confidence(
+    photos: pd.DataFrame,
+    model: dict[str, Any],
+    images: Readers,
+    inference: dict[str, Any],
+    execution: Execution,
+) -> Iterator[tuple[dict[str, Image.Image], dict[str, LabelMap]]]:
+    """Segment the photos that can be read, and say how sure the network is.
+
+    Args:
+        photos: As for `segment_photos`, like all the others.
+        model: The checkpoint.
+        images: File name to a function that reads the photo.
+        inference: Scales, flips, ….
+        execution: Device.
+
+    Yields:
+        Photo name without suffix to its confidence map, an 8-bit greyscale image of the
+        probability of each pixel's class in 255ths; and to its mask. A mask is saved after its
+        confidence map: where there is a mask, there is both.
+    """
+    for image_id, mask, confidence in _segment(photos, model, images, inference, execution):
+        yield {image_id: Image.fromarray(confidence)}, {image_id: mask}
+    yield {}, {}  # Kedro wants one at least, also if nothing is left to do
+
+
+def _segment(
+    photos: pd.DataFrame,
+    model: dict[str, Any],
+    images: Readers,
+    inference: dict[str, Any],
+    execution: Execution,
+) -> Iterator[tuple[str, LabelMap, npt.NDArray[np.uint8]]]:
     sound = photos[photos["problem"] == ""]
     readers = {str(image_id): images[file] for image_id, file in sound["file"].items()}
     options = _fill(inference, model["config"].get("inference", {}))
-    yield from chunks(segment(sound, model, readers, options, execution))
+    return segment_with_confidence(sound, model, readers, options, execution)
 
 
-def report_problems(photos: pd.DataFrame, masks: Mapping[str, Any], folder: str | None) -> None:
+def paint_overlays(
+    photos: pd.DataFrame, images: Readers, masks: Readers, execution: Execution
+) -> Iterator[dict[str, Image.Image]]:
+    """Lay the masks' colours over the photos, half through; background stays as it is.
+
+    Args:
+        photos: What `inspect_photos` found.
+        images: File name to a function that reads the photo.
+        masks: Photo name without suffix to a function that reads the mask.
+        execution: Processes.
+
+    Yields:
+        Photo name without suffix to its overlay, RGB, at the photo's size.
+    """
+    sound = photos.loc[photos["problem"] == "", "file"]
+    overlays = map_images(
+        _overlay,
+        ((str(image_id), images[file], masks[str(image_id)]) for image_id, file in sound.items()),
+        total=len(sound),
+        execution=execution,
+    )
+    for image_id, overlay in track(overlays, "Painting overlays", total=len(sound)):
+        yield {image_id: overlay}
+
+
+def _overlay(read: Any, read_mask: Any) -> Image.Image:
+    from affinitynet.training.photos import to_rgb
+
+    photo, mask = to_rgb(read()), read_mask()
+    blended = Image.blend(photo, indexed_image(mask).convert("RGB"), 0.5)
+    photo.paste(blended, mask=Image.fromarray((mask > 0).view(np.uint8) * np.uint8(255)))
+    return photo
+
+
+def gather_coco(
+    photos: pd.DataFrame,
+    masks: Readers,
+    confidences: Readers,
+    model: dict[str, Any],
+    execution: Execution,
+) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
+    """Gather all masks as COCO's results, and describe the photos that they are of.
+
+    Args:
+        photos: What `inspect_photos` found.
+        masks: Photo name without suffix to a function that reads the mask.
+        confidences: Likewise, the confidence map.
+        model: The segmentation network's checkpoint, which names the classes.
+        execution: Processes.
+
+    Returns:
+        The results, made as they are written: `image_id`, `category_id`, `segmentation`, `score`.
+        And what COCO calls image information: `images` and `categories`.
+    """
+    sound = photos[photos["problem"] == ""].sort_index()
+    info = {
+        "info": {"description": "Photos segmented by affinitynet"},
+        "images": coco.image_entries(sound),
+        "categories": coco.categories(model["config"]["classes"]),
+    }
+    return _results(sound, masks, confidences, execution), info
+
+
+def _results(
+    sound: pd.DataFrame, masks: Readers, confidences: Readers, execution: Execution
+) -> Iterator[dict[str, Any]]:
+    ids = [str(image_id) for image_id in sound.index]
+    encoded = map_images(
+        _encode_one,
+        ((image_id, masks[image_id], confidences[image_id]) for image_id in ids),
+        total=len(ids),
+        execution=execution,
+    )
+    described = track(encoded, "Encoding masks", total=len(ids))
+    for number, (_, segments) in enumerate(described, start=1):
+        for segment in segments:
+            yield {"image_id": number} | segment
+
+
+def _encode_one(read_mask: Any, read_confidence: Any) -> list[dict[str, Any]]:
+    return coco.encode_results(read_mask(), np.asarray(read_confidence()))
+
+
+def report_problems(
+    photos: pd.DataFrame, folder: str, masks: Mapping[str, Any], *others: object
+) -> None:
     """Say how many masks were written; fail if photos had to be skipped.
 
     Args:
         photos: What `inspect_photos` found.
-        masks: The masks that were written; that they are listed makes this the last node.
         folder: The folder of the photos, for messages.
+        masks: The masks that were written; that they are listed makes this the last node.
+        others: Likewise, what was made of them.
 
     Raises:
         UserError: Naming each photo that was skipped, after all others are done.

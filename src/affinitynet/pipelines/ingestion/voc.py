@@ -1,6 +1,6 @@
 """PASCAL VOC's layout: annotations and split lists."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -39,6 +39,27 @@ def parse_annotation(xml: str) -> Annotation:
         raise ValueError(f"is no VOC annotation with <size><width> and <height>: {error}") from None
     names = [(element.text or "").strip() for element in root.findall("object/name")]
     return Annotation(**size, tags=tuple(dict.fromkeys(names)))
+
+
+def format_annotation(filename: str, width: int, height: int, tags: Iterable[str]) -> str:
+    """Write an annotation: one `object` element a tag, and no bounding boxes.
+
+    Args:
+        filename: Of the photo.
+        width: Of the photo, in pixels.
+        height: Of the photo, in pixels.
+        tags: Names of the classes in it.
+    """
+    annotation = ElementTree.Element("annotation")
+    ElementTree.SubElement(annotation, "filename").text = filename
+    size = ElementTree.SubElement(annotation, "size")
+    for name, length in (("width", width), ("height", height), ("depth", 3)):
+        ElementTree.SubElement(size, name).text = str(length)
+    ElementTree.SubElement(annotation, "segmented").text = "1"
+    for tag in tags:
+        ElementTree.SubElement(ElementTree.SubElement(annotation, "object"), "name").text = tag
+    ElementTree.indent(annotation)
+    return ElementTree.tostring(annotation, encoding="unicode") + "\n"
 
 
 def parse_split(text: str) -> list[str]:

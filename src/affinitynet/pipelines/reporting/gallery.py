@@ -13,8 +13,7 @@ from PIL import Image
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode
 from affinitynet.core.metrics import mean_iou
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, stream
-from affinitynet.execution.local import chunks
+from affinitynet.execution import Execution, chunks, stream, track
 from affinitynet.pipelines.images import (
     Readers,
     affinity_features,
@@ -195,9 +194,10 @@ def _walk(
     from affinitynet.core.cams import with_background
     from affinitynet.core.random_walk import symmetric_transition, walk_many
 
-    for image_id, features in affinity_features(
-        train, model, photos, random_walk, execution, "Random walk, step by step"
-    ):
+    done = affinity_features(
+        train, photos, model=model, random_walk=random_walk, execution=execution
+    )
+    for image_id, features in track(done, "Random walk, step by step", total=len(train)):
         stored = maps[image_id]()
         cams = torch.from_numpy(upsample(stored["maps"], (features.shape[-2], features.shape[-1])))
         transition = symmetric_transition(

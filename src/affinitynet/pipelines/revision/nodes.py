@@ -10,12 +10,12 @@ import pandas as pd
 
 from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_labels
 from affinitynet.core.label_maps import LabelMap, encode
-from affinitynet.execution import Execution, stream
-from affinitynet.execution.local import chunks
+from affinitynet.execution import Execution, chunks, stream
 from affinitynet.pipelines.images import (
     Readers,
     affinity_features,
     read_photo,
+    share_out,
     tagged_photos,
     upsample,
 )
@@ -52,14 +52,27 @@ def walk_cams(
         Image id to `labels` (K + 1,) uint8, background and the tagged classes, and `maps`
         (K + 1, h, w) float16, their revised scores in [0, 1].
     """
-    yield from chunks(_walk(index, model, photos, maps, random_walk, execution))
+    train = tagged_photos(index)
+    work = partial(_walk, model=model, random_walk=random_walk, execution=execution)
+    yield from chunks(
+        share_out(
+            work,
+            train,
+            photos,
+            maps,
+            options=random_walk,
+            execution=execution,
+            description="Random walk",
+        )
+    )
 
 
 def _walk(
     index: pd.DataFrame,
-    model: dict[str, Any],
     photos: Readers,
     maps: Readers,
+    *,
+    model: dict[str, Any],
     random_walk: dict[str, Any],
     execution: Execution,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -68,9 +81,8 @@ def _walk(
     from affinitynet.core.cams import with_background
     from affinitynet.core.random_walk import propagate
 
-    train = tagged_photos(index)
     for image_id, feature in affinity_features(
-        train, model, photos, random_walk, execution, "Random walk"
+        index, photos, model=model, random_walk=random_walk, execution=execution
     ):
         stored = maps[image_id]()
         cams = torch.from_numpy(upsample(stored["maps"], (feature.shape[-2], feature.shape[-1])))

@@ -12,12 +12,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import ndimage
+
+from affinitynet.pipelines.ingestion.voc import format_annotation
 
 Floats = npt.NDArray[np.float64]
 
@@ -101,17 +102,8 @@ def voc_annotation(scene_id: str, scene: Scene) -> str:
 
     There is one `object` element a class and no bounding boxes: tags are all the supervision.
     """
-    height, width, depth = scene.image.shape
-    annotation = ElementTree.Element("annotation")
-    ElementTree.SubElement(annotation, "filename").text = f"{scene_id}.jpg"
-    size = ElementTree.SubElement(annotation, "size")
-    for name, length in (("width", width), ("height", height), ("depth", depth)):
-        ElementTree.SubElement(size, name).text = str(length)
-    ElementTree.SubElement(annotation, "segmented").text = "1"
-    for tag in scene.tags:
-        ElementTree.SubElement(ElementTree.SubElement(annotation, "object"), "name").text = tag
-    ElementTree.indent(annotation)
-    return ElementTree.tostring(annotation, encoding="unicode") + "\n"
+    height, width = scene.image.shape[:2]
+    return format_annotation(f"{scene_id}.jpg", width, height, scene.tags)
 
 
 # --- objects: lists of coloured polygons, x to the right, y down, about [-1, 1] on the longer axis

@@ -21,9 +21,8 @@ from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.label_maps import decode
 from affinitynet.core.metrics import mean_iou
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, stream
-from affinitynet.execution.local import chunks
-from affinitynet.pipelines.images import Readers, affinity_features, upsample
+from affinitynet.execution import Execution, chunks, stream
+from affinitynet.pipelines.images import Readers, affinity_features, share_out, upsample
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels
 from affinitynet.pipelines.scoring import (
     Counts,
@@ -90,21 +89,25 @@ def compute_affinities(
     Yields:
         Image id to `affinities` (P, h, w), float16 in [0, 1], before any exponent.
     """
-    yield from chunks(_affinities(sample, model, photos, random_walk, execution))
+    work = partial(_affinities, model=model, random_walk=random_walk, execution=execution)
+    yield from chunks(
+        share_out(
+            work,
+            sample,
+            photos,
+            options=random_walk,
+            execution=execution,
+            description="Affinities",
+        )
+    )
 
 
 def _affinities(
-    sample: pd.DataFrame,
-    model: dict[str, Any],
-    photos: Readers,
-    random_walk: dict[str, Any],
-    execution: Execution,
+    sample: pd.DataFrame, photos: Readers, *, random_walk: dict[str, Any], **options: Any
 ) -> Iterator[tuple[str, dict[str, Floats]]]:
     from affinitynet.core.affinity import pair_affinities
 
-    for image_id, features in affinity_features(
-        sample, model, photos, random_walk, execution, "Affinities"
-    ):
+    for image_id, features in affinity_features(sample, photos, random_walk=random_walk, **options):
         planes = pair_affinities(features[None], radius=random_walk["radius"])[0]
         yield image_id, {"affinities": planes.half().cpu().numpy()}
 

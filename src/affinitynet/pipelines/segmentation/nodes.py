@@ -11,9 +11,16 @@ import pandas as pd
 from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_probabilities
 from affinitynet.core.label_maps import LabelMap, encode
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution
-from affinitynet.execution.local import chunks, map_images
-from affinitynet.pipelines.images import Readers, read_photo, score_photos, upsample
+from affinitynet.execution import Execution, ahead, chunks, map_images
+from affinitynet.pipelines.images import (
+    Readers,
+    read_photo,
+    score_photos,
+    share_out,
+    to_255ths,
+    upsample,
+    upsampled_argmax,
+)
 from affinitynet.pipelines.scoring import (
     count,
     count_labels,
@@ -92,31 +99,72 @@ def segment(
     Yields:
         Image id and its mask (height, width), in mask values.
     """
-    from affinitynet.networks.inference import class_probabilities
+    for image_id, mask, _ in segment_with_confidence(index, model, photos, inference, execution):
+        yield image_id, mask
+
+
+def segment_with_confidence(
+    index: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    inference: dict[str, Any],
+    execution: Execution,
+) -> Iterator[tuple[str, LabelMap, npt.NDArray[np.uint8]]]:
+    """Segment photos as `segment` does, and say how sure the network is of each pixel.
+
+    Args:
+        index: As for `segment`, like all the others.
+        model: The checkpoint.
+        photos: Image id to a function that reads the photo.
+        inference: Scales, flips, CRF.
+        execution: Device, and processes for the CRF.
+
+    Yields:
+        Image id, its mask (height, width) in mask values, and the probability of each pixel's
+        class (height, width) in 255ths.
+    """
+    import torch
 
     values = list(model["config"]["classes"].values())
-    scored = score_photos(
-        index, model, photos, class_probabilities, inference, execution, "Segmenting photos"
+    scored = share_out(
+        partial(_score, model=model, inference=inference, execution=execution),
+        index,
+        photos,
+        options=inference,
+        execution=execution,
+        description="Segmenting photos",
     )
     if inference.get("crf"):
-        yield from map_images(
+        refined = map_images(
             partial(_refine_one, values, CRFParameters(**inference["crf"])),
-            ((image_id, scores.cpu().numpy(), photos[image_id]) for image_id, scores in scored),
+            ((image_id, scores, photos[image_id]) for image_id, scores in scored),
             total=len(index),
             execution=execution,
         )
+        yield from ((image_id, *refined_one) for image_id, refined_one in refined)
         return
     sizes = dict(zip(index.index, zip(index["height"], index["width"], strict=True), strict=True))
-    for image_id, scores in scored:
-        yield image_id, encode(upsample(scores.cpu(), sizes[image_id]).argmax(axis=0), values)
+    for image_id, scores in ahead(scored, inference["batch_size"]):
+        labels, confidence = upsampled_argmax(torch.from_numpy(scores), sizes[image_id])
+        yield image_id, encode(labels, values), confidence
 
 
 def _refine_one(
     values: list[int], crf: CRFParameters, scores: npt.NDArray[np.float32], read: Any
-) -> LabelMap:
+) -> tuple[LabelMap, npt.NDArray[np.uint8]]:
     photo = read_photo(read, None)
     unary = unary_from_probabilities(upsample(scores, photo.shape[:2]))
-    return encode(refine(photo, unary, crf).argmax(axis=0), values)
+    probabilities = refine(photo, unary, crf)
+    return encode(probabilities.argmax(axis=0), values), to_255ths(probabilities.max(axis=0))
+
+
+def _score(
+    index: pd.DataFrame, photos: Readers, **options: Any
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    from affinitynet.networks.inference import class_probabilities
+
+    for image_id, scores in score_photos(index, photos, score=class_probabilities, **options):
+        yield image_id, scores.cpu().numpy()
 
 
 def score_predictions(

@@ -6,13 +6,12 @@ from typing import Any
 from zipfile import ZipFile
 
 import pandas as pd
-from PIL import Image
 
-from affinitynet.core.label_maps import LabelMap, voc_palette
+from affinitynet.core.label_maps import LabelMap
+from affinitynet.datasets.label_map import indexed_image
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, stream
-from affinitynet.execution.local import chunks
-from affinitynet.pipelines.images import Readers, why_unreadable
+from affinitynet.execution import Execution, chunks, stream
+from affinitynet.pipelines.images import Readers, inspect_photo
 from affinitynet.pipelines.ingestion.voc import parse_split
 from affinitynet.pipelines.segmentation.nodes import check_classes, segment
 
@@ -49,27 +48,18 @@ def list_images(
         )
     sizes: dict[str, tuple[int, int]] = {}
     for chunk in stream(
-        _size,
-        ((image_id, image_id, photos[image_id]) for image_id in ids),
+        inspect_photo,
+        ((image_id, photos[image_id]) for image_id in ids),
         total=len(ids),
         execution=execution,
         description="Opening photos",
     ):
-        sizes |= chunk
+        for image_id, (width, height, problem) in chunk.items():
+            if problem:
+                raise UserError(f"JPEGImages/{image_id}.jpg: cannot be read ({problem})")
+            sizes[image_id] = width, height
     table = pd.DataFrame.from_dict(sizes, "index", columns=["width", "height"])
     return table.rename_axis("id")
-
-
-def _size(image_id: str, read: Any) -> tuple[int, int]:
-    from affinitynet.training.photos import to_rgb
-
-    try:
-        width, height = to_rgb(read()).size
-    except Exception as error:
-        raise UserError(
-            f"JPEGImages/{image_id}.jpg: cannot be read ({why_unreadable(error)})"
-        ) from error
-    return width, height
 
 
 def segment_images(
@@ -115,9 +105,7 @@ def pack(predictions: Readers, submission: dict[str, str]) -> bytes:
     archive = BytesIO()
     with ZipFile(archive, "w") as packed:
         for image_id in sorted(predictions):
-            image = Image.fromarray(predictions[image_id]())
-            image.putpalette(voc_palette().tobytes())
             file = BytesIO()
-            image.save(file, "png")
+            indexed_image(predictions[image_id]()).save(file, "png")
             packed.writestr(f"{folder}/{image_id}.png", file.getvalue())
     return archive.getvalue()

@@ -1,0 +1,32 @@
+"""Named arrays as safetensors."""
+
+from typing import Any
+
+from kedro.io.core import get_filepath_str
+from kedro_datasets_experimental.safetensors import SafetensorsDataset
+from safetensors.numpy import save
+
+
+class ArraysDataset(SafetensorsDataset):
+    """A dict of arrays, in a safetensors file of any file system.
+
+    The `SafetensorsDataset` that it is writes to local files alone.
+
+    Example:
+        ```yaml
+        maps:
+          type: affinitynet.datasets.ArraysDataset
+          filepath: s3://bucket/maps/2007_000032.safetensors
+        ```
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"backend": "numpy"} | kwargs)
+
+    def save(self, data: dict[str, Any]) -> None:
+        """Write the arrays."""
+        content = save(data)
+        path = get_filepath_str(self._get_save_path(), self._protocol)
+        with self._fs.open(path, **self._fs_open_args_save) as file:
+            file.write(content)
+        self._invalidate_cache()

@@ -1,0 +1,198 @@
+"""Per-image work and training, on whichever engine `execution.engine` names.
+
+All that the pipelines use is here: `stream` and `map_images` for work on single images, `launch`
+for training. What an engine adds is in a module of its own, imported only when it is chosen.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from typing import Any, Protocol, TypeVar
+
+from affinitynet.errors import UserError
+from affinitynet.execution.parameters import ENGINES, Execution
+from affinitynet.execution.progress import track
+
+T = TypeVar("T")
+
+CHUNK = 16
+"""Images that are saved at a time: a run that is killed loses no more than these."""
+
+ATTEMPTS = 3
+"""Times that an image is tried whose worker dies over it."""
+
+PATIENCE = 10.0
+"""Seconds in which the others that train together hear that one of them failed."""
+
+MOST_LOST = 10
+"""Images given up after which the others are not tried any more: it is not the images' fault."""
+
+
+class WorkerDiedError(Exception):
+    """The process that worked on an image died, each of the `ATTEMPTS` times."""
+
+
+class TrainingDiedError(UserError):
+    """One of the processes that train together died."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(
+            f"A training process died: {error}\nThe epochs before are kept; go on with: "
+            "--params resume=true"
+        )
+
+
+class Engine(Protocol):
+    """An engine is a module with these two functions, and a line in `ENGINES`."""
+
+    def pool(
+        self, function: Callable[..., T], *, total: int, execution: Execution, networks: bool
+    ) -> tuple[int, Callable[..., Callable[[], T]]]:
+        """Get workers ready for calls of a function.
+
+        Args:
+            function: Picklable.
+            total: Number of calls that there will be.
+            execution: Number of workers, and where.
+            networks: Whether the function runs a network: for the workers that have devices.
+
+        Returns:
+            How many calls to keep under way, and `submit`: `submit(*arguments)` begins a call, and
+            returns a function that waits for its result. That raises what the call raised, or
+            `WorkerDiedError`.
+        """
+
+    def launch(self, loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator[T]:
+        """Run a loop in `execution.devices` processes that are one torch.distributed group.
+
+        Args:
+            loop: Picklable.
+            execution: Number of processes, and where.
+
+        Yields:
+            What the loop of rank 0 yields, as it comes.
+
+        Raises:
+            TrainingDiedError: If one of the processes dies, also where others then fail for want
+                of it; what the loop raises by itself comes out as it is.
+        """
+
+
+def stream(
+    function: Callable[..., T],
+    items: Iterable[tuple[Any, ...]],
+    *,
+    total: int,
+    execution: Execution,
+    description: str,
+) -> Iterator[dict[str, T]]:
+    """Map a function over images in processes, in bounded memory.
+
+    Args:
+        function: Picklable; called as `function(*arguments)`.
+        items: `(image id, *arguments)` of each image, taken as workers get free.
+        total: Number of items, for the progress bar.
+        execution: Engine and number of processes.
+        description: What is being done, for the progress bar.
+
+    Yields:
+        Image id to result, `CHUNK` images at a time, in the order of the items.
+
+    Raises:
+        UserError: After all others, if workers kept dying over an image.
+    """
+    results = map_images(function, items, total=total, execution=execution)
+    yield from chunks(track(results, description, total=total))
+
+
+def map_images(
+    function: Callable[..., T],
+    items: Iterable[tuple[Any, ...]],
+    *,
+    total: int,
+    execution: Execution,
+    networks: bool = False,
+) -> Iterator[tuple[str, T]]:
+    """Map a function over images in processes; `stream` without progress bar and chunks.
+
+    Args:
+        function: Picklable; called as `function(*arguments)`.
+        items: `(image id, *arguments)` of each image, taken as workers get free.
+        total: Number of items.
+        execution: Engine and number of processes.
+        networks: Whether the function runs a network: for the workers that have devices.
+
+    Yields:
+        Image id and result, in the order of the items.
+
+    Raises:
+        UserError: After all others, if workers kept dying over an image.
+    """
+    ahead, submit = _engine(execution).pool(
+        function, total=total, execution=execution, networks=networks
+    )
+    begun = ((image_id, submit(*arguments)) for image_id, *arguments in items)
+    lost = []
+    for image_id, result in _keep_ahead(begun, ahead):
+        try:
+            yield image_id, result()
+        except WorkerDiedError:
+            lost.append(image_id)
+            if len(lost) == MOST_LOST:
+                break
+    if lost:
+        raise UserError(
+            f"Worker processes died {ATTEMPTS} times over each of these images, which are not "
+            f"done: {', '.join(lost)}. Most often memory ran out (fewer execution.workers need "
+            "less), or a file crashes the library that reads it. The others are kept; go on "
+            "with: --params resume=true"
+        )
+
+
+def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator[T]:
+    """Run a training loop in `execution.devices` processes that share every batch.
+
+    Args:
+        loop: Picklable; finds its rank by torch.distributed.
+        execution: Engine and number of processes.
+
+    Yields:
+        What the loop of rank 0 yields, as it comes.
+
+    Raises:
+        TrainingDiedError: If one of the processes dies.
+    """
+    yield from _engine(execution).launch(loop, execution=execution)
+
+
+def chunks(results: Iterable[tuple[str, T]]) -> Iterator[dict[str, T]]:
+    """Gather `(image id, result)` pairs into dicts of `CHUNK` images."""
+    chunk: dict[str, T] = {}
+    for image_id, result in results:
+        chunk[image_id] = result
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = {}
+    if chunk:
+        yield chunk
+
+
+def _engine(execution: Execution) -> Engine:
+    try:
+        engine: Any = import_module(ENGINES[execution.engine])
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"execution.engine is '{execution.engine}', which needs the package '{error.name}': "
+            'pip install "affinitynet[cluster]"'
+        ) from error
+    return engine  # type: ignore[no-any-return]
+
+
+def _keep_ahead(items: Iterable[T], count: int) -> Iterator[T]:
+    """Yield the items in order, the next `count - 1` of them taken already."""
+    taken: deque[T] = deque()
+    for item in items:
+        taken.append(item)
+        if len(taken) == count:
+            yield taken.popleft()
+    yield from taken

@@ -1,0 +1,158 @@
+"""The engine `ray`: tasks of a Ray cluster, which schedules them and retries what dies."""
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from affinitynet.errors import UserError
+from affinitynet.execution.engine import ATTEMPTS, PATIENCE, TrainingDiedError, WorkerDiedError
+from affinitynet.execution.group import run_rank
+from affinitynet.execution.parameters import Execution
+
+# Read when Ray is imported: nothing phones home, no cluster serves whoever reaches its port, and
+# what runs out of memory is not tried again for ever.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_task_oom_retries", str(ATTEMPTS - 1))
+
+import ray
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+T = TypeVar("T")
+
+
+def pool(
+    function: Callable[..., T], *, total: int, execution: Execution, networks: bool
+) -> tuple[int, Callable[..., Callable[[], T]]]:
+    """See `affinitynet.execution.engine.Engine`. Every call is a task."""
+    gpus = execution.worker_gpus if networks else 0
+    connect(execution)
+    _check_room(1, execution.worker_cpus, gpus)
+    task = ray.remote(
+        num_cpus=execution.worker_cpus,
+        num_gpus=gpus,
+        max_retries=ATTEMPTS - 1,
+        max_calls=0,  # a process serves many tasks, also with a GPU
+    )(_call)
+    shared = ray.put(function)  # once, and not with every task
+
+    def submit(*arguments: Any) -> Callable[[], T]:
+        return partial(_result, task.remote(shared, *arguments))
+
+    if networks:
+        return execution.devices, submit
+    everything = 2 * int(ray.cluster_resources()["CPU"] // execution.worker_cpus)
+    return max(1, execution.workers or everything), submit
+
+
+def _call(function: Callable[..., T], *arguments: Any) -> T:
+    return function(*arguments)
+
+
+def _result(reference: Any) -> Any:
+    try:
+        return ray.get(reference)
+    except RayTaskError as error:
+        raise error.cause from error
+    except (WorkerCrashedError, OutOfMemoryError) as error:
+        raise WorkerDiedError from error
+
+
+def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator[T]:
+    """See `affinitynet.execution.engine.Engine`. Every rank is a task that streams its values."""
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    connect(execution)
+    _check_room(execution.devices, execution.worker_cpus, execution.worker_gpus)
+    share = {"CPU": execution.worker_cpus, "GPU": execution.worker_gpus}
+    together = placement_group([share] * execution.devices)  # all at once, or none
+    host = ray.util.get_node_ip_address()
+    store = TCPStore(host, 0, is_master=True, wait_for_workers=False)
+    task = ray.remote(_rank).options(
+        num_returns="streaming",
+        num_cpus=execution.worker_cpus,
+        num_gpus=execution.worker_gpus,
+        max_retries=0,
+        scheduling_strategy=PlacementGroupSchedulingStrategy(together),
+    )
+    try:
+        running = [
+            task.remote(loop, host, store.port, rank, execution)
+            for rank in range(execution.devices)
+        ]
+        errors: list[Any] = []
+        while running:
+            ready, _ = ray.wait(running, timeout=PATIENCE if errors else None)
+            if not ready:
+                break
+            try:
+                value = ray.get(next(ready[0]))
+            except StopIteration:
+                running.remove(ready[0])
+            except RayError as error:
+                running.remove(ready[0])
+                errors.append(error)
+            else:
+                yield value
+    finally:
+        remove_placement_group(together)  # and whatever still runs in it
+    for failure in errors:
+        if not isinstance(failure, RayTaskError):
+            raise TrainingDiedError(failure) from failure
+    if errors:
+        raise errors[0].cause from errors[0]
+
+
+def _rank(
+    loop: Callable[[], Iterator[Any]], host: str, port: int, rank: int, execution: Execution
+) -> Iterator[Any]:
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    yield from run_rank(loop, TCPStore(host, port, is_master=False), rank, 0, execution)
+
+
+def _check_room(processes: int, cpus: float, gpus: float) -> None:
+    """Tell what the cluster lacks; Ray itself would wait for it."""
+    there = ray.cluster_resources()
+    for name, each in (("CPU", cpus), ("GPU", gpus)):
+        if there.get(name, 0) < processes * each:
+            raise UserError(
+                f"The Ray cluster has {there.get(name, 0):g} {name}s, but {processes} "
+                f"processes of {each:g} are to run at once; lower execution.devices or "
+                f"execution.worker_{name.lower()}s, or add nodes"
+            )
+
+
+def connect(execution: Execution) -> None:
+    """Connect to the cluster of `execution.address`; start one on this machine where it is None.
+
+    Raises:
+        UserError: If there is no cluster at the address, or it refuses.
+    """
+    if ray.is_initialized():
+        return
+    options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
+    if execution.address is None:
+        # Ray listens on every interface; who lacks the token is refused.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        ray.init("local", include_dashboard=False, **options)
+        return
+    package = Path(__file__).parents[1]
+    try:
+        if execution.address != "auto":  # Ray itself would try for minutes
+            host, _, port = execution.address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
+        ray.init(execution.address, runtime_env={"py_modules": [str(package)]}, **options)
+    except (OSError, ValueError, RayError, RuntimeError) as error:
+        raise UserError(
+            f"execution.address is '{execution.address}', but no Ray cluster answers there: "
+            f"{error}\nStart one (ray start --head), or set RAY_AUTH_MODE (here: "
+            f"{os.environ['RAY_AUTH_MODE']}) and RAY_AUTH_TOKEN to what it was started with."
+        ) from error

@@ -1,0 +1,59 @@
+"""One batch shared out among the processes of a torch.distributed group.
+
+A process that trains alone has rank 0 of 1, and every function here changes nothing for it.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.distributed import all_reduce, get_rank, get_world_size, is_initialized
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import BatchSampler, Sampler
+
+
+def rank() -> int:
+    """This process's number among those that train together, from 0."""
+    return get_rank() if is_initialized() else 0
+
+
+def ranks() -> int:
+    """How many processes train together."""
+    return get_world_size() if is_initialized() else 1
+
+
+def whole(share: Tensor) -> Tensor:
+    """Sum the processes' shares of a count, or of a loss; of no gradient."""
+    if ranks() == 1:
+        return share
+    total = share.detach().clone()
+    all_reduce(total)
+    return total
+
+
+def synchronise(network: nn.Module) -> nn.Module:
+    """Wrap a network so that its gradients are the mean of all processes'."""
+    if ranks() == 1:
+        return network
+    if next(network.parameters()).is_cuda:  # norms that learn their statistics see the whole batch
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    return DistributedDataParallel(network)
+
+
+class Share(Sampler[list[int]]):
+    """This process's samples of each batch: all processes' together are the batch."""
+
+    def __init__(self, batches: BatchSampler) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self.batches:
+            yield batch[rank() :: ranks()]
+
+
+def vary(worker: int) -> None:
+    """Seed a process that prepares samples, so that no two ranks draw the same numbers."""
+    torch.manual_seed(torch.initial_seed() + (rank() << 32))

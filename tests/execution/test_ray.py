@@ -1,0 +1,48 @@
+"""The engine `ray`, on clusters of this machine that nothing outside it can reach."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ray", reason='needs Ray: pip install "affinitynet[cluster]"')
+
+PROJECT = Path(__file__).parents[2]
+
+
+def run_alone(*command):
+    """Run a Python command in a network namespace: Ray would listen on every interface."""
+    inside = ["sh", "-c", 'ip link set lo up && exec "$@"', "-", sys.executable]
+    namespace = ["unshare", "--user", "--map-root-user", "--net"]
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system allows no network namespace")
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(32).hex()}
+    done = subprocess.run(
+        [*namespace, *inside, *map(str, command)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | token,
+        cwd=PROJECT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_cluster_does_the_same_and_survives_its_losses(finished_copy, tmp_path):
+    """Two nodes: killed processes, training, the pipelines' per-image nodes, a killed node."""
+    run_alone("-m", "tests.execution.on_two_nodes", tmp_path, finished_copy.folder)
+
+
+def test_a_cluster_that_does_not_answer_is_named():
+    done = run_alone(
+        "-c",
+        "from affinitynet.execution import Execution, map_images\n"
+        "try: [*map_images(abs, [('a', 1)], total=1, execution=Execution(engine='ray', "
+        "address='127.0.0.1:1'))]\n"
+        "except Exception as error: print(type(error).__name__, error)",
+    )
+    assert "UserError execution.address is '127.0.0.1:1', but no Ray cluster answers" in done

@@ -1,0 +1,192 @@
+"""labels_export: what pycocotools, torchvision and our own ingestion find in the data set."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+from tests.conftest import PROJECT
+from torchvision.datasets import CocoDetection, VOCSegmentation
+
+from affinitynet.__main__ import main
+from affinitynet.core.label_maps import voc_palette
+from affinitynet.datasets.folder import source
+from affinitynet.errors import UserError
+from affinitynet.pipelines.images import resize_labels
+from affinitynet.pipelines.ingestion.voc import parse_annotation
+from affinitynet.pipelines.labels_export.nodes import take_labels, take_photos
+
+
+def export(project, folder, **options):
+    """Export, and return the folder of the new version and the labels that it must hold."""
+    before = {*folder.iterdir()} if folder.exists() else set()
+    told = {f"labels_export.{name}": value for name, value in options.items()}
+    project.run("labels_export", parameters={"exported": str(folder), **told})
+    (version,) = {*folder.iterdir()} - before
+    catalog = project.catalog()
+    index = catalog.load("index")
+    readers = catalog.load("masks") | catalog.load("revision.labels")
+    labels = {
+        image_id: resize_labels(readers[image_id](), (row["height"], row["width"]))
+        for image_id, row in index.iterrows()
+    }
+    return version, index, labels
+
+
+@pytest.fixture(scope="module")
+def voc(finished_run, tmp_path_factory):
+    project = finished_run.copy(tmp_path_factory.mktemp("voc"))
+    return project, *export(project, project.folder / "exported")
+
+
+@pytest.mark.parametrize("image_set", ["train", "val", "trainval"])
+def test_torchvision_opens_the_voc_form(voc, image_set):
+    _, version, index, labels = voc
+    pairs = VOCSegmentation(version, year="2012", image_set=image_set)
+    ids = [i for i in index.index if image_set == "trainval" or index.loc[i, "split"] == image_set]
+    assert len(pairs) == len(ids) > 0
+    for (photo, mask), image_id in zip(pairs, ids, strict=True):
+        assert photo.size == mask.size
+        assert mask.mode == "P"
+        assert mask.getpalette()[: 5 * 3] == voc_palette()[:5].ravel().tolist()
+        np.testing.assert_array_equal(mask, labels[image_id])
+
+
+def test_tags_and_names_come_with_the_labels(voc):
+    project, version, index, _ = voc
+    root = version / "VOCdevkit/VOC2012"
+    for image_id, row in index.iterrows():
+        annotation = parse_annotation((root / f"Annotations/{image_id}.xml").read_text())
+        assert "|".join(annotation.tags) == row["tags"]
+        assert (annotation.width, annotation.height) == (row["width"], row["height"])
+    names = [line.split(":")[0] for line in (root / "labelmap.txt").read_text().splitlines()[1:]]
+    assert names == ["background", *project.catalog().load("classes")]
+
+
+def test_photos_are_linked_and_never_written(voc):
+    project, version, _, _ = voc
+    for image_id, read in project.catalog().load("photos").items():
+        linked = version / f"VOCdevkit/VOC2012/JPEGImages/{image_id}.jpg"
+        assert linked.samefile(source(read))
+
+
+def test_the_project_itself_can_learn_from_the_export(voc):
+    project, version, _, _ = voc
+    root = version / "VOCdevkit/VOC2012"
+    (root / "SegmentationClassAug").symlink_to("SegmentationClass")
+    told = {
+        "voc_root": str(root),
+        "data_set.classes": ["car", "fish", "house", "owl"],
+        "data_set.mask_classes": ["car", "fish", "house", "owl"],
+        "data_set.splits": {"train": "train", "val": "val"},
+    }
+    project.run("ingestion", env="voc_cpu", parameters=told)
+
+
+@pytest.mark.parametrize("segments", ["rle", "polygons"])
+def test_pycocotools_and_torchvision_open_the_coco_form(finished_copy, tmp_path, segments):
+    version, index, labels = export(
+        finished_copy, tmp_path / "exported", layout="coco", segments=segments, photos="copy"
+    )
+    classes = finished_copy.catalog().load("classes")
+    for split in ("train", "val"):
+        file = version / f"annotations/instances_{split}.json"
+        data = COCO(file)
+        assert {c["name"]: c["id"] for c in data.dataset["categories"]} == classes
+        ids = [image["file_name"].removesuffix(".jpg") for image in data.dataset["images"]]
+        assert ids == [*index.index[index["split"] == split]]
+        for number, image_id in enumerate(ids, start=1):
+            union = np.zeros_like(labels[image_id])
+            for annotation in data.imgToAnns[number]:
+                drawn = data.annToMask(annotation)
+                assert annotation["area"] == drawn.sum()
+                union[drawn > 0] = annotation["category_id"]
+            np.testing.assert_array_equal(union, labels[image_id])
+        pairs = CocoDetection(version / "images", file)
+        assert len(pairs) == len(ids)
+        assert pairs[0][0].size == labels[ids[0]].shape[::-1]
+    photos = finished_copy.catalog().load("photos")
+    copied = version / "images" / f"{ids[0]}.jpg"
+    assert copied.read_bytes() == Path(source(photos[ids[0]])).read_bytes()
+    assert not copied.samefile(source(photos[ids[0]]))
+
+
+def test_a_second_export_leaves_the_first_one_alone(finished_copy, tmp_path):
+    first, *_ = export(finished_copy, tmp_path / "exported")
+    before = {path: path.stat().st_mtime_ns for path in first.rglob("*")}
+    second, *_ = export(finished_copy, tmp_path / "exported")
+    assert first != second
+    assert {path: path.stat().st_mtime_ns for path in first.rglob("*")} == before
+
+
+def test_photos_of_all_sorts_become_upright_jpegs(tmp_path, finished_run):
+    from affinitynet.datasets import FolderDataset
+    from affinitynet.execution import Execution
+
+    photo = Image.effect_noise((40, 30), 50).convert("RGB")
+    photo.save(tmp_path / "png.png")
+    photo.save(tmp_path / "plain.jpg")
+    photo.convert("RGBA").save(tmp_path / "alpha.png")
+    exif = photo.getexif()
+    exif[0x0112] = 6
+    photo.save(tmp_path / "turned.jpg", exif=exif)
+    readers = FolderDataset(path=str(tmp_path), dataset="pillow.ImageDataset").load()
+    images = finished_run.catalog().load("index").iloc[: len(readers)]
+    images = images.set_axis(list(readers), axis=0)
+    options = {"photos": "link", "quality": 90}
+    (taken,) = take_photos(images, readers, options, Execution(workers=1))
+    assert taken.pop("plain.jpg") == tmp_path / "plain.jpg"
+    sizes = {"png.png": (40, 30), "alpha.png": (40, 30), "turned.jpg": (30, 40)}
+    assert taken.keys() == sizes.keys()
+    for name, data in taken.items():
+        (tmp_path / "new.jpg").write_bytes(data)
+        with Image.open(tmp_path / "new.jpg") as made:
+            assert (made.format, made.mode, made.size) == ("JPEG", "RGB", sizes[name])
+
+
+def test_neutral_pixels_and_other_classes_stay_neutral(finished_run):
+    from affinitynet.execution import Execution
+
+    mask = np.array([[0, 8], [5, 255]], np.uint8)
+    images = finished_run.catalog().load("index").iloc[:1].assign(width=4, height=4)
+    labels = {images.index[0]: lambda: mask}
+    (taken,) = take_labels(images, labels, {}, {"cat": 8}, Execution(workers=1))
+    expected = np.array([[0, 8], [255, 255]]).repeat(2, axis=0).repeat(2, axis=1)
+    np.testing.assert_array_equal(taken[images.index[0]], expected)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("layout", "yolo"), ("photos", "move"), ("segments", "boxes")]
+)
+def test_an_unknown_option_is_named(finished_copy, tmp_path, option, value):
+    with pytest.raises(UserError, match=rf"labels_export\.{option}: '{value}' is none of"):
+        export(finished_copy, tmp_path / "exported", **{option: value})
+    assert not (tmp_path / "exported").exists()
+
+
+def test_a_killed_export_is_continued(finished_copy, tmp_path):
+    version, *_ = export(finished_copy, tmp_path / "exported")
+    record = finished_copy.record()
+    finished_copy.records[-1].write_text(json.dumps(record | {"finished": None}))
+    root = version / "VOCdevkit/VOC2012"
+    (root / "SegmentationClass.complete.json").unlink()
+    missing = sorted((root / "SegmentationClass").iterdir())[3:]
+    kept = sorted((root / "SegmentationClass").iterdir())[0].stat().st_mtime_ns
+    for path in missing:
+        path.unlink()
+    finished_copy.run(
+        "labels_export", parameters={"exported": str(tmp_path / "exported"), "resume": True}
+    )
+    assert all(path.exists() for path in missing)
+    assert sorted((root / "SegmentationClass").iterdir())[0].stat().st_mtime_ns == kept
+    assert [*(tmp_path / "exported").iterdir()] == [version]
+
+
+def test_without_pseudo_labels_the_command_that_makes_them_is_named(project, monkeypatch, capsys):
+    monkeypatch.chdir(PROJECT)
+    with pytest.raises(SystemExit) as exit_:
+        main(*project.options("--pipeline", "labels_export"))
+    assert exit_.value.code == 1
+    assert "--pipeline revision" in "".join("".join(capsys.readouterr()).split("\n"))

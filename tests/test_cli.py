@@ -40,6 +40,7 @@ def test_pipelines_are_listed():
         "export",
         "search",
         "inference",
+        "labels_export",
         "submission",
     }
 

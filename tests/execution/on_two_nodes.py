@@ -112,7 +112,8 @@ def check_pipelines(cluster, project):
     on_ray = {"execution.engine": "ray", "execution.address": cluster.address}
     project.run(tags=["per_image"], parameters=on_ray | {"execution.workers": 4})
     again = contents(project)
-    assert len(local) == 4 * 12 + 4, len(local)  # training photos by stage, and validation photos
+    # training photos by stage, validation photos, and the gallery's walks
+    assert len(local) == 4 * 12 + 4 + 2, len(local)
     assert again.keys() == local.keys()
     assert not [path for path in local if again[path] != local[path]]
     project.run("affinity_training", parameters=on_ray | {"execution.devices": 2})

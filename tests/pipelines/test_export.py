@@ -67,7 +67,7 @@ def test_one_file_is_complete(finished_run):
     assert config["classes"] == {"car": 1, "fish": 2, "house": 3, "owl": 4}
     assert config["inference"]["long_side"] == 64
     assert config["backbone"]["name"] == "test_resnet"
-    palette = json.loads(metadata["palette"])
+    palette = config["palette"]
     assert palette == {str(value): voc_palette()[value].tolist() for value in range(5)}
 
 

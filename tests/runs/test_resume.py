@@ -261,7 +261,9 @@ def test_inputs_that_were_never_made_name_their_command(project):
     assert not project.query("select * from runs")
 
 
-def test_a_run_that_made_nothing_is_forgotten(project):
-    with pytest.raises(UserError, match="problems with the data set"):
-        project.run(env="voc_cpu", parameters={"voc_root": "/nowhere"})
+def test_a_run_that_made_nothing_is_forgotten(project, tmp_path):
+    tags = tmp_path / "tags.csv"
+    tags.write_text("")
+    with pytest.raises(UserError, match=r"tags\.csv"):
+        project.run(env="tagged", parameters={"images": str(tmp_path), "tags": str(tags)})
     assert not project.records

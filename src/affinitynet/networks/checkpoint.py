@@ -173,14 +173,14 @@ def snapshot(network: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def to_safetensors(checkpoint: Checkpoint, **metadata: str) -> bytes:
+def to_safetensors(checkpoint: Checkpoint, **more: Any) -> bytes:
     """Write a network for others: weights, and in the file's metadata the configuration as JSON.
 
     What training alone needs is left out: its progress, and the files that it started from.
 
     Args:
         checkpoint: A trained network's.
-        metadata: Further metadata of the file.
+        more: Further entries of the configuration; JSON can hold them.
 
     Returns:
         The content of a `.safetensors` file, for `read`.
@@ -188,7 +188,8 @@ def to_safetensors(checkpoint: Checkpoint, **metadata: str) -> bytes:
     config = {key: value for key, value in checkpoint.config.items() if key != "weights"}
     backbone = checkpoint.config["backbone"].items()
     config["backbone"] = {key: value for key, value in backbone if key != "weights"}
-    return save(checkpoint.weights, {"config": json.dumps(config)} | metadata)
+    # One entry: safetensors writes several in any order, and the same network should be one file.
+    return save(checkpoint.weights, {"config": json.dumps(config | more)})
 
 
 def read(path: Path) -> Checkpoint:

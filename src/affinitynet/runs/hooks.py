@@ -109,14 +109,17 @@ class RunHooks:
     def _describe(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> RunRecord:
+        flat = flatten(self.context.raw_parameters)
+        # A resumed run may name its data folder in other words.
+        within = f"{flat.get('data')}/"
         return RunRecord(
             version=run_params["run_id"],
             env=self.context.env or "base",
             pipelines=list(run_params["pipeline_names"] or ["__default__"]),
             nodes=sorted(node.name for node in pipeline.nodes),
             parameters={
-                name: value
-                for name, value in flatten(self.context.raw_parameters).items()
+                name: value.removeprefix(within) if isinstance(value, str) else value
+                for name, value in flat.items()
                 if name not in CONTROL
             },
             code=code_fingerprint(),

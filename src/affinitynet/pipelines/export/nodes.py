@@ -1,6 +1,5 @@
 """Nodes of the `export` pipeline."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ def pack_checkpoint(model: dict[str, Any]) -> bytes:
     """
     from affinitynet.networks.checkpoint import Checkpoint, to_safetensors
 
-    return to_safetensors(Checkpoint(**model), palette=json.dumps(_palette(model)))
+    return to_safetensors(Checkpoint(**model), palette=_palette(model))
 
 
 def export_onnx(

@@ -15,4 +15,4 @@ def test_notebook_runs(path, finished_run, monkeypatch):
     monkeypatch.setenv("KEDRO_ENV", "test")
     notebook = nbformat.read(path, as_version=4)
     assert all(not cell.get("outputs") for cell in notebook.cells), "strip the outputs"
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": path.parent}}).execute()
+    NotebookClient(notebook, timeout=400, resources={"metadata": {"path": path.parent}}).execute()

@@ -9,7 +9,7 @@ from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, DataCatalog
 
 from affinitynet.errors import UserError
-from affinitynet.runs.record import RunRecord, read_records
+from affinitynet.runs.record import RunRecord, flatten, read_records
 
 CONTROL = (
     "resume",
@@ -50,6 +50,17 @@ class RunContext(KedroContext):
     def raw_parameters(self) -> dict[str, Any]:
         """The parameters as configured and given at run time, not yet built into objects."""
         return dict(self.config_loader["parameters"])
+
+    @property
+    def what_is_run(self) -> dict[str, Any]:
+        """The parameters that say what is run, flat: paths within the data folder from there."""
+        flat = flatten(self.raw_parameters)
+        within = f"{flat['data']}/"  # a resumed run may name this folder in other words
+        return {
+            name: value.removeprefix(within) if isinstance(value, str) else value
+            for name, value in flat.items()
+            if name not in CONTROL
+        }
 
     @property
     def records(self) -> str:

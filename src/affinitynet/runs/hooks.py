@@ -15,8 +15,8 @@ from affinitynet.datasets import FileDataset, FolderDataset, VersionedPartitions
 from affinitynet.errors import UserError
 from affinitynet.pipeline_registry import build_pipelines
 from affinitynet.pipelines.inference.pipeline import BESIDE_MASKS
-from affinitynet.runs.context import CONTROL, RunContext
-from affinitynet.runs.record import RunRecord, code_fingerprint, flatten, git_revision
+from affinitynet.runs.context import RunContext
+from affinitynet.runs.record import RunRecord, code_fingerprint, git_revision
 
 logger = logging.getLogger(__name__)
 
@@ -109,19 +109,12 @@ class RunHooks:
     def _describe(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> RunRecord:
-        flat = flatten(self.context.raw_parameters)
-        # A resumed run may name its data folder in other words.
-        within = f"{flat.get('data')}/"
         return RunRecord(
             version=run_params["run_id"],
             env=self.context.env or "base",
             pipelines=list(run_params["pipeline_names"] or ["__default__"]),
             nodes=sorted(node.name for node in pipeline.nodes),
-            parameters={
-                name: value.removeprefix(within) if isinstance(value, str) else value
-                for name, value in flat.items()
-                if name not in CONTROL
-            },
+            parameters=self.context.what_is_run,
             code=code_fingerprint(),
             git=git_revision(self.context.project_path),
             inputs=dict(_input_versions(pipeline, catalog)),

@@ -35,7 +35,7 @@ from mlflow.entities import Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 
-from affinitynet.runs.context import CONTROL, RunContext
+from affinitynet.runs.context import RunContext
 from affinitynet.runs.record import PACKAGE, flatten, git_revision
 
 logger = logging.getLogger(__name__)
@@ -69,8 +69,7 @@ class TrackingHooks:
             if self.context.record:
                 self.context.record = replace(self.context.record, mlflow_run=run.info.run_id)
                 self.context.record.write(self.context.records)
-            flat = flatten(self.context.raw_parameters)
-            mlflow.log_params({name: value for name, value in flat.items() if name not in CONTROL})
+            mlflow.log_params(self.context.what_is_run)
             mlflow.set_tag("git_revision", git_revision(self.context.project_path))
             if self.context.record:
                 mlflow.set_tag("version", self.context.record.version)

@@ -40,8 +40,8 @@ def unary(seed: int, alpha: float, labels: int = 0) -> npt.NDArray[np.float32]:
 
 def index(seeds: range) -> pd.DataFrame:
     sizes = {str(seed): scene(seed).mask.shape for seed in seeds}
-    rows = {i: ("train", width, height) for i, (height, width) in sizes.items()}
-    return pd.DataFrame.from_dict(rows, "index", columns=["split", "width", "height"])
+    rows = {i: ("train", "a", width, height) for i, (height, width) in sizes.items()}
+    return pd.DataFrame.from_dict(rows, "index", columns=["split", "tags", "width", "height"])
 
 
 def classes() -> dict[str, int]:

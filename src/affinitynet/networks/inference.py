@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from affinitynet.networks.checkpoint import Checkpoint, restore
+from affinitynet.networks.depthwise import quicken_inference
 
 Score = Callable[[Tensor], Tensor]
 """Images (N, 3, h, w) in [0, 1] to scores (N, K, h', w')."""
@@ -32,7 +33,7 @@ def scorers(
         device: Where the networks go.
     """
     networks = {
-        stride: fold_norms(restore(checkpoint, output_stride=stride, device=device))
+        stride: for_inference(restore(checkpoint, output_stride=stride, device=device))
         for _, stride in scales
     }
     return [(scale, partial(score, networks[stride])) for scale, stride in scales]
@@ -42,6 +43,18 @@ def class_probabilities(network: nn.Module, images: Tensor) -> Tensor:
     """Map images (N, 3, h, w) in [0, 1] to probabilities (N, K + 1, h', w'), background first."""
     logits: Tensor = network(images)
     return logits.float().softmax(dim=1)
+
+
+def for_inference(network: nn.Module) -> nn.Module:
+    """Prepare a restored network to be run often: it computes the same in less time.
+
+    Args:
+        network: A network in evaluation mode, on its device.
+    """
+    folded = fold_norms(network)
+    if next(folded.parameters()).device.type == "cpu":
+        quicken_inference(folded)
+    return folded
 
 
 def fold_norms(network: nn.Module) -> nn.Module:

@@ -78,9 +78,12 @@ def _extent(conv: nn.Conv2d, axis: int) -> int:
     return (conv.kernel_size[axis] - 1) * conv.dilation[axis] + 1
 
 
-def _in_whole_numbers(segmenter: PhotoSegmenter) -> PhotoSegmenter:
+def _ready_to_trace(segmenter: PhotoSegmenter) -> PhotoSegmenter:
+    """Copy a segmenter, with what the exporter is slow at put in other words."""
     segmenter = deepcopy(segmenter)
     for name, part in list(segmenter.named_modules()):
+        if getattr(part, "inplace", False):
+            part.inplace = False  # ONNX knows ReLU6 as such, but would have ReLU6_ taken apart
         if isinstance(part, Conv2dSame) and all(
             _extent(part, axis) >= part.stride[axis] for axis in (0, 1)
         ):  # else the padding could be negative
@@ -100,7 +103,7 @@ def export(segmenter: PhotoSegmenter, metadata: Mapping[str, Any]) -> bytes:
     free = dict.fromkeys((0, 1, 2), torch.export.Dim.DYNAMIC)
     with redirect_stdout(StringIO()):  # the exporter talks, whatever it is told
         program = torch.onnx.export(
-            _in_whole_numbers(segmenter),
+            _ready_to_trace(segmenter),
             (torch.zeros(TRACED, dtype=torch.uint8),),
             dynamo=True,
             dynamic_shapes=(free,),

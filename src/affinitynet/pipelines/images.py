@@ -220,11 +220,11 @@ def affinity_features(
     import torch
 
     from affinitynet.networks.checkpoint import Checkpoint, restore
-    from affinitynet.networks.inference import fold_norms
+    from affinitynet.networks.inference import for_inference
 
     device = pick_device(execution)
     stride = random_walk["output_stride"]
-    network = fold_norms(restore(Checkpoint(**model), output_stride=stride, device=device))
+    network = for_inference(restore(Checkpoint(**model), output_stride=stride, device=device))
 
     def features(images: torch.Tensor) -> torch.Tensor:
         pixels = images.to(device).float() / 255

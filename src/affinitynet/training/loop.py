@@ -3,7 +3,6 @@
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from affinitynet.networks.checkpoint import Checkpoint, restore, snapshot
+from affinitynet.networks.depthwise import quicken_training
 from affinitynet.training.parameters import TrainingParameters
 from affinitynet.training.ranks import Share, rank, ranks, synchronise, vary, whole
 
@@ -81,7 +81,7 @@ def train(
         backbone: Any = network.backbone
         fixed += [part for part in backbone.modules() if isinstance(part, _BatchNorm)]
     if device.type == "cpu" and parameters.precision == "bfloat16":
-        _spare_depthwise(network)
+        quicken_training(network)
     optimiser = _optimiser(network, parameters)
     done = initial.progress.get("epoch", 0)
     history = list(initial.progress.get("history", []))
@@ -137,21 +137,6 @@ def _frozen_parts(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
                 f"{', '.join(child for child, _ in network.named_children())} and theirs"
             )
     return [modules[name].requires_grad_(False) for name in names]
-
-
-def _spare_depthwise(network: nn.Module) -> None:
-    """Keep the depthwise convolutions that are trained in single precision.
-
-    On a CPU their gradients take up to three times as long in bfloat16 (oneDNN).
-    """
-    for part in network.modules():
-        if isinstance(part, nn.Conv2d) and part.groups > 1 and part.weight.requires_grad:
-            part.forward = partial(_in_single_precision, part.forward)  # type: ignore[method-assign]
-
-
-def _in_single_precision(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    with torch.autocast("cpu", enabled=False):
-        return forward(x.float())
 
 
 def _optimiser(network: nn.Module, parameters: TrainingParameters) -> torch.optim.SGD:

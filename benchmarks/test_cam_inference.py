@@ -12,7 +12,7 @@ from torch.nn import functional
 from affinitynet.core.cams import normalise
 from affinitynet.execution import Execution, pick_device
 from affinitynet.networks.checkpoint import initialise, restore
-from affinitynet.networks.inference import fold_norms, multi_scale
+from affinitynet.networks.inference import for_inference, multi_scale
 
 CONFIG = {
     "kind": "cam",
@@ -61,20 +61,20 @@ def test_cam_inference(
     networks: Any = {stride: restore(checkpoint, output_stride=stride) for _, stride in scales}
     scores_at = [(scale, networks[stride].cam) for scale, stride in scales]
     pick_device(Execution(device="cpu"))  # as every node does that runs a network
-    folded: Any = {stride: fold_norms(network) for stride, network in networks.items()}
-    folded_at = [(scale, folded[stride].cam) for scale, stride in scales]
+    prepared: Any = {stride: for_inference(network) for stride, network in networks.items()}
+    prepared_at = [(scale, prepared[stride].cam) for scale, stride in scales]
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randint(0, 256, (photos, 3, 24, 32), generator=generator).float()
     images = functional.interpolate(coarse, size, mode="bicubic").clamp(0, 255).byte()
     torch.testing.assert_close(  # but for bfloat16, they are the same
-        multi_scale(folded_at, images[:2]),
+        multi_scale(prepared_at, images[:2]),
         one_at_a_time(scores_at, images[:2]),
         rtol=1e-3,
         atol=1e-4,
     )
     compare(
         f"CAMs of {photos} photos of {size[0]} x {size[1]}, {len(scales)} scales and flips",
-        partial(multi_scale, folded_at, images, bfloat16=True),
+        partial(multi_scale, prepared_at, images, bfloat16=True),
         partial(one_at_a_time, scores_at, images),
         tolerance=0.02,
         difference=mean_difference,

@@ -1,5 +1,8 @@
 """The whole road: what it makes, what MLflow hears, and that masks stay out of training."""
 
+import json
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +12,7 @@ from kedro.io import AbstractVersionedDataset, MemoryDataset
 from affinitynet.errors import UserError
 from affinitynet.pipeline_registry import build_pipelines
 from affinitynet.runs.record import flatten
+from affinitynet.runs.tracking import data_fingerprint
 
 
 def ancestors(pipeline, node_name):
@@ -206,6 +210,10 @@ def test_mlflow_has_flat_parameters_and_tags(finished_run):
     tags = dict(finished_run.query("select key, value from tags"))
     assert "git_revision" in tags
     assert tags["version"] == finished_run.record()["version"]
+    assert tags["environment"] == "test"
+    assert tags["pipelines"] == "__default__"
+    assert re.fullmatch("[0-9a-f]{12}", tags["data_set"])
+    assert "mlflow.parentRunId" not in tags
     assert finished_run.query("select status, count(*) from runs") == [("FINISHED", 1)]
     assert finished_run.query("select name from experiments where name = 'affinitynet'")
 
@@ -247,6 +255,27 @@ def test_a_stage_runs_alone_on_the_newest_versions(finished_copy, stage):
         finished_copy.query(f"select key, value from tags where run_uuid = '{alone['mlflow_run']}'")
     )
     assert tags["input.cam.maps"] == version
+    maker = json.loads(finished_copy.records[0].read_text())["mlflow_run"]
+    of_maker = dict(finished_copy.query(f"select key, value from tags where run_uuid = '{maker}'"))
+    assert tags["mlflow.parentRunId"] == maker
+    assert tags["data_set"] == of_maker["data_set"]
+
+
+def test_a_stage_whose_maker_is_not_in_this_mlflow_stands_alone(finished_copy):
+    path, record = finished_copy.records[0], finished_copy.record()
+    path.write_text(json.dumps(record | {"mlflow_run": "0" * 32}))
+    finished_copy.run("revision")
+    assert not finished_copy.query("select * from tags where key = 'mlflow.parentRunId'")
+
+
+def test_the_data_sets_tag_is_its_images(finished_run):
+    index = finished_run.catalog().load("index")
+    tag = data_fingerprint(index)
+    assert tag == data_fingerprint(index.copy())
+    other = index.copy()
+    other.loc[other.index[0], "tags"] = "another"
+    assert tag != data_fingerprint(other)
+    assert tag != data_fingerprint(index.iloc[:-1])
 
 
 def test_the_upper_bound_learns_from_the_masks(finished_copy):

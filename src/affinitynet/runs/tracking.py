@@ -16,10 +16,11 @@ driven by `metadata: {mlflow: …}` of the catalog entries:
   under the name that the parameter `export.registered_model` gives.
 """
 
+import hashlib
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from io import BytesIO
@@ -31,14 +32,18 @@ import mlflow
 import pandas as pd
 from kedro.framework.hooks import hook_impl
 from kedro.io import CatalogProtocol
+from kedro.pipeline import Pipeline
 from mlflow.entities import Metric, Param
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from PIL import Image
 
 from affinitynet.runs.context import RunContext
-from affinitynet.runs.record import PACKAGE, flatten, git_revision
+from affinitynet.runs.record import PACKAGE, RunRecord, flatten, git_revision, read_records
 
 logger = logging.getLogger(__name__)
+
+INDEX = "index"
+"""The catalog's entry that says which images there are."""
 
 MAX_BATCH = 1000
 """Metrics that MLflow takes in one call."""
@@ -62,19 +67,28 @@ class TrackingHooks:
             options.tracking.run.id = context.resumed.mlflow_run
 
     @hook_impl
-    def before_pipeline_run(self, catalog: CatalogProtocol) -> None:
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Note the MLflow run in the record; log all parameters, flat, and where they came from."""
         self.catalog = catalog
-        if run := mlflow.active_run():
-            if self.context.record:
-                self.context.record = replace(self.context.record, mlflow_run=run.info.run_id)
-                self.context.record.write(self.context.records)
-            mlflow.log_params(self.context.what_is_run)
-            mlflow.set_tag("git_revision", git_revision(self.context.project_path))
-            if self.context.record:
-                mlflow.set_tag("version", self.context.record.version)
-                inputs = self.context.record.inputs.items()
-                mlflow.set_tags({f"input.{name}": version for name, version in inputs})
+        run = mlflow.active_run()
+        if not run:
+            return
+        mlflow.log_params(self.context.what_is_run)
+        mlflow.set_tags(
+            {
+                "environment": self.context.env or "base",
+                "git_revision": git_revision(self.context.project_path),
+            }
+        )
+        if record := self.context.record:
+            record = self.context.record = replace(record, mlflow_run=run.info.run_id)
+            record.write(self.context.records)
+            mlflow.set_tags({"version": record.version, "pipelines": ", ".join(record.pipelines)})
+            mlflow.set_tags({f"input.{name}": version for name, version in record.inputs.items()})
+            if maker := _maker(record, read_records(self.context.records)):
+                mlflow.set_tag(MLFLOW_PARENT_RUN_ID, maker)
+        if INDEX in pipeline.inputs():
+            mlflow.set_tag("data_set", data_fingerprint(catalog.load(INDEX)))
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -85,6 +99,8 @@ class TrackingHooks:
         """
         metadata = getattr(self.catalog.get(dataset_name), "metadata", None) or {}
         kind = metadata.get("mlflow")
+        if dataset_name == INDEX and mlflow.active_run():
+            mlflow.set_tag("data_set", data_fingerprint(data))
         if kind == "metrics":
             scores = flatten(data)
             stage = dataset_name.rpartition(".")[0]
@@ -108,6 +124,31 @@ class TrackingHooks:
         elif kind == "model":
             stage = self.context.raw_parameters[dataset_name.rpartition(".")[0]]
             log_model(data, name=dataset_name, registered=stage["registered_model"])
+
+
+def data_fingerprint(index: pd.DataFrame) -> str:
+    """Hash the images' names, splits, tags and sizes: the same wherever the data set lies.
+
+    Args:
+        index: The catalog's `index`.
+
+    Returns:
+        Twelve hexadecimal digits.
+    """
+    rows = pd.util.hash_pandas_object(index.astype(str)).to_numpy()
+    return hashlib.sha256(rows.tobytes()).hexdigest()[:12]
+
+
+def _maker(record: RunRecord, others: Iterable[RunRecord]) -> str | None:
+    """Return the MLflow run that made the newest input of a run, if this store still has it."""
+    inputs = set(record.inputs.values())
+    for other in others:  # newest first
+        if other.version in inputs and other.version != record.version and other.mlflow_run:
+            try:
+                return str(mlflow.get_run(other.mlflow_run).info.run_id)
+            except mlflow.MlflowException:
+                logger.info("The run %s is not in this MLflow store.", other.version)
+    return None
 
 
 def log_metrics(scores: Mapping[str, float]) -> None:
@@ -147,7 +188,7 @@ def log_trials(trials: pd.DataFrame, *, prefix: str) -> None:
         return
     experiment, run_id = parent.info.experiment_id, parent.info.run_id
     client = mlflow.MlflowClient()
-    ours = f"tags.{MLFLOW_PARENT_RUN_ID} = '{run_id}'"
+    ours = f"tags.{MLFLOW_PARENT_RUN_ID} = '{run_id}' and attributes.run_name like '{prefix} %'"
     for left in mlflow.search_runs([experiment], ours, output_format="list"):
         client.delete_run(left.info.run_id)  # by a run that was killed here and is resumed
     for number, row in enumerate(trials.to_dict("records"), start=1):

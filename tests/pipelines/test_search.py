@@ -321,7 +321,8 @@ def test_a_search_goes_on_where_it_was_interrupted(searched, tmp_path):
     pd.testing.assert_frame_equal(project.catalog().load("search.trials"), expected)
     told = project.query(
         "select count(*) from runs join tags using (run_uuid) "
-        "where key = 'mlflow.parentRunId' and lifecycle_stage = 'active'"
+        "where key = 'mlflow.parentRunId' and lifecycle_stage = 'active' "
+        f"and value = '{record['mlflow_run']}'"
     )
     assert told == [(len(expected),)]
 

@@ -302,6 +302,8 @@ def _clean(tags: list[str]) -> list[str]:
 
 
 def _find(file: str, known: Mapping[str, str]) -> str | None:
+    if (exact := _normal(file)) in known:  # as a sub-folder's name may be what is mended below
+        return known[exact]
     path = PurePosixPath(file.strip().replace("\\", "/"))
     named = _normal(path.as_posix())
     if named in known:

@@ -71,7 +71,7 @@ class NamedPhotosDataset(FolderDataset):
         found = (
             files.glob(self._normalized_path, detail=True) if self._is_pattern else super()._files()
         )
-        root = self._root
+        root = self._root if found else ""
         return {
             path: info
             for path, info in found.items()

@@ -1,5 +1,6 @@
 """The project's Kedro context: a resumed run keeps the versions of the run that it continues."""
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,12 @@ class RunContext(KedroContext):
         told = self.config_loader.runtime_params or {}
         if told.get("images") == [None]:  # `images=-`: the command line reads a YAML list
             told["images"] = "-"
+        for name in ("data", "images", "voc_root"):
+            if name in told and not told[name]:
+                raise UserError(f"--params {name}=: name a folder")
+        for name, value in told.items():  # the shell leaves `images=~/photos` to us
+            if isinstance(value, str):
+                told[name] = os.path.expanduser(value)
         folders = [conf / name for name in ("base", self.env or "local")]
         if unknown := [*list_unknown_names(told, folders)]:
             raise UserError("--params has names that nothing reads:" + _lines(unknown))

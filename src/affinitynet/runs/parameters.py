@@ -52,6 +52,9 @@ RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 CRFS = ("segmentation.inference.crf", "inference.crf")
 """Parameters of a dense CRF that may be null."""
 
+BUILT = ("execution", "training", "augmentation", "crf", "backbone", "head")
+"""Blocks that a class is built from, which has its own defaults and refuses other names itself."""
+
 
 def list_wrong_values(parameters: Mapping[str, Any]) -> Iterator[str]:
     """Say which parameters have a value that they cannot have, one line each.
@@ -106,5 +109,5 @@ def _unknown(told: Mapping[str, Any], known: Mapping[str, Any], path: str = "") 
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {path}{near[0]}?" if near else f"there are {', '.join(known)}"
             yield f"{path}{name}: no such parameter in conf/; {hint}"
-        elif isinstance(value, Mapping) and isinstance(known[name], dict) and known[name]:
+        elif isinstance(value, Mapping) and known[name] and name not in BUILT:
             yield from _unknown(value, known[name], f"{path}{name}.")

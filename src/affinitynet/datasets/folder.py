@@ -29,6 +29,8 @@ class FolderDataset(PartitionedDataset):
         ```
     """
 
+    _cached_partitions: list[str] | None
+
     def __init__(self, *, read_only: bool = True, **kwargs: Any) -> None:
         super().__init__(**{"save_lazily": False} | kwargs)
         self._read_only = read_only

@@ -162,9 +162,8 @@ def check_data_set(
         lines = "".join(f"\n  {line}" for line in problems[:MAX_LINES])
         more = len(problems) - MAX_LINES
         raise UserError(
-            f"{len(problems)} problem{'s' * (len(problems) > 1)} with the data set in '{folder}' (parameter {parameter}):"
-            + lines
-            + (f"\n  … and {more} more" if more > 0 else "")
+            f"{len(problems)} problem{'s' * (len(problems) > 1)} with the data set in '{folder}' "
+            f"(parameter {parameter}):" + lines + (f"\n  … and {more} more" if more > 0 else "")
         )
     doubts = [*findings["warnings"], *list_doubts(inspected, classes, masked)]
     for line in doubts:

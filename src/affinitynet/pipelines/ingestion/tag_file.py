@@ -108,8 +108,8 @@ def parse_csv(text: str, path: str, separator: str) -> tuple[list[Row], list[str
     classes = [name for name in columns if name not in ("file", "tags", "split")]
     if "file" not in columns or ("tags" in columns) == bool(classes) or "" in columns:
         raise ValueError(
-            f"tags={path}: its columns are {', '.join(columns) or '(an empty line)'}; they must be file, tags (and "
-            "split), or file and one for each class (and split)"
+            f"tags={path}: its columns are {', '.join(columns) or '(an empty line)'}; they must be "
+            "file, tags (and split), or file and one for each class (and split)"
         )
     if again := [name for name, uses in Counter(columns).items() if uses > 1]:
         raise ValueError(f"tags={path}: the column {', '.join(again)} is there twice")

@@ -231,9 +231,9 @@ def test_what_was_made_is_not_made_again(finished_copy, folder, tmp_path):
     ("pattern", "names"),
     [
         ("*.jpg", {"plain", "cmyk", "rotated"}),
-        ("**/*.png", {"grey", "alpha", "palette", "deep", "sub/strip"}),
+        ("**/*.png", {"grey", "alpha", "palette", "deep", "link", "sub/strip"}),
         ("sub/strip.png", {"strip"}),
-        ("*", {"plain", "cmyk", "rotated", "grey", "alpha", "palette", "deep"}),
+        ("*", {"plain", "cmyk", "rotated", "grey", "alpha", "palette", "deep", "link"}),
     ],
 )
 def test_photos_are_named_by_a_pattern_or_by_themselves(

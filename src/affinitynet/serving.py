@@ -66,7 +66,10 @@ def _load_pyfunc(path: str) -> Served:
 
 def _decode(image: bytes | str | list[Any] | npt.NDArray[Any]) -> Image.Image | npt.NDArray[Any]:
     if isinstance(image, str):
-        image = b64decode(image, validate=True)
+        try:
+            image = b64decode(image, validate=True)
+        except ValueError as error:
+            raise ValueError(f"a text that is no base64 ({error})") from error
     if isinstance(image, bytes):
         return open_photo(BytesIO(image))
     return np.array(image, np.uint8) if isinstance(image, list) else image

@@ -251,7 +251,7 @@ def test_a_server_answers_with_masks(server, finished_run, photo):
     ("image", "message"),
     [
         (b"no image", "no image that Pillow can read"),
-        ("no base64", "base64"),
+        ("not64", "a text that is no base64"),
         ([[1, 2], [3, 4]], "give (height, width, 3) uint8, RGB"),
         ([[[256, 0, 0]]], "256 out of bounds for uint8"),
         ([[1, 2], [3]], "inhomogeneous"),

@@ -149,7 +149,7 @@ def fail_late(project, *, parameters=None, **options):
     def fail(*_):
         raise ValueError("late")
 
-    told = {"revision.confidence": 0.9} | (parameters or {})
+    told = {"revision.confidence": 0.9, "execution.workers": 1} | (parameters or {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("affinitynet.pipelines.revision.nodes.refine", fail)
         with pytest.raises(ValueError, match="late"):

@@ -87,13 +87,23 @@ def test_an_unknown_environment_is_told(run, project):
     assert "Traceback" not in said
 
 
-def test_a_parameter_of_the_crf_that_does_not_exist_is_told_before_training(run, finished_copy):
-    parameters = {"segmentation.inference.crf.srbg": 13}
-    status, said = run(*finished_copy.options("--pipeline", "segmentation", parameters=parameters))
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"revision.random_walk.betta": 3}, "did you mean revision.random_walk.beta?"),
+        ({"revison.confidence": 0.5}, "did you mean revision?"),
+        ({"segmentation.inference.crf.srbg": 13}, "'srbg'; it has iterations, sxy_gaussian"),
+        ({"revision.confidence": 1.5}, "revision.confidence is 1.5; give a number between 0 and 1"),
+        ({"revision.random_walk.beta": "abc"}, "beta is abc; give a number above 0"),
+        ({"execution.workers": -1}, "execution.workers is -1"),
+    ],
+)
+def test_wrong_parameters_are_told_at_the_start(run, project, parameters, message):
+    status, said = run(*project.options("--pipeline", "scenes", parameters=parameters))
     assert status == 1
-    assert "segmentation.inference.crf" in said
-    assert "srbg" in said
-    assert "Completed node: segmentation.train" not in said
+    assert message in said
+    assert "Traceback" not in said
+    assert not project.records
 
 
 def test_an_unknown_supervision_is_told(run, project):

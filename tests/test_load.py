@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import affinitynet
+from affinitynet.pipelines import images
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,14 @@ def test_paths_images_and_arrays_are_the_same_photo(model, photo, tmp_path):
     assert same(first, model.predict(tmp_path / "photo.png"))
     assert same(first, model.predict([str(tmp_path / "photo.png")])[0])
     assert model.predict([]) == []
+
+
+def test_large_photos_are_done_in_strips_with_the_same_result(model, photo, monkeypatch):
+    whole = model.predict(photo)
+    monkeypatch.setattr(images, "STRIP", 5 * photo.width * 8)  # eight rows of five classes
+    strips = model.predict(photo)
+    np.testing.assert_array_equal(strips.mask, whole.mask)
+    np.testing.assert_allclose(strips.confidence, whole.confidence, atol=1e-6)
 
 
 def test_a_checkpoint_of_the_run_is_the_same_model(finished_run, model, photo):

@@ -15,7 +15,8 @@ from affinitynet.core.label_maps import LabelMap, encode, voc_palette
 from affinitynet.execution import Execution, pick_device
 from affinitynet.networks.checkpoint import Checkpoint, read
 from affinitynet.networks.inference import class_probabilities, multi_scale, scorers
-from affinitynet.pipelines.images import read_photo, upsample, why_unreadable
+from affinitynet.pipelines.images import upsample, upsampled_strips, why_unreadable
+from affinitynet.training.photos import resize_long_side, to_rgb
 
 FILE = "model.safetensors"
 """What the pipeline `export` calls a model."""
@@ -93,8 +94,8 @@ class Model:
 
     def _predict(self, image: Photo) -> Prediction:
         options = self.config["inference"]
-        photo = _read(image)
-        working = np.array(read_photo(lambda: photo, options["long_side"]))
+        photo = to_rgb(_read(image))
+        working = np.array(resize_long_side(photo, options["long_side"]))
         scores = multi_scale(
             self._scores_at,
             torch.from_numpy(working).permute(2, 0, 1)[None].to(self.device),
@@ -102,13 +103,18 @@ class Model:
             cell=options["cell"],
             bfloat16=options["bfloat16"],
         )[0]
-        pixels = read_photo(lambda: photo, None)
-        probabilities = upsample(scores.cpu(), pixels.shape[:2])
+        size = (photo.height, photo.width)
         if options.get("crf"):
             crf = CRFParameters(**options["crf"])
-            probabilities = refine(pixels, unary_from_probabilities(probabilities), crf)
-        mask = encode(probabilities.argmax(axis=0), [*self.config["classes"].values()])
-        return Prediction(mask, probabilities.max(axis=0), self.classes)
+            unary = unary_from_probabilities(upsample(scores.cpu(), size))
+            probabilities = refine(np.asarray(photo), unary, crf)
+            labels, confidence = probabilities.argmax(axis=0), probabilities.max(axis=0)
+        else:
+            labels, confidence = np.empty(size, np.uint8), np.empty(size, np.float32)
+            for rows, label, best in upsampled_strips(scores, size):
+                labels[rows], confidence[rows] = label, best
+        mask = encode(labels, [*self.config["classes"].values()])
+        return Prediction(mask, confidence, self.classes)
 
 
 def load(path: str | Path, *, device: str = "cpu") -> Model:

@@ -173,10 +173,12 @@ def test_nothing_in_it_is_pickled(logged):
 def test_python_users_load_it_without_the_project(logged, photo, finished_run, tmp_path):
     (tmp_path / "photo.png").write_bytes(png(photo))
     code = (
-        "import mlflow, pandas, sys\n"
+        "import mlflow, numpy, sys\n"
+        "from PIL import Image\n"
         "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
-        "image = open('photo.png', 'rb').read()\n"
-        "row = model.predict(pandas.DataFrame({'image': [image]})).iloc[0]\n"
+        "image, array = open('photo.png', 'rb').read(), numpy.asarray(Image.open('photo.png'))\n"
+        "row, same = model.predict({'image': [image, array]}).iloc\n"
+        "assert row['mask'] == same['mask']\n"
         "open('mask.png', 'wb').write(row['mask'])\n"
         "import affinitynet; assert affinitynet.__file__.startswith(sys.argv[1])\n"
         "assert row['classes']['owl'] == 4 and 'kedro' not in sys.modules\n"
@@ -223,9 +225,9 @@ def server(logged, tmp_path_factory):
         process.wait()
 
 
-def ask(server, *contents):
-    images = [[base64.b64encode(content).decode()] for content in contents]
-    body = {"dataframe_split": {"columns": ["image"], "data": images}}
+def ask(server, *images):
+    rows = [[base64.b64encode(i).decode() if isinstance(i, bytes) else i] for i in images]
+    body = {"dataframe_split": {"columns": ["image"], "data": rows}}
     request = Request(
         f"{server}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
@@ -235,9 +237,9 @@ def ask(server, *contents):
 
 def test_a_server_answers_with_masks(server, finished_run, photo):
     wide = photo.resize((90, 41))
-    answers = ask(server, png(photo), png(wide.convert("L")))
+    answers = ask(server, png(photo), png(wide.convert("L")), np.asarray(wide).tolist())
     model = affinitynet.load(finished_run.data)
-    for answer, asked in zip(answers, (photo, wide.convert("L")), strict=True):
+    for answer, asked in zip(answers, (photo, wide.convert("L"), wide), strict=True):
         mask = Image.open(BytesIO(base64.b64decode(answer["mask"])))
         assert mask.mode == "P"
         assert mask.getpalette()[:15] == voc_palette()[:5].ravel().tolist()
@@ -245,11 +247,24 @@ def test_a_server_answers_with_masks(server, finished_run, photo):
         assert answer["classes"] == model.classes
 
 
-def test_a_server_says_what_is_no_image(server):
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (b"no image", "no image that Pillow can read"),
+        ("not64", "a text that is no base64"),
+        ([[1, 2], [3, 4]], "give (height, width, 3) uint8, RGB"),
+        ([[[256, 0, 0]]], "256 out of bounds for uint8"),
+        ([[1, 2], [3]], "inhomogeneous"),
+        (7, "give a path, a Pillow image or an array"),
+    ],
+)
+def test_a_server_says_what_is_no_image(server, image, message):
     with pytest.raises(HTTPError) as error:
-        ask(server, b"no image")
+        ask(server, image)
     assert error.value.code == 400
-    assert "image 0: no image that Pillow can read" in error.value.read().decode()
+    said = error.value.read().decode()
+    assert "image 0: " in said
+    assert message in said
 
 
 def test_served_arrays_of_images_keep_their_order(logged, photo, finished_run):

@@ -40,6 +40,9 @@ def folder(tmp_path):
     exif[0x0112] = 6
     rotated.save(images / "rotated.jpg", exif=exif)
     photo(200, 7).save(images / "sub" / "strip.png")
+    (images / "link.png").symlink_to(images / "grey.png")
+    os.mkfifo(images / "pipe.png")
+    (images / "._plain.jpg").write_text("what macOS leaves beside a photo")
     (images / "notes.txt").write_text("no photo")
     return images
 
@@ -47,6 +50,7 @@ def folder(tmp_path):
 SIZES = {
     "plain": (60, 40),
     "grey": (33, 77),
+    "link": (33, 77),
     "alpha": (50, 50),
     "cmyk": (64, 48),
     "palette": (48, 48),
@@ -104,7 +108,7 @@ def test_an_interrupted_inference_goes_on_with_what_is_missing(finished_copy, fo
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "masks").rglob("*.png")}
     missing = tmp_path / "masks/plain.png"
     missing.unlink()
-    with pytest.raises(UserError, match=r"8 of 9 photos"):
+    with pytest.raises(UserError, match=r"9 of 10 photos"):
         infer(finished_copy, folder, tmp_path / "masks", resume=True)
     del made[missing]
     assert missing.exists()
@@ -130,10 +134,10 @@ def test_unreadable_photos_are_skipped_and_named_at_the_end(finished_copy, folde
     with pytest.raises(UserError) as error:
         infer(finished_copy, folder, tmp_path / "masks")
     message = str(error.value)
-    assert "8 of 11 photos" in message
+    assert "9 of 12 photos" in message
     for name in ("cut.jpg", "empty.png", "plain.png"):
         assert f"\n  {name}: " in message
-    assert len([*(tmp_path / "masks").rglob("*.png")]) == 8
+    assert len([*(tmp_path / "masks").rglob("*.png")]) == 9
 
 
 def test_a_folder_without_photos_is_said(finished_copy, tmp_path):
@@ -141,10 +145,11 @@ def test_a_folder_without_photos_is_said(finished_copy, tmp_path):
         infer(finished_copy, tmp_path / "nothing", tmp_path / "masks")
 
 
-def test_photos_are_never_written_to(finished_copy, folder, tmp_path):
-    before = {path: path.read_bytes() for path in folder.rglob("*.*")}
-    infer(finished_copy, folder, tmp_path / "masks")
-    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
+def test_photos_are_never_written_to(finished_copy, folder):
+    before = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
+    finished_copy.run("inference", env="local", parameters={"images": str(folder)})
+    assert len([*(finished_copy.data / "07_model_output/masks").rglob("*.png")]) == len(SIZES)
+    assert {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()} == before
 
 
 def outputs(tmp_path):
@@ -211,14 +216,14 @@ def test_what_was_made_is_not_made_again(finished_copy, folder, tmp_path):
     again = [tmp_path / "masks/plain.png", tmp_path / "overlays/grey.jpg"]
     for path in again:
         path.unlink()
-    with pytest.raises(UserError, match=r"8 of 9 photos"):
+    with pytest.raises(UserError, match=r"9 of 10 photos"):
         infer(finished_copy, folder, tmp_path / "masks", resume=True, **told)
     assert all(path.exists() for path in again)
     for path in (*again, tmp_path / "confidences/plain.png"):
         del made[path]
     assert all(path.stat().st_mtime_ns == moment for path, moment in made.items())
     assert (tmp_path / "coco/results.json").read_bytes() == results
-    with pytest.raises(UserError, match=r"8 of 9 photos"):  # nothing at all is left
+    with pytest.raises(UserError, match=r"9 of 10 photos"):  # nothing at all is left
         infer(finished_copy, folder, tmp_path / "masks", resume=True, **told)
 
 
@@ -226,9 +231,9 @@ def test_what_was_made_is_not_made_again(finished_copy, folder, tmp_path):
     ("pattern", "names"),
     [
         ("*.jpg", {"plain", "cmyk", "rotated"}),
-        ("**/*.png", {"grey", "alpha", "palette", "deep", "sub/strip"}),
+        ("**/*.png", {"grey", "alpha", "palette", "deep", "link", "sub/strip"}),
         ("sub/strip.png", {"strip"}),
-        ("*", {"plain", "cmyk", "rotated", "grey", "alpha", "palette", "deep"}),
+        ("*", {"plain", "cmyk", "rotated", "grey", "alpha", "palette", "deep", "link"}),
     ],
 )
 def test_photos_are_named_by_a_pattern_or_by_themselves(

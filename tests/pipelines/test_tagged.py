@@ -137,6 +137,7 @@ def test_sub_folders_may_be_splits(tmp_path):
         "tags,file\n dog ,./rex.jpg\ncat;;cat,tom.png",
         'file,tags\nrex,"dog"\ntom,cat',
         "file,tags\nrex.jpg,dog\ntom.png,cat\n".encode("utf-16"),
+        '{"file": "rex.jpg", "tags": ["\u2028dog"]}\n{"file": "tom.png", "tags": ["cat"]}',
     ],
 )
 def test_spellings_that_are_understood(folder, text):
@@ -160,6 +161,9 @@ def test_spellings_that_are_understood(folder, text):
         ("file,tags\nrex.jpg,dog,cat", "line 2: 3 cells where there are 2 columns; quote a cell"),
         ("file,tags\nrex.jpg", "line 2: 1 cells where there are 2 columns"),
         (b"file,tags\nrex.jpg,dog\ntom.png,b\xe4r", "line 3: byte 0xe4 is not UTF-8; save"),
+        ("file,tags\nrex.jpg,dog".encode("utf-16-le"), "line 1: has NUL bytes; save the file as"),
+        ("\nfile,tags", "its columns are (an empty line); they must be"),
+        ("[" * 100_000, 'line 1: is no {"file": "…"'),
         ('file,tags\nrex.jpg,"dog', "line 2: unexpected end of data"),
         ('{"file": "rex.jpg", "tags": ["dog"]}\nrex', 'line 2: is no {"file": "…"'),
         ('{"file": "rex.jpg", "tags": "dog"}', "line 1: file must be a text and tags a list"),
@@ -211,6 +215,8 @@ def test_no_index_is_built_of_a_data_set_with_problems():
     ("options", "message"),
     [
         ({"classes": ["a|b"]}, r"'a\|b': a name must not contain"),
+        ({"classes": ["c" * 201]}, "the class 'c+…': a name has 200 characters at most"),
+        ({"classes": ["\ud800"]}, "half a character; save the tags as UTF-8"),
         ({"classes": ["cat"], "mask_classes": ["dog"]}, "'cat' is none of mask_classes"),
         ({"classes": [f"c{i}" for i in range(255)]}, "255 classes are too many"),
         ({"masks": "/nowhere"}, "masks=/nowhere: there are no indexed PNGs"),
@@ -225,7 +231,7 @@ def test_wrong_parameters_are_told(folder, options, message):
 def test_missing_files_and_folders_are_told(folder, tmp_path):
     with pytest.raises(UserError, match=r"tags=tags.csv: there is no such file"):
         inspect_photos(read_tagged, load(folder), OPTIONS, 0, Execution(workers=1), None)
-    with pytest.raises(UserError, match=r"there are no photos in the folder \(.jpg, .jpeg"):
+    with pytest.raises(UserError, match=r"no such folder, or no photo in it \(.jpg, .jpeg"):
         ingest(tmp_path / "nowhere", EXAMPLES["tags.csv"])
     assert FileDataset(filepath=str(tmp_path / "gone.csv")).load() is None
     assert FileDataset(filepath=None).fingerprint() == "none"
@@ -289,16 +295,23 @@ def test_a_hostile_directory(folder):
     (folder / "notes.txt").write_text("no photo either")
     (folder / "loop").symlink_to(folder)
     (folder / "dead.jpg").symlink_to(folder / "nowhere.jpg")
+    os.mkfifo(folder / "pipe.jpg")
     (folder / "folder.jpg").mkdir()
+    noise(4).save(folder / f"{'n' * 240}.jpg")
+    noise(3).save(folder / "exif.jpg", exif=b"Exif\0\0broken")
+    (folder / " back\\slash").mkdir()
+    noise(2).save(folder / " back\\slash/a.jpg")
     bad_name = os.fsencode(folder) + b"/caf\xe9.jpg"
     Path(os.fsdecode(bad_name)).write_bytes(whole)
     noise(5).save(folder / 'ein Bär, "so".jpg')
 
     index, classes, report = ingest(folder, None)
-    assert not classes.keys() - {"beach"}
-    assert {*index.index} == {*TAGS, "twin.jpg", "twin.png", 'ein Bär, "so"'}
+    assert not classes.keys() - {"beach", "back\\slash"}
+    odd = {'ein Bär, "so"', "exif", " back\\slash/a"}
+    assert {*index.index} == {*TAGS, "twin.jpg", "twin.png", *odd}
     why = report["left_out"]["why"]
-    assert report["left_out"]["photos"] == len(why) == 6
+    assert report["left_out"]["photos"] == len(why) == 7
+    assert why["n" * 240] == "has too long a name; rename it"
     assert why["zero"] == why["text"] == "cannot be read (no image that Pillow can read)"
     assert "truncated" in why["cut"].lower()
     assert "exceeds limit" in why["bomb"]

@@ -144,11 +144,16 @@ def test_data_and_resume_may_be_told_otherwise(finished_copy):
 
 
 def fail_late(project, *, parameters=None, **options):
-    """Leave an unfinished run: its second node has a parameter that makes no sense."""
-    with pytest.raises(ValueError, match="confidence"):
-        project.run(
-            "revision", parameters={"revision.confidence": 2} | (parameters or {}), **options
-        )
+    """Leave an unfinished run: its second node fails."""
+
+    def fail(*_):
+        raise ValueError("late")
+
+    told = {"revision.confidence": 0.9, "execution.workers": 1} | (parameters or {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("affinitynet.pipelines.revision.nodes.refine", fail)
+        with pytest.raises(ValueError, match="late"):
+            project.run("revision", parameters=told, **options)
 
 
 def test_parameters_that_differ_are_named(finished_copy):
@@ -157,7 +162,7 @@ def test_parameters_that_differ_are_named(finished_copy):
         finished_copy.run("revision", parameters={"resume": True, "cam.training.epochs": 9})
     for line in (
         "parameter cam.training.epochs: was 2, is 9",
-        "parameter revision.confidence: was 2, is 0.7",
+        "parameter revision.confidence: was 0.9, is 0.7",
     ):
         assert f"\n  {line}" in str(error.value)
     with pytest.raises(UserError, match="cannot be resumed"):
@@ -169,7 +174,7 @@ def test_newer_inputs_are_another_run_unless_the_former_ones_are_named(finished_
     former = finished_copy.record()["version"]
     fail_late(finished_copy)
     finished_copy.run("affinity_training")
-    again = {"revision.confidence": 2, "resume": True}
+    again = {"revision.confidence": 0.9, "resume": True}
     with pytest.raises(UserError, match=rf"input affinity_training.model: was {former}, is "):
         finished_copy.run("revision", parameters=again)
     versions = {"affinity_training.model": former}
@@ -181,7 +186,9 @@ def test_another_pipeline_is_another_run(finished_copy):
     with pytest.raises(
         UserError, match=r"affinity_labels has no unfinished run .*\n.*\n.*revision"
     ):
-        finished_copy.run("affinity_labels", parameters={"resume": True, "revision.confidence": 2})
+        finished_copy.run(
+            "affinity_labels", parameters={"resume": True, "revision.confidence": 0.9}
+        )
 
 
 def test_other_nodes_of_the_same_pipeline_are_another_run(finished_copy):
@@ -189,7 +196,7 @@ def test_other_nodes_of_the_same_pipeline_are_another_run(finished_copy):
     with pytest.raises(UserError, match=r"nodes in only one of them: revision\.walk"):
         finished_copy.run(
             "revision",
-            parameters={"resume": True, "revision.confidence": 2},
+            parameters={"resume": True, "revision.confidence": 0.9},
             from_nodes=["revision.refine"],
         )
 
@@ -210,7 +217,7 @@ def test_changed_code_is_another_run(finished_copy, monkeypatch):
     fail_late(finished_copy)
     monkeypatch.setattr("affinitynet.runs.hooks.code_fingerprint", lambda: "changed")
     with pytest.raises(UserError, match="\n  code: was "):
-        finished_copy.run("revision", parameters={"resume": True, "revision.confidence": 2})
+        finished_copy.run("revision", parameters={"resume": True, "revision.confidence": 0.9})
 
 
 def test_an_unfinished_version_is_never_read(finished_copy):
@@ -243,9 +250,9 @@ def test_the_default_environment_is_resumed_too(finished_copy):
     small = {name: value for name, value in small.items() if name.startswith(("revision", "cam"))}
     for folder in finished_copy.data.glob("*/test"):
         folder.rename(folder.with_name("scenes"))
-    fail_late(finished_copy, env=None, parameters=small | {"revision.confidence": 2})
+    fail_late(finished_copy, env=None, parameters=small | {"revision.confidence": 0.9})
     fail_late(
-        finished_copy, env=None, parameters=small | {"revision.confidence": 2, "resume": True}
+        finished_copy, env=None, parameters=small | {"revision.confidence": 0.9, "resume": True}
     )
 
 

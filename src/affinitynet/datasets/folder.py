@@ -29,6 +29,8 @@ class FolderDataset(PartitionedDataset):
         ```
     """
 
+    _cached_partitions: list[str] | None
+
     def __init__(self, *, read_only: bool = True, **kwargs: Any) -> None:
         super().__init__(**{"save_lazily": False} | kwargs)
         self._read_only = read_only
@@ -66,12 +68,27 @@ class FolderDataset(PartitionedDataset):
         return f"{len(listing)} files, {digest}"
 
     def _files(self) -> dict[str, dict[str, Any]]:
-        """Path of each file to what the file system knows of it."""
-        files: dict[str, dict[str, Any]] = self._filesystem.find(self._normalized_path, detail=True)
-        return files
+        """Path of each file, or link to one, to what the file system knows of it."""
+        found: dict[str, dict[str, Any]] = self._filesystem.find(self._normalized_path, detail=True)
+        return {path: info for path, info in found.items() if is_file(info)}
 
     def _list_partitions(self) -> list[str]:
-        return [path for path in super()._list_partitions() if not path.endswith(PART_SUFFIX)]
+        if self._cached_partitions is None:
+            self._cached_partitions = [
+                path
+                for path in self._files()
+                if path.endswith(self._filename_suffix) and not path.endswith(PART_SUFFIX)
+            ]
+        return self._cached_partitions
+
+
+def is_file(info: dict[str, Any]) -> bool:
+    """Tell files, and links to them, from folders and from named pipes, which would be waited for.
+
+    Args:
+        info: What the file system knows of it; of a link, it may not know what it leads to.
+    """
+    return info["type"] == "file" or bool(info.get("islink"))
 
 
 def source(read: Callable[[], Any]) -> str:

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import Any, TextIO
 
-from affinitynet.datasets.folder import FolderDataset
-from affinitynet.datasets.photos import PHOTO_SUFFIXES
+from affinitynet.datasets.folder import FolderDataset, is_file
+from affinitynet.datasets.photos import PHOTO_SUFFIXES, is_hidden
 
 STDIN = "-"
 
@@ -24,8 +24,9 @@ class NamedPhotosDataset(FolderDataset):
     - `-`: paths on the standard input, one a line (or ended by NUL bytes, as `find -print0`
       writes them); names are relative to the folder that they have in common.
 
-    Folders and patterns give the files with a suffix among `PHOTO_SUFFIXES`; files that are named
-    by themselves are taken as they are, also if they do not exist, so that this can be reported.
+    Folders and patterns give the files with a suffix among `PHOTO_SUFFIXES` that are not hidden;
+    files that are named by themselves are taken as they are, also if they do not exist, so that
+    this can be reported.
 
     Example:
         ```yaml
@@ -70,10 +71,13 @@ class NamedPhotosDataset(FolderDataset):
         found = (
             files.glob(self._normalized_path, detail=True) if self._is_pattern else super()._files()
         )
+        root = self._root if found else ""
         return {
             path: info
             for path, info in found.items()
-            if info["type"] == "file" and path.lower().endswith(PHOTO_SUFFIXES)
+            if is_file(info)
+            and path.lower().endswith(PHOTO_SUFFIXES)
+            and not is_hidden(os.path.relpath(path, root))
         }
 
     def _list_partitions(self) -> list[str]:

@@ -37,9 +37,13 @@ class PhotosDataset(FolderDataset):
         return [path for path in super()._list_partitions() if self._is_photo(path)]
 
     def _is_photo(self, path: str) -> bool:
-        file = PurePosixPath(self._path_to_partition(path))
-        hidden = any(part.startswith(".") for part in file.parts)
-        return file.suffix.lower() in PHOTO_SUFFIXES and not hidden
+        file = self._path_to_partition(path)
+        return PurePosixPath(file).suffix.lower() in PHOTO_SUFFIXES and not is_hidden(file)
+
+
+def is_hidden(file: str) -> bool:
+    """Tell files of a hidden name, or in a hidden folder: macOS strews `._rex.jpg` about."""
+    return any(part.startswith(".") and part != ".." for part in PurePosixPath(file).parts)
 
 
 def name_photos(files: Collection[str]) -> dict[str, str]:

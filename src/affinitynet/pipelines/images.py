@@ -1,8 +1,10 @@
 """Photos of the index in batches of one shape, and maps between photo and grid."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -24,6 +26,8 @@ READERS = 4
 """Threads that read a batch's photos; each holds one of them in its full size."""
 STRIP = 2**23
 """Scores that are upsampled at a time, 32 MiB: a photo of more is done in horizontal strips."""
+MAX_NAME = 229
+"""Bytes of a photo's name: with `.safetensors`, and `.12345678.part` while it is written, 255."""
 
 
 def tagged_photos(index: pd.DataFrame) -> pd.DataFrame:
@@ -86,6 +90,11 @@ def inspect_photo(read: Callable[[], "Image.Image"]) -> tuple[int, int, str]:
     except Exception as error:
         return 0, 0, why_unreadable(error)
     return width, height, ""
+
+
+def is_too_long(name: str) -> bool:
+    """Tell names that leave no room for the suffixes of what is made of the photo."""
+    return any(len(os.fsencode(part)) > MAX_NAME for part in PurePosixPath(name).parts)
 
 
 def _group_by_shape(index: pd.DataFrame, long_side: int | None, batch_size: int) -> list[list[str]]:
@@ -277,15 +286,30 @@ def upsampled_argmax(
         Labels (height, width), the first of equals, and their probability (height, width) in
         255ths, rounded.
     """
-    height, width = size
     labels, confidence = np.empty(size, np.uint8), np.empty(size, np.uint8)
+    for rows, label, best in upsampled_strips(scores, size):
+        labels[rows], confidence[rows] = label, to_255ths(best)
+    return labels, confidence
+
+
+def upsampled_strips(
+    scores: "torch.Tensor", size: tuple[int, int]
+) -> Iterator[tuple[slice, npt.NDArray[np.uint8], npt.NDArray[np.float32]]]:
+    """Upsample probabilities bilinearly and take the best of each pixel, strip by strip.
+
+    Args:
+        scores: (K, h, w) float32 probabilities, on any device.
+        size: Height and width in pixels.
+
+    Yields:
+        Rows, their labels (rows, width), and the probability of these (rows, width).
+    """
+    height, width = size
     rows = max(1, STRIP // (len(scores) * width))
     for top in range(0, height, rows):
         strip = slice(top, min(top + rows, height))
         best, label = _upsample_rows(scores, size, strip).max(dim=0)
-        labels[strip] = label.byte().cpu().numpy()
-        confidence[strip] = to_255ths(best.cpu().numpy())
-    return labels, confidence
+        yield strip, label.byte().cpu().numpy(), best.cpu().numpy()
 
 
 def to_255ths(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

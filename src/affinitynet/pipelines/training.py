@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.label_maps import decode
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, launch, pick_device, track
@@ -48,15 +47,11 @@ def initialise_network(
 
     config = {"kind": kind, "classes": classes, **network}
     if inference:
-        try:  # now, and not after the training
-            CRFParameters(**(inference.get("crf") or {}))
-        except (TypeError, ValueError) as error:
-            raise UserError(f"parameter {kind}.inference.crf: {error}") from error
         config["inference"] = inference
     backbone_from = Checkpoint(**parent) if parent else None
     try:
         return initialise(config, seed=seed, backbone_from=backbone_from)
-    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+    except (TypeError, ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         raise UserError(
             f"The {kind} network cannot be made (parameters network): {error}"
         ) from error

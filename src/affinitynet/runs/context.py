@@ -1,5 +1,6 @@
 """The project's Kedro context: a resumed run keeps the versions of the run that it continues."""
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, DataCatalog
+from kedro.validation.exceptions import ParameterValidationError
 
 from affinitynet.errors import UserError
+from affinitynet.runs.parameters import list_unknown_names, list_wrong_values
 from affinitynet.runs.record import RunRecord, flatten, read_records
 
 CONTROL = (
@@ -35,7 +38,7 @@ class RunContext(KedroContext):
         """Make the context.
 
         Raises:
-            UserError: If there is no such environment.
+            UserError: If there is no such environment, or a parameter of the command line is none.
         """
         super().__init__(*args, **kwargs)
         conf = Path(self.project_path, "conf")
@@ -45,6 +48,29 @@ class RunContext(KedroContext):
         told = self.config_loader.runtime_params or {}
         if told.get("images") == [None]:  # `images=-`: the command line reads a YAML list
             told["images"] = "-"
+        for name in ("data", "images", "voc_root"):
+            if name in told and not told[name]:
+                raise UserError(f"--params {name}=: name a folder")
+        for name, value in told.items():  # the shell leaves `images=~/photos` to us
+            if isinstance(value, str):
+                told[name] = os.path.expanduser(value)
+        folders = [conf / name for name in ("base", self.env or "local")]
+        if unknown := [*list_unknown_names(told, folders)]:
+            raise UserError("--params has names that nothing reads:" + _lines(unknown))
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters, with those that a node takes as a dataclass built into one.
+
+        Raises:
+            UserError: If one of them has a value that it cannot have.
+        """
+        if wrong := [*list_wrong_values(self.raw_parameters)]:
+            raise UserError("Parameters have wrong values:" + _lines(wrong))
+        try:
+            return dict(super().params)
+        except ParameterValidationError as error:
+            raise UserError(f"{error}\nconf/base explains each parameter.") from error
 
     @cached_property
     def raw_parameters(self) -> dict[str, Any]:
@@ -106,3 +132,7 @@ class RunContext(KedroContext):
             save_version = run.version
             load_versions = dict.fromkeys(run.outputs, run.version) | (load_versions or {})
         return super()._get_catalog(catalog_class, save_version, load_versions)
+
+
+def _lines(problems: list[str]) -> str:
+    return "".join(f"\n  {problem}" for problem in problems)

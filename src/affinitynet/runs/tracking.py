@@ -73,7 +73,9 @@ class TrackingHooks:
         run = mlflow.active_run()
         if not run:
             return
-        mlflow.log_params(self.context.what_is_run)
+        # without the paths that `what_is_run` shortens: kedro-mlflow logs them as nodes take them
+        full = flatten(self.context.raw_parameters)
+        mlflow.log_params({k: v for k, v in self.context.what_is_run.items() if v == full[k]})
         mlflow.set_tags(
             {
                 "environment": self.context.env or "base",
@@ -217,7 +219,7 @@ def log_model(content: bytes, *, name: str, registered: str | None) -> None:
     from mlflow import pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import Map
+    from mlflow.types.schema import AnyType, Map
 
     photo = BytesIO()
     Image.new("RGB", (64, 48), "grey").save(photo, "png")
@@ -231,7 +233,7 @@ def log_model(content: bytes, *, name: str, registered: str | None) -> None:
             code_paths=[str(PACKAGE)],
             pip_requirements=[f"{package}=={version(package)}" for package in SERVING],
             signature=ModelSignature(
-                Schema([ColSpec(DataType.binary, "image")]),
+                Schema([ColSpec(AnyType(), "image")]),  # bytes or an array
                 Schema([ColSpec(DataType.binary, "mask"), ColSpec(Map(DataType.long), "classes")]),
             ),
             input_example=pd.DataFrame({"image": [photo.getvalue()]}),

@@ -1,5 +1,7 @@
 """Photos as they come: any mode, any orientation, any size."""
 
+from contextlib import suppress
+
 import numpy as np
 import torch
 from PIL import Image, ImageOps
@@ -12,7 +14,9 @@ def to_rgb(photo: Image.Image) -> Image.Image:
     Transparent parts become white, as on the page where such pictures are seen. Greyscale with
     more than 8 bits is scaled to 8: Pillow's own conversion would clip it.
     """
-    photo = ImageOps.exif_transpose(photo)
+    photo.load()
+    with suppress(Exception):  # EXIF that cannot be read says nothing of the photo
+        photo = ImageOps.exif_transpose(photo)
     if photo.mode.startswith("I") or photo.mode == "F":
         values = np.asarray(photo, np.float32)
         # 16-bit files hold 0 ... 65535, whatever the mode Pillow reads them in

@@ -18,7 +18,7 @@ from affinitynet.datasets.photos import PHOTO_SUFFIXES
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_images, stream, track
 from affinitynet.pipelines import coco
-from affinitynet.pipelines.images import Readers, inspect_photo
+from affinitynet.pipelines.images import Readers, inspect_photo, is_too_long
 from affinitynet.pipelines.segmentation.nodes import segment_with_confidence
 
 
@@ -69,7 +69,9 @@ def inspect_photos(
         )
     _check_folders(folders, named, {Path(source(read)).parent for read in images.values()})
     rows = {}
-    sound_names = {name: read for name, read in images.items() if _is_utf8(name)}
+    sound_names = {
+        name: read for name, read in images.items() if _is_utf8(name) and not is_too_long(name)
+    }
     for chunk in stream(
         inspect_photo,
         sound_names.items(),
@@ -79,7 +81,8 @@ def inspect_photos(
     ):
         rows.update(chunk)
     for name in images.keys() - sound_names.keys():
-        rows[_printable(name)] = (0, 0, "the file's name is not UTF-8; rename it")
+        why = "too long" if _is_utf8(name) else "not UTF-8"
+        rows[_printable(name)] = (0, 0, f"the file's name is {why}; rename it")
     table = pd.DataFrame.from_dict(rows, "index", columns=["width", "height", "problem"])
     table = table.rename_axis("file").reset_index()
     table["id"] = [PurePosixPath(name).with_suffix("").as_posix() for name in table["file"]]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, stream
-from affinitynet.pipelines.images import Readers
+from affinitynet.pipelines.images import Readers, is_too_long
 from affinitynet.pipelines.ingestion.photos import (
     group_near_duplicates,
     inspect_photo,
@@ -81,6 +81,8 @@ def inspect_photos(
         looks.update(chunk)
     columns = ["width", "height", "hash", "problem"]
     seen = pd.DataFrame.from_dict(looks, orient="index", columns=columns)
+    long = [is_too_long(image_id) for image_id in seen.index]
+    seen.loc[long, ["hash", "problem"]] = "", "has too long a name; rename it"
     problems = [*tagged.problems]
     if "width" in table:
         problems += _size_problems(table, seen)
@@ -160,9 +162,8 @@ def check_data_set(
         lines = "".join(f"\n  {line}" for line in problems[:MAX_LINES])
         more = len(problems) - MAX_LINES
         raise UserError(
-            f"{len(problems)} problems with the data set in '{folder}' (parameter {parameter}):"
-            + lines
-            + (f"\n  … and {more} more" if more > 0 else "")
+            f"{len(problems)} problem{'s' * (len(problems) > 1)} with the data set in '{folder}' "
+            f"(parameter {parameter}):" + lines + (f"\n  … and {more} more" if more > 0 else "")
         )
     doubts = [*findings["warnings"], *list_doubts(inspected, classes, masked)]
     for line in doubts:

@@ -81,7 +81,7 @@ def _whole_json(text: str) -> Any:
     """Parse a file that is one JSON value; None if it has one in each line."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return None if isinstance(value, dict) and "file" in value else value
 
@@ -108,8 +108,8 @@ def parse_csv(text: str, path: str, separator: str) -> tuple[list[Row], list[str
     classes = [name for name in columns if name not in ("file", "tags", "split")]
     if "file" not in columns or ("tags" in columns) == bool(classes) or "" in columns:
         raise ValueError(
-            f"tags={path}: its columns are {', '.join(columns)}; they must be file, tags (and "
-            "split), or file and one for each class (and split)"
+            f"tags={path}: its columns are {', '.join(columns) or '(an empty line)'}; they must be "
+            "file, tags (and split), or file and one for each class (and split)"
         )
     if again := [name for name, uses in Counter(columns).items() if uses > 1]:
         raise ValueError(f"tags={path}: the column {', '.join(again)} is there twice")
@@ -152,14 +152,14 @@ def parse_json_lines(text: str, path: str) -> Iterator[Row]:
     Raises:
         ValueError: If a line is something else.
     """
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         place = f"{path}, line {number}"
         if not line.strip():
             continue
         try:
             entry = json.loads(line)
             file, tags, split = entry["file"], entry["tags"], entry.get("split", "")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f'{place}: is no {{"file": "…", "tags": ["…", …]}} '
                 f"({error if isinstance(error, ValueError) else type(error).__name__})"
@@ -223,13 +223,17 @@ def decode_text(data: bytes, path: str) -> str:
     """
     utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return data.decode("utf-16" if utf16 else "utf-8-sig")
+        text = data.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise ValueError(
             f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as "
             "UTF-8 (Excel: 'CSV UTF-8')"
         ) from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise ValueError(f"{path}, line {line}: has NUL bytes; save the file as UTF-8")
+    return text
 
 
 def match(
@@ -259,7 +263,7 @@ def match(
     problems, missing = [], []
     nameless = [image_id for image_id in photos if not _is_utf8(image_id)]
     if not photos:
-        problems.append(f"there are no photos in the folder ({', '.join(PHOTO_SUFFIXES)})")
+        problems.append(f"there is no such folder, or no photo in it ({', '.join(PHOTO_SUFFIXES)})")
         rows = []
     for row in rows:
         image_id = _find(row.file, known)
@@ -302,6 +306,8 @@ def _clean(tags: list[str]) -> list[str]:
 
 
 def _find(file: str, known: Mapping[str, str]) -> str | None:
+    if (exact := _normal(file)) in known:  # as a sub-folder's name may be what is mended below
+        return known[exact]
     path = PurePosixPath(file.strip().replace("\\", "/"))
     named = _normal(path.as_posix())
     if named in known:

@@ -9,6 +9,8 @@ from affinitynet.core.label_maps import IGNORE_INDEX
 SPLITS = ("train", "val")
 BACKGROUND = "background"
 """As a tag it says that a photo shows none of the classes."""
+MAX_NAME = 200
+"""Characters of a class's name: MLflow takes 250 for a metric, which has the stage's name too."""
 TAG_SEPARATOR = "|"
 """Between the tags in the index."""
 
@@ -54,11 +56,15 @@ def choose_classes(
         for name in chosen
         if name not in values
     ]
-    problems += [
-        f"the class '{name}': a name must not contain '{TAG_SEPARATOR}' or a line break"
-        for name in chosen
-        if TAG_SEPARATOR in name or len(name.splitlines()) != 1
-    ]
+    for name in chosen:
+        if TAG_SEPARATOR in name or len(name.splitlines()) != 1:
+            problems.append(
+                f"the class '{name}': a name must not contain '{TAG_SEPARATOR}' or a line break"
+            )
+        if len(name) > MAX_NAME:
+            problems.append(f"the class '{name[:40]}…': a name has {MAX_NAME} characters at most")
+        if name.encode(errors="ignore").decode() != name:
+            problems.append(f"the class {name!r}: half a character; save the tags as UTF-8")
     if len(values) >= IGNORE_INDEX:
         problems.append(f"{len(values)} classes are too many: masks have {IGNORE_INDEX - 1} values")
     return {name: values.get(name, 0) for name in chosen}, len(values), problems

@@ -14,6 +14,7 @@ from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
 from parameters_reference import reference, section
 
 ROOT = Path(__file__).parents[1]
@@ -67,8 +68,9 @@ def api_pages(source: Path) -> Iterator[tuple[str, str]]:
     for init in sorted(source.rglob("__init__.py")):
         package = ".".join(init.parent.relative_to(source).parts)
         modules = [path.stem for path in sorted(init.parent.glob("*.py")) if path.stem[0] != "_"]
-        text = f"# {package}\n\n::: {package}\n    options: {{show_root_heading: false, members: []}}\n"
-        yield package, text + "".join(f"\n::: {package}.{module}\n" for module in modules)
+        own = f"::: {package}\n    options: {{show_root_heading: false, members: []}}\n"
+        parts = [f"# {package}\n", own, *(f"::: {package}.{module}\n" for module in modules)]
+        yield package, "\n".join(parts)
 
 
 def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:

@@ -30,9 +30,10 @@ kedro run --env voc_cpu --params cam.training.epochs=8,revision.random_walk.beta
 ```
 
 In the comments, "paper" is Ahn & Kwak, CVPR 2018, and "release" the authors' code
-([compared](paper_and_release.md)). A parameter without a value is not set in `conf/base`; its default
-is in the code: [training][affinitynet.training.parameters.TrainingParameters],
-[augmentation][affinitynet.training.parameters.Augmentation], [backbones][affinitynet.networks.backbones].
+([compared](paper_and_release.md)). A parameter without a value is not set in `conf/base`; its
+default is in the code: [training][affinitynet.training.parameters.TrainingParameters],
+[augmentation][affinitynet.training.parameters.Augmentation],
+[backbones][affinitynet.networks.backbones].
 
 An environment is a folder beside `conf/base` that holds what differs from it. What you put into
 `conf/local` is taken where no environment is named, and is ignored by git.

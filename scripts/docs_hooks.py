@@ -29,6 +29,9 @@ PAGES = {
 }
 """What the site has of files outside of docs/, and the page that a folder's link leads to."""
 
+OWN_TEXT = "show_root_heading: false, show_root_toc_entry: false, members: []"
+"""Options of mkdocstrings for a package's own docstring, above its modules."""
+
 LINK = re.compile(r"(?<=\]\()[^)#\s]+(?:#[^)\s]*)?(?=\))")
 EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 
@@ -53,7 +56,7 @@ def filled(entry: dict | str, files: Files) -> dict | str:
     if isinstance(value, list):
         return {title: [filled(child, files) for child in value]}
     if value.endswith("/"):
-        pages = sorted(path for path in files.src_uris if path.startswith(value))
+        pages = sorted((path for path in files.src_uris if path.startswith(value)), key=title_of)
         return {title: [{title_of(path): path} if value == "api/" else path for path in pages]}
     return entry
 
@@ -68,7 +71,7 @@ def api_pages(source: Path) -> Iterator[tuple[str, str]]:
     for init in sorted(source.rglob("__init__.py")):
         package = ".".join(init.parent.relative_to(source).parts)
         modules = [path.stem for path in sorted(init.parent.glob("*.py")) if path.stem[0] != "_"]
-        own = f"::: {package}\n    options: {{show_root_heading: false, members: []}}\n"
+        own = f"::: {package}\n    options: {{{OWN_TEXT}}}\n"
         parts = [f"# {package}\n", own, *(f"::: {package}.{module}\n" for module in modules)]
         yield package, "\n".join(parts)
 

@@ -84,8 +84,9 @@ def reference(conf: Path) -> str:
             for environment in ENVIRONMENTS:
                 if other := own[environment].get(name):
                     theirs = value_of(values[environment], other)
-                    if other.comment or theirs != value:
-                        text = f": {as_markdown(other.comment)}" if other.comment else ""
+                    is_said = entry.comment.lower().startswith(other.comment.lower())
+                    if theirs != value or not is_said:
+                        text = "" if is_said else f": {as_markdown(other.comment)}"
                         overrides.append(f"    - `{environment}`{theirs}{text}")
             text = as_markdown(entry.comment)
             if entry.comment:

@@ -100,7 +100,16 @@ def on_page_content(html_: str, **_: object) -> str:
     """Render the equations as MathML."""
 
     def mathml(match: re.Match[str]) -> str:
-        display = "inline" if match[1] == "span" else "block"
-        return convert(html.unescape(match[2]).strip(), display=display)
+        equation = html.unescape(match[2]).strip()
+        if match[1] == "span":
+            return convert(equation)
+        return f'<div class="equation">{convert(equation, display="block")}</div>'
 
     return EQUATION.sub(mathml, html_)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Save the search index as a script too, which the theme asks for in pages from the disk."""
+    index = Path(config.site_dir) / "search" / "search_index.json"
+    if index.is_file():
+        index.with_suffix(".js").write_text(f"var __index = {index.read_text()}")

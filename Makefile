@@ -51,7 +51,7 @@ screenshots: $(VENV)/.installed-dev ## Make the pictures of docs/seeing.md from 
 	$(BIN)/python scripts/screenshots.py
 
 docs: $(VENV)/.installed-dev ## Build the documentation, site/index.html
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## Remove caches, but neither data nor tracked runs
 	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -41,7 +42,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, page in PAGES.items():
         if (ROOT / source).is_file():
             files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
-    files.append(File.generated(config, "configuration.md", content=reference(ROOT / "conf")))
+    try:
+        parameters = reference(ROOT / "conf")
+    except ValueError as error:
+        raise PluginError(str(error)) from error
+    files.append(File.generated(config, "configuration.md", content=parameters))
     for package, text in api_pages(ROOT / "src"):
         files.append(File.generated(config, f"api/{package}.md", content=text))
     config.nav = [filled(entry, files) for entry in config.nav]

@@ -163,7 +163,6 @@ def joined(lines: list[str]) -> str:
     return " ".join(line.strip().removeprefix("#").strip() for line in lines)
 
 
-@functools.cache
 def load(conf: Path, environment: str) -> dict[str, Any]:
     """Load the values of an environment, without those of conf/local."""
     arguments = CONFIG_LOADER_ARGS | {"default_run_env": "base"}

@@ -10,7 +10,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench lint format viz mlflow serve screenshots clean
+.PHONY: help setup run test bench lint format viz mlflow serve screenshots docs clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,8 +50,11 @@ serve: setup ## Serve the newest model at http://127.0.0.1:5001, see docs/models
 screenshots: $(VENV)/.installed-dev ## Make the pictures of docs/seeing.md from the newest run
 	$(BIN)/python scripts/screenshots.py
 
+docs: $(VENV)/.installed-dev ## Build the documentation, site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean: ## Remove caches, but neither data nor tracked runs
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

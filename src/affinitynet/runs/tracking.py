@@ -61,6 +61,10 @@ HEADLINES = (
 )
 """The scores that a run's page in MLflow begins with, in the order of the stages."""
 
+TOLD_ELSEWHERE = {"run_id", "env", "runtime_params", "project_path", "runner"}
+"""What Kedro knows of a run that the tags `version` and `environment`, the parameters and the
+record say better, or that is a matter of this machine."""
+
 MAX_BATCH = 1000
 """Metrics that MLflow takes in one call."""
 
@@ -77,6 +81,14 @@ class RunTracking(MlflowHook):  # type: ignore[misc]  # kedro-mlflow has no type
     Of an argument that is a dataclass it would log the representation. A run that is resumed with
     other values of `context.CONTROL` would fail, as MLflow lets no parameter change.
     """
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        """Start the run; what kedro-mlflow makes tags of does not include `TOLD_ELSEWHERE`."""
+        selection = {key: run_params[key] for key in run_params.keys() - TOLD_ELSEWHERE}
+        super().before_pipeline_run(selection, pipeline, catalog)
 
     def _log_param(self, name: str, value: Any) -> None:
         pass

@@ -221,8 +221,8 @@ def test_versioning_cannot_be_left_out(tmp_path):
 def test_what_is_an_image_is_pictured(item, middle):
     sheet = contact_sheet({str(number): lambda: item for number in range(30)})
     picture = Image.open(BytesIO(base64.b64decode(sheet)))
-    assert picture.size == (524, 396)
-    assert picture.getpixel((64, 64)) == picture.getpixel((460, 328)) == middle
+    assert picture.size == (428, 324)
+    assert picture.getpixel((52, 52)) == picture.getpixel((376, 268)) == middle
 
 
 def test_what_is_no_image_is_not_pictured():

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from affinitynet.datasets.label_map import indexed_image
 
-COLUMNS, ROWS, SIDE, GAP = 4, 3, 128, 4
+COLUMNS, ROWS, SIDE, GAP = 4, 3, 104, 4
 """Pictures a row, rows, pixels of a picture's square, pixels between two of them."""
 
 

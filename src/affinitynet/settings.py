@@ -3,10 +3,11 @@
 import affinitynet.datasets  # noqa: F401  (makes local writes atomic)
 from affinitynet.runs.context import RunContext
 from affinitynet.runs.hooks import RunHooks
-from affinitynet.runs.tracking import TrackingHooks
+from affinitynet.runs.tracking import RunTracking, TrackingHooks
 
 CONTEXT_CLASS = RunContext
-HOOKS = (RunHooks(), TrackingHooks())
+HOOKS = (RunHooks(), TrackingHooks(), RunTracking())  # the last one comes first
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow", "kedro_mlflow")  # RunTracking is in their place
 
 # An environment changes single values of the base's, not whole blocks.
 CONFIG_LOADER_ARGS = {

@@ -1,12 +1,17 @@
 """Per-image outputs: a version a run, complete only when closed."""
 
+import base64
 import pickle
+from io import BytesIO
 
+import numpy as np
 import pytest
 from kedro.io import DataCatalog, DatasetError, Version
 from kedro_datasets.json import JSONDataset
+from PIL import Image
 
 from affinitynet.datasets import VersionedPartitionsDataset
+from affinitynet.datasets.contact_sheet import contact_sheet
 
 OLD, NEW = "2018-06-18T00.00.00.000Z", "2018-06-19T00.00.00.000Z"
 
@@ -203,3 +208,24 @@ def test_it_is_configured_as_in_the_catalog(tmp_path):
 def test_versioning_cannot_be_left_out(tmp_path):
     with pytest.raises(DatasetError, match="versioned: true"):
         VersionedPartitionsDataset(path=str(tmp_path), dataset=JSONDataset)
+
+
+@pytest.mark.parametrize(
+    ("item", "middle"),
+    [
+        (Image.new("RGB", (40, 30), "red"), (255, 0, 0)),
+        (np.full((30, 40), 2, np.uint8), (0, 128, 0)),  # VOC's second colour
+        ({"labels": np.array([0, 2]), "maps": np.full((2, 3, 4), [[[1]], [[0.2]]])}, (51, 51, 51)),
+    ],
+)
+def test_what_is_an_image_is_pictured(item, middle):
+    sheet = contact_sheet({str(number): lambda: item for number in range(30)})
+    picture = Image.open(BytesIO(base64.b64decode(sheet)))
+    assert picture.size == (428, 324)
+    assert picture.getpixel((52, 52)) == picture.getpixel((376, 268)) == middle
+
+
+def test_what_is_no_image_is_not_pictured():
+    for item in ("text", {"weights": np.zeros(3)}, np.zeros((2, 3), np.float32)):
+        assert contact_sheet({"a": lambda item=item: item}) == ""
+    assert contact_sheet({}) == ""

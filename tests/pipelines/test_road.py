@@ -207,6 +207,7 @@ def test_mlflow_has_flat_parameters_and_tags(finished_run):
     assert parameters["revision.random_walk.beta"] == "8"
     assert parameters["seed"] == "0"
     assert "resume" not in parameters
+    assert not [value for value in parameters.values() if re.match(r"\w+\(", value)]
     tags = dict(finished_run.query("select key, value from tags"))
     assert "git_revision" in tags
     assert tags["version"] == finished_run.record()["version"]
@@ -214,6 +215,9 @@ def test_mlflow_has_flat_parameters_and_tags(finished_run):
     assert tags["pipelines"] == "__default__"
     assert re.fullmatch("[0-9a-f]{12}", tags["data_set"])
     assert "mlflow.parentRunId" not in tags
+    assert tags["mlflow.runName"] == "test"
+    miou = finished_run.metrics()["segmentation"]["miou"]
+    assert f"| segmentation.miou | {miou:.3f} |" in tags["mlflow.note.content"]
     assert finished_run.query("select status, count(*) from runs") == [("FINISHED", 1)]
     assert finished_run.query("select name from experiments where name = 'affinitynet'")
 
@@ -223,9 +227,14 @@ def test_mlflow_has_every_table_figure_and_page(finished_run):
     expected = set()
     for name in pipelines["__default__"].all_outputs():
         kind = (catalog.get(name).metadata or {}).get("mlflow")
-        if kind in (suffixes := {"table": "csv", "figure": "png", "page": "html"}):
-            expected.add(f"{name}.{suffixes[kind]}")
-    assert {"reporting.stages.csv", "cam.confusion.csv", "reporting.gallery.html"} <= expected
+        suffixes = {
+            "table": ["csv"],
+            "scores": ["csv", "json"],
+            "figure": ["png"],
+            "page": ["html"],
+        }
+        expected |= {f"{name}.{suffix}" for suffix in suffixes.get(kind, [])}
+    assert {"reporting.stages.json", "cam.confusion.csv", "reporting.gallery.html"} <= expected
     artifacts = {path.name for path in (finished_run.folder / "artifacts").rglob("*.*")}
     assert expected <= artifacts
 

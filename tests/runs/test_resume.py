@@ -117,7 +117,7 @@ def interrupt(project, name, *, items=None):
 )
 def test_a_run_goes_on_wherever_it_was_interrupted(finished_copy, finished_run, name, items):
     kept = files(interrupt(finished_copy, name, items=items))
-    finished_copy.run(parameters={"resume": True})
+    finished_copy.run(parameters={"resume": True, "execution.worker_cpus": 2})
     made = files(finished_copy)
     assert {path for path in made if path.suffix != ".part"} == {*files(finished_run)}
     assert contents(finished_copy) == contents(finished_run)

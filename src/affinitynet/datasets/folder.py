@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from kedro.io import DatasetError
+from kedro_datasets._typing import ImagePreview
 from kedro_datasets.partitions import PartitionedDataset
 
 from affinitynet.datasets.atomic import PART_SUFFIX
+from affinitynet.datasets.contact_sheet import contact_sheet
 
 
 class FolderDataset(PartitionedDataset):
@@ -49,6 +51,10 @@ class FolderDataset(PartitionedDataset):
         if self._read_only:
             raise DatasetError(f"'{self._path}' holds the user's own files: it is only read.")
         super().save(data)
+
+    def preview(self) -> ImagePreview:
+        """Picture the folder for Kedro-Viz; see `contact_sheet`."""
+        return contact_sheet(self.load())
 
     def done(self, since: datetime) -> dict[str, Callable[[], Any]]:
         """List the partitions that were written after a moment: those of a run begun then."""

@@ -10,7 +10,9 @@ from typing import Any
 import fsspec
 from kedro.io import AbstractVersionedDataset, DatasetError, Version
 from kedro.io.core import get_protocol_and_path
+from kedro_datasets._typing import ImagePreview
 
+from affinitynet.datasets.contact_sheet import contact_sheet
 from affinitynet.datasets.folder import FolderDataset
 
 MARKER_SUFFIX = ".complete.json"
@@ -140,6 +142,10 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
                 "with. Files were removed or added since; run the stage that makes it again."
             )
         return items
+
+    def preview(self) -> ImagePreview:
+        """Picture a complete version for Kedro-Viz; see `contact_sheet`."""
+        return contact_sheet(self.load())
 
     def done(self, since: datetime | None = None) -> dict[str, Callable[[], Any]]:
         """List the items that this run's version holds so far, complete or not.

@@ -89,6 +89,12 @@ class RunContext(KedroContext):
         }
 
     @property
+    def told(self) -> dict[str, Any]:
+        """The parameters given at run time that say what is run, flat."""
+        told = flatten(self.config_loader.runtime_params or {})
+        return {name: value for name, value in told.items() if name not in CONTROL}
+
+    @property
     def records(self) -> str:
         """Folder of the run records, a path or the URL of an object store."""
         data = str(self.raw_parameters["data"])

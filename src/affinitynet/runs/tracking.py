@@ -1,11 +1,13 @@
 """Hooks that tell MLflow what the catalog saves, as each entry's metadata asks for it.
 
-kedro-mlflow starts and ends the run and logs the parameters that nodes take. What is left is
-driven by `metadata: {mlflow: …}` of the catalog entries:
+kedro-mlflow starts and ends the run. Parameters, tags and the run's name are those of its record.
+What is left is driven by `metadata: {mlflow: …}` of the catalog entries:
 
 - `metrics`: a nested dict of scores becomes metrics, `cam.metrics` -> `cam.miou`, `cam.iou.cat`;
 - `history`: a table with a `step` column becomes curves, `cam.history` -> `cam.loss`;
 - `table`: a table becomes a CSV artifact;
+- `scores`: a table becomes a CSV artifact, and a JSON one that MLflow sets side by side for several
+  runs and `mlflow.load_table` reads;
 - `trials`: a table of settings and their `miou` becomes a CSV artifact too, and each of its rows a
   nested run with the settings as parameters;
 - `json`: what JSON can hold becomes a JSON artifact;
@@ -17,6 +19,7 @@ driven by `metadata: {mlflow: …}` of the catalog entries:
 """
 
 import hashlib
+import json
 import logging
 import re
 import time
@@ -31,10 +34,17 @@ from typing import Any
 import mlflow
 import pandas as pd
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
-from mlflow.entities import Metric, Param
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
+from mlflow.entities import LoggedModelStatus, Metric, Param
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_LOGGED_ARTIFACTS,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NAME,
+    MLFLOW_RUN_NOTE,
+)
 from PIL import Image
 
 from affinitynet.runs.context import RunContext
@@ -45,6 +55,16 @@ logger = logging.getLogger(__name__)
 INDEX = "index"
 """The catalog's entry that says which images there are."""
 
+HEADLINES = (
+    *("cam.val_map", "cam.miou", "affinity_labels.coverage", "affinity_labels.accuracy"),
+    *("revision.random_walk_miou", "revision.pseudo_label_miou", "segmentation.miou"),
+)
+"""The scores that a run's page in MLflow begins with, in the order of the stages."""
+
+TOLD_ELSEWHERE = {"run_id", "env", "runtime_params", "project_path", "runner"}
+"""What Kedro knows of a run that the tags `version` and `environment`, the parameters and the
+record say better, or that is a matter of this machine."""
+
 MAX_BATCH = 1000
 """Metrics that MLflow takes in one call."""
 
@@ -53,6 +73,25 @@ SERVING = (
     *("pillow", "pydensecrf2", "loky", "rich", "click"),
 )
 """What `affinitynet.serving` imports."""
+
+
+class RunTracking(MlflowHook):  # type: ignore[misc]  # kedro-mlflow has no types
+    """kedro-mlflow, but for the parameters of nodes: `TrackingHooks` logs all parameters, flat.
+
+    Of an argument that is a dataclass it would log the representation. A run that is resumed with
+    other values of `context.CONTROL` would fail, as MLflow lets no parameter change.
+    """
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        """Start the run; what kedro-mlflow makes tags of does not include `TOLD_ELSEWHERE`."""
+        selection = {key: run_params[key] for key in run_params.keys() - TOLD_ELSEWHERE}
+        super().before_pipeline_run(selection, pipeline, catalog)
+
+    def _log_param(self, name: str, value: Any) -> None:
+        pass
 
 
 class TrackingHooks:
@@ -87,7 +126,8 @@ class TrackingHooks:
             record.write(self.context.records)
             mlflow.set_tags({"version": record.version, "pipelines": ", ".join(record.pipelines)})
             mlflow.set_tags({f"input.{name}": version for name, version in record.inputs.items()})
-            if maker := _maker(record, read_records(self.context.records)):
+            mlflow.set_tag(MLFLOW_RUN_NAME, run_name(record, pipelines, self.context.told))
+            if maker := _maker(record, pipelines, read_records(self.context.records)):
                 mlflow.set_tag(MLFLOW_PARENT_RUN_ID, maker)
         if INDEX in pipeline.inputs():
             mlflow.set_tag("data_set", data_fingerprint(catalog.load(INDEX)))
@@ -109,11 +149,14 @@ class TrackingHooks:
             if scores:
                 logger.info("%s: %s", stage, _one_line(scores))
             log_metrics({f"{stage}.{name}": value for name, value in scores.items()})
+            _describe()
         elif kind == "history":
             log_history(data, prefix=dataset_name.rpartition(".")[0])
-        elif kind in ("table", "trials") and mlflow.active_run():
+        elif kind in ("table", "scores", "trials") and mlflow.active_run():
             mlflow.log_text(data.to_csv(index=False), f"{dataset_name}.csv")
-            if kind == "trials":
+            if kind == "scores":
+                log_compared(data, file=f"{dataset_name}.json")
+            elif kind == "trials":
                 log_trials(data, prefix=dataset_name.rpartition(".")[0])
         elif kind == "json" and mlflow.active_run():
             mlflow.log_dict(data, f"{dataset_name}.json")
@@ -141,16 +184,48 @@ def data_fingerprint(index: pd.DataFrame) -> str:
     return hashlib.sha256(rows.tobytes()).hexdigest()[:12]
 
 
-def _maker(record: RunRecord, others: Iterable[RunRecord]) -> str | None:
-    """Return the MLflow run that made the newest input of a run, if this store still has it."""
-    inputs = set(record.inputs.values())
-    for other in others:  # newest first
-        if other.version in inputs and other.version != record.version and other.mlflow_run:
+def run_name(record: RunRecord, registry: Mapping[str, Pipeline], told: Mapping[str, Any]) -> str:
+    """Name a run by what tells it from others: `base revision: revision.random_walk.alpha=4`.
+
+    Args:
+        record: The run.
+        registry: All pipelines by name. Of a run that is not the whole `__default__`, the name
+            lists those that its nodes are of.
+        told: The parameters that were given at run time, flat; of paths the last part is shown.
+    """
+    whole = {node.name for node in registry["__default__"].nodes}
+    stages = {name.partition(".")[0] for name in record.nodes}
+    listed = [] if whole == {*record.nodes} else [name for name in registry if name in stages]
+    title = " ".join([record.env, ", ".join(listed)]).strip()
+    values = (f"{name}={str(value).rstrip('/').rpartition('/')[2]}" for name, value in told.items())
+    return ": ".join(filter(None, [title, ", ".join(values)]))
+
+
+def _maker(
+    record: RunRecord, registry: Mapping[str, Pipeline], others: Iterable[RunRecord]
+) -> str | None:
+    """Return the MLflow run that made a run's inputs, if this store still has it.
+
+    Of several it is the one that made the input farthest down the road.
+    """
+    runs = {other.version: other.mlflow_run for other in others if other.version != record.version}
+    road = [name for node in registry["__default__"].nodes for name in node.outputs]
+    for name in reversed(road):
+        if run := runs.get(record.inputs.get(name, "")):
             try:
-                return str(mlflow.get_run(other.mlflow_run).info.run_id)
+                return str(mlflow.get_run(run).info.run_id)
             except mlflow.MlflowException:
-                logger.info("The run %s is not in this MLflow store.", other.version)
+                logger.info("The run %s is not in this MLflow store.", record.inputs[name])
     return None
+
+
+def _describe() -> None:
+    """Let the active run's page begin with its scores so far, also those from before a resume."""
+    if run := mlflow.active_run():
+        scores = mlflow.get_run(run.info.run_id).data.metrics
+        rows = [f"| {name} | {scores[name]:.3f} |" for name in HEADLINES if name in scores]
+        if rows:
+            mlflow.set_tag(MLFLOW_RUN_NOTE, "\n".join(["| score | |", "|---|---|", *rows]))
 
 
 def log_metrics(scores: Mapping[str, float]) -> None:
@@ -180,6 +255,21 @@ def log_history(history: pd.DataFrame, *, prefix: str) -> None:
         client.log_batch(run.info.run_id, metrics=metrics[start : start + MAX_BATCH])
 
 
+def log_compared(table: pd.DataFrame, *, file: str) -> None:
+    """Log a table to the active run, if there is one, as `mlflow.log_table` does.
+
+    That appends to what is there, so that a resumed run might have its rows twice.
+    """
+    run = mlflow.active_run()
+    if not run:
+        return
+    mlflow.log_text(table.to_json(orient="split", index=False), file)
+    listed = mlflow.get_run(run.info.run_id).data.tags.get(MLFLOW_LOGGED_ARTIFACTS, "[]")
+    entries = [entry for entry in json.loads(listed) if entry["path"] != file]
+    entries.append({"path": file, "type": "table"})
+    mlflow.set_tag(MLFLOW_LOGGED_ARTIFACTS, json.dumps(entries))
+
+
 def log_trials(trials: pd.DataFrame, *, prefix: str) -> None:
     """Log each row of a table as a nested run of the active one, if there is one.
 
@@ -204,7 +294,7 @@ def log_trials(trials: pd.DataFrame, *, prefix: str) -> None:
 
 
 def log_model(content: bytes, *, name: str, registered: str | None) -> None:
-    """Log a model to the active run, if there is one, and register it.
+    """Log a model to the active run, if there is one, and register it; both at most once a run.
 
     It holds the checkpoint and the package's sources, and names the versions of what these need: it
     can be served where the project is not installed. Nothing is pickled.
@@ -214,8 +304,22 @@ def log_model(content: bytes, *, name: str, registered: str | None) -> None:
         name: The logged model's name.
         registered: Name in the registry; None leaves it out.
     """
-    if not mlflow.active_run():
+    run = mlflow.active_run()
+    if not run:
         return
+    name = name.replace(".", "_")  # MLflow allows no dots
+    ours = f"source_run_id = '{run.info.run_id}' and name = '{name}'"
+    models = mlflow.search_logged_models([run.info.experiment_id], ours, output_format="list")
+    # by a run that was killed before the file was saved, and is resumed
+    logged = [model.model_id for model in models if model.status == LoggedModelStatus.READY]
+    model_id = logged[0] if logged else _log_pyfunc(content, name=name)
+    versions = mlflow.MlflowClient().search_model_versions(f"run_id = '{run.info.run_id}'")
+    if registered and registered not in {version.name for version in versions}:
+        mlflow.register_model(f"models:/{model_id}", registered)
+
+
+def _log_pyfunc(content: bytes, *, name: str) -> str:
+    """Log a model to the active run and return its id."""
     from mlflow import pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
@@ -226,8 +330,8 @@ def log_model(content: bytes, *, name: str, registered: str | None) -> None:
     with TemporaryDirectory() as folder:
         file = Path(folder, "model.safetensors")
         file.write_bytes(content)
-        pyfunc.log_model(
-            name=name.replace(".", "_"),  # MLflow allows no dots
+        logged = pyfunc.log_model(
+            name=name,
             loader_module="affinitynet.serving",
             data_path=str(file),
             code_paths=[str(PACKAGE)],
@@ -237,8 +341,8 @@ def log_model(content: bytes, *, name: str, registered: str | None) -> None:
                 Schema([ColSpec(DataType.binary, "mask"), ColSpec(Map(DataType.long), "classes")]),
             ),
             input_example=pd.DataFrame({"image": [photo.getvalue()]}),
-            registered_model_name=registered,
         )
+    return str(logged.model_id)
 
 
 def _one_line(scores: Mapping[str, Any]) -> str:

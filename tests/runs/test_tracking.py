@@ -1,0 +1,67 @@
+"""What MLflow hears of a run, besides what the road's tests ask for."""
+
+import json
+from contextlib import contextmanager
+
+import mlflow
+import pandas as pd
+import pytest
+
+from affinitynet.pipeline_registry import build_pipelines
+from affinitynet.runs.record import RunRecord
+from affinitynet.runs.tracking import log_compared, log_model, run_name
+
+ROAD = build_pipelines()
+
+
+def named(env, *pipelines, told=None):
+    nodes = [node.name for name in pipelines or ["__default__"] for node in ROAD[name].nodes]
+    record = RunRecord("version", env, [*pipelines], sorted(nodes), {}, "", "", {}, [])
+    return run_name(record, ROAD, told or {})
+
+
+def test_a_run_is_named_by_what_tells_it_from_others():
+    assert named("voc_cpu") == "voc_cpu"
+    assert named("base", told={"seed": 1, "cam.network.weights": "/home/me/res38_cls.pth"}) == (
+        "base: seed=1, cam.network.weights=res38_cls.pth"
+    )
+    assert named("base", "reporting", "revision", told={"revision.random_walk.alpha": 4}) == (
+        "base revision, reporting: revision.random_walk.alpha=4"
+    )
+
+
+@contextmanager
+def mlflow_run(project):
+    """An active run of a project."""
+    mlflow.set_tracking_uri(f"sqlite:///{project.folder}/mlflow.db")
+    with mlflow.start_run(experiment_id=project.query("select max(experiment_id) from runs")[0][0]):
+        yield mlflow.active_run().info.run_id
+
+
+def test_a_model_is_logged_and_registered_once_a_run(finished_copy):
+    (path,) = finished_copy.data.glob("06_models/export/model.safetensors/*/*")
+    with mlflow_run(finished_copy) as run:
+        for registered in (None, "animals", "animals"):  # a run that is killed, and killed again
+            log_model(path.read_bytes(), name="export.model", registered=registered)
+    models = f"select name from logged_models where source_run_id = '{run}'"
+    assert finished_copy.query(models) == [("export_model",)]
+    versions = f"select name, version from model_versions where run_id = '{run}'"
+    assert finished_copy.query(versions) == [("animals", 1)]
+
+
+def test_a_table_to_compare_has_its_rows_once(finished_copy):
+    table = pd.DataFrame({"class": ["cat", "dog"], "cam": [0.5, None]})
+    with mlflow_run(finished_copy) as run:
+        for _ in range(2):
+            log_compared(table, file="iou.json")
+        log_compared(table, file="stages.json")
+    pd.testing.assert_frame_equal(mlflow.load_table("iou.json", run_ids=[run]), table)
+    tags = dict(finished_copy.query(f"select key, value from tags where run_uuid = '{run}'"))
+    listed = json.loads(tags["mlflow.loggedArtifacts"])
+    assert [entry["path"] for entry in listed] == ["iou.json", "stages.json"]
+
+
+@pytest.mark.parametrize("log", [log_model, log_compared])
+def test_without_a_run_nothing_is_logged(log):
+    options = {"name": "m", "registered": "m"} if log is log_model else {"file": "iou.json"}
+    log(b"", **options)

@@ -98,26 +98,73 @@ def die_at(numbers, number):
     return number * number
 
 
+def die_at_any(deadly, numbers):
+    return [die_at(deadly, number) for number in numbers]
+
+
 def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path):
     found = collect(partial(die_once, tmp_path), 3 * CHUNK, workers=2)
     assert found == collect(square, 3 * CHUNK)
     assert (tmp_path / "died").exists()
 
 
-def test_images_that_kill_their_workers_are_named_after_the_others_are_done():
+def map_deadly(numbers, count, **options):
     execution = Execution(workers=2, device="cpu")
-    found = map_images(partial(die_at, {3, 4}), items(12), total=12, execution=execution)
+    deadly = partial(die_at, numbers)
+    return map_images(deadly, items(count), total=count, execution=execution, **options)
+
+
+def test_images_that_kill_their_workers_are_skipped(monkeypatch, caplog):
+    skipped = []
+    monkeypatch.setattr("affinitynet.execution.engine.watchers", [skipped.append])
+    found = [*map_deadly({3, 4}, 12, skip=True)]
+    assert found == [(name, n * n) for name, n in items(12) if n not in (3, 4)]
+    assert skipped == ["image_003", "image_004"]
+    assert "image_003 is skipped: processes died 3 times over it" in caplog.text
+
+
+def test_where_all_images_are_needed_the_deadly_ones_are_named_after_the_others_are_done():
     done = []
     with pytest.raises(UserError, match=r"died 3 times .* done: image_003, image_004\."):
-        done.extend(found)
+        done.extend(map_deadly({3, 4}, 12))
     assert done == [(name, n * n) for name, n in items(12) if n not in (3, 4)]
 
 
-def test_where_every_image_kills_its_worker_not_all_are_tried(monkeypatch):
-    monkeypatch.setattr("affinitynet.execution.engine.MOST_LOST", 2)
-    execution = Execution(workers=2, device="cpu")
-    with pytest.raises(UserError, match=r"done: image_000, image_001\. Most"):
-        [*map_images(partial(die_at, range(99)), items(99), total=99, execution=execution)]
+def test_more_deadly_images_than_a_few_and_a_share_are_not_the_images_fault(monkeypatch):
+    monkeypatch.setattr("affinitynet.execution.engine.FEW_LOST", 1)
+    found = []
+    with pytest.raises(UserError, match=r"done: image_005, image_007\."):
+        found.extend(map_deadly({5, 7}, 14, skip=True))
+    assert len(found) == 6
+    monkeypatch.setattr("affinitynet.execution.engine.SHARE_LOST", 0.25)
+    assert len([*map_deadly({5, 7}, 14, skip=True)]) == 12
+
+
+def test_where_every_image_is_deadly_nothing_is_skipped():
+    with pytest.raises(UserError, match=r"done: image_000, image_001\."):
+        [*map_deadly({0, 1}, 2, skip=True)]
+
+
+def test_images_that_are_done_together_are_done_alone_where_one_is_deadly():
+    """As shares of photos are, of which each builds its network but once."""
+
+    def parts(_, numbers):
+        return [(f"image_{number:03d}", [number]) for number in numbers]
+
+    found = map_images(
+        partial(die_at_any, {4}),
+        [("image_000", [0, 1, 2]), ("image_003", [3, 4, 5]), ("image_006", [6])],
+        total=3,
+        execution=Execution(workers=2, device="cpu"),
+        skip=True,
+        parts=parts,
+    )
+    assert [*found] == [
+        ("image_000", [0, 1, 4]),
+        ("image_003", [9]),
+        ("image_005", [25]),
+        ("image_006", [36]),
+    ]
 
 
 def test_another_engine_is_a_module_and_a_line(monkeypatch):

@@ -61,6 +61,7 @@ def count(
         total=len(ids),
         execution=execution,
         description=description,
+        skip=True,
     ):
         for image_id, counts in chunk.items():
             total = counts if total is None else total + counts

@@ -151,7 +151,7 @@ def map_images(
 
     Raises:
         UserError: If images were given up and `skip` is false; at once if they are more than
-            `FEW_LOST` and `SHARE_LOST` of those tried; and if they are all.
+            `FEW_LOST` and `SHARE_LOST` of those tried.
     """
     ahead, submit = _engine(execution).pool(
         function, total=total, execution=execution, networks=networks
@@ -185,7 +185,7 @@ def map_images(
     for item, result in _keep_ahead(begun, ahead):
         tried += len(parts(*item))
         yield from results(item, result)
-    if lost and (not skip or len(lost) == tried):
+    if lost and not skip:
         raise _died_over(lost)
 
 

@@ -28,7 +28,8 @@ def pool(
     function: Callable[..., T], *, total: int, execution: Execution, networks: bool
 ) -> tuple[int, Callable[..., Callable[[], T]]]:
     """See `affinitynet.execution.engine.Engine`. One worker, or a network, is this process."""
-    processes = 1 if networks else min(execution.processes, max(total, 1))
+    # not one for a single image: it may be what is left of a run that it brought down
+    processes = 1 if networks else min(execution.processes, max(total, 2))
     if processes == 1:
         return 1, partial(partial, function)
 

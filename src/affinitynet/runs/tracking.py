@@ -91,6 +91,15 @@ class TrackingHooks:
         if INDEX in pipeline.inputs():
             mlflow.set_tag("data_set", data_fingerprint(catalog.load(INDEX)))
 
+    @hook_impl(tryfirst=True)
+    def before_node_run(self, inputs: dict[str, Any]) -> None:
+        """Keep `execution`, one long string, from kedro-mlflow: of Kedro's copy of the inputs.
+
+        A resumed run may do its work elsewhere, and MLflow lets no parameter change. What of it
+        says what is run is logged with all other parameters.
+        """
+        inputs.pop("params:execution", None)
+
     @hook_impl(tryfirst=True)  # before kedro-mlflow ends its run
     def after_pipeline_run(self) -> None:
         """Log how many images each stage skipped, where there are any."""

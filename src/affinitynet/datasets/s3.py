@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 class AtomicS3FileSystem(S3FileSystem):
     """s3fs, but for files whose writer raises: they are discarded. And it is more patient."""
 
-    retries = 9  # pauses of 0.1 s to 7 s, 17 s in all, beside what botocore waits by itself
+    retries = 10  # 17 s from the first to the last, beside what botocore waits by itself
 
     def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
         file = super()._open(path, mode, **options)

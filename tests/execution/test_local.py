@@ -8,6 +8,7 @@ import pytest
 
 from affinitynet.errors import UserError
 from affinitynet.execution import CHUNK, Execution, launch, map_images, pick_device, stream
+from affinitynet.execution.local import nth_device
 from affinitynet.execution.parameters import ENGINES
 
 
@@ -165,6 +166,42 @@ def test_images_that_are_done_together_are_done_alone_where_one_is_deadly():
         ("image_005", [25]),
         ("image_006", [36]),
     ]
+
+
+def device_of(number):
+    return number, os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def die_once_on_a_device(folder, number):
+    return die_once(folder, number), os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def test_networks_run_in_a_process_for_each_device_that_take_turns(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7,9")
+    options = {"total": 7, "execution": Execution(devices=2, device="cpu"), "networks": True}
+    found = [value for _, value in map_images(device_of, items(7), **options)]
+    assert [(number, device) for number, _, device in found] == [
+        (number, "47"[number % 2]) for number in range(7)
+    ]
+    assert len({pid for _, pid, _ in found} - {os.getpid()}) == 2
+    found = [*map_images(partial(die_once_on_a_device, tmp_path), items(7), **options)]
+    assert found == [(name, (n * n, "47"[n % 2])) for name, n in items(7)]
+    assert (tmp_path / "died").exists()
+
+
+def test_the_devices_are_those_that_this_process_may_use():
+    assert [nth_device(n, None) for n in range(3)] == ["0", "1", "2"]
+    assert [nth_device(n, "4,GPU-7") for n in range(2)] == ["4", "GPU-7"]
+    assert nth_device(1, "") == nth_device(2, "4,7") == ""
+
+
+def test_more_processes_than_devices_are_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    execution = Execution(devices=3)
+    with pytest.raises(UserError, match="devices is 3, but torch sees 2 CUDA devices"):
+        [*map_images(square, items(1), total=1, execution=execution, networks=True)]
+    with pytest.raises(UserError, match="devices is 3, but torch sees 2 CUDA devices"):
+        [*launch(lambda: iter(()), execution=execution)]
 
 
 def test_another_engine_is_a_module_and_a_line(monkeypatch):

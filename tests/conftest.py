@@ -89,11 +89,11 @@ class Project:
         told = ",".join(f"{k}={v}" for k, v in self.parameters(**(parameters or {})).items())
         return ["--env", env, *options, "--params", told]
 
-    def start(self, *options, **kwargs):
+    def start(self, *options, stdout=subprocess.PIPE, **kwargs):
         """Start `kedro run` as a user would, in a process of its own."""
         command = [sys.executable, "-m", "kedro", "run", *self.options(*options, **kwargs)]
         return subprocess.Popen(
-            command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command, cwd=PROJECT, stdout=stdout, stderr=subprocess.STDOUT, text=True
         )
 
     def copy(self, folder):

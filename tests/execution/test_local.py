@@ -8,6 +8,7 @@ import pytest
 
 from affinitynet.errors import UserError
 from affinitynet.execution import CHUNK, Execution, launch, map_images, pick_device, stream
+from affinitynet.execution.local import nth_device
 from affinitynet.execution.parameters import ENGINES
 
 
@@ -98,26 +99,109 @@ def die_at(numbers, number):
     return number * number
 
 
+def die_at_any(deadly, numbers):
+    return [die_at(deadly, number) for number in numbers]
+
+
 def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path):
     found = collect(partial(die_once, tmp_path), 3 * CHUNK, workers=2)
     assert found == collect(square, 3 * CHUNK)
     assert (tmp_path / "died").exists()
 
 
-def test_images_that_kill_their_workers_are_named_after_the_others_are_done():
+def map_deadly(numbers, count, **options):
     execution = Execution(workers=2, device="cpu")
-    found = map_images(partial(die_at, {3, 4}), items(12), total=12, execution=execution)
+    deadly = partial(die_at, numbers)
+    return map_images(deadly, items(count), total=count, execution=execution, **options)
+
+
+def test_images_that_kill_their_workers_are_skipped(monkeypatch, caplog):
+    skipped = []
+    monkeypatch.setattr("affinitynet.execution.engine.watchers", [skipped.append])
+    found = [*map_deadly({3, 4}, 12, skip=True)]
+    assert found == [(name, n * n) for name, n in items(12) if n not in (3, 4)]
+    assert skipped == ["image_003", "image_004"]
+    assert "image_003 is skipped: processes died 3 times over it" in caplog.text
+
+
+def test_where_all_images_are_needed_the_deadly_ones_are_named_after_the_others_are_done():
     done = []
     with pytest.raises(UserError, match=r"died 3 times .* done: image_003, image_004\."):
-        done.extend(found)
+        done.extend(map_deadly({3, 4}, 12))
     assert done == [(name, n * n) for name, n in items(12) if n not in (3, 4)]
 
 
-def test_where_every_image_kills_its_worker_not_all_are_tried(monkeypatch):
-    monkeypatch.setattr("affinitynet.execution.engine.MOST_LOST", 2)
-    execution = Execution(workers=2, device="cpu")
-    with pytest.raises(UserError, match=r"done: image_000, image_001\. Most"):
-        [*map_images(partial(die_at, range(99)), items(99), total=99, execution=execution)]
+def test_more_deadly_images_than_a_few_and_a_share_are_not_the_images_fault(monkeypatch):
+    monkeypatch.setattr("affinitynet.execution.engine.FEW_LOST", 1)
+    found = []
+    with pytest.raises(UserError, match=r"done: image_005, image_007\."):
+        found.extend(map_deadly({5, 7}, 14, skip=True))
+    assert len(found) == 6
+    monkeypatch.setattr("affinitynet.execution.engine.SHARE_LOST", 0.25)
+    assert len([*map_deadly({5, 7}, 14, skip=True)]) == 12
+
+
+def test_an_image_may_be_skipped_where_it_is_the_only_one():
+    """As in a run that is resumed after all the others were done."""
+    assert not [*map_deadly({0}, 1, skip=True)]
+
+
+def test_images_that_are_done_together_are_done_alone_where_one_is_deadly():
+    """As shares of photos are, of which each builds its network but once."""
+
+    def parts(_, numbers):
+        return [(f"image_{number:03d}", [number]) for number in numbers]
+
+    found = map_images(
+        partial(die_at_any, {4}),
+        [("image_000", [0, 1, 2]), ("image_003", [3, 4, 5]), ("image_006", [6])],
+        total=3,
+        execution=Execution(workers=2, device="cpu"),
+        skip=True,
+        parts=parts,
+    )
+    assert [*found] == [
+        ("image_000", [0, 1, 4]),
+        ("image_003", [9]),
+        ("image_005", [25]),
+        ("image_006", [36]),
+    ]
+
+
+def device_of(number):
+    return number, os.getpid(), os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def die_once_on_a_device(folder, number):
+    return die_once(folder, number), os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def test_networks_run_in_a_process_for_each_device_that_take_turns(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7,9")
+    options = {"total": 7, "execution": Execution(devices=2, device="cpu"), "networks": True}
+    found = [value for _, value in map_images(device_of, items(7), **options)]
+    assert [(number, device) for number, _, device in found] == [
+        (number, "47"[number % 2]) for number in range(7)
+    ]
+    assert len({pid for _, pid, _ in found} - {os.getpid()}) == 2
+    found = [*map_images(partial(die_once_on_a_device, tmp_path), items(7), **options)]
+    assert found == [(name, (n * n, "47"[n % 2])) for name, n in items(7)]
+    assert (tmp_path / "died").exists()
+
+
+def test_the_devices_are_those_that_this_process_may_use():
+    assert [nth_device(n, None) for n in range(3)] == ["0", "1", "2"]
+    assert [nth_device(n, "4,GPU-7") for n in range(2)] == ["4", "GPU-7"]
+    assert nth_device(1, "") == nth_device(2, "4,7") == ""
+
+
+def test_more_processes_than_devices_are_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    execution = Execution(devices=3)
+    with pytest.raises(UserError, match="devices is 3, but torch sees 2 CUDA devices"):
+        [*map_images(square, items(1), total=1, execution=execution, networks=True)]
+    with pytest.raises(UserError, match="devices is 3, but torch sees 2 CUDA devices"):
+        [*launch(lambda: iter(()), execution=execution)]
 
 
 def test_another_engine_is_a_module_and_a_line(monkeypatch):

@@ -1,9 +1,17 @@
 """The pipelines on several processes of this machine."""
 
+import os
+import random
 import signal
 import time
+from functools import partial
 
 import psutil
+
+from affinitynet.pipelines.affinity_labels import nodes as affinity_labels
+from affinitynet.pipelines.cam import nodes as cam
+from affinitynet.pipelines.revision import nodes as revision
+from affinitynet.pipelines.segmentation import nodes as segmentation
 
 CHECKPOINTS = "06_models/test/cam/checkpoints/*/checkpoints/*.pt"
 
@@ -36,3 +44,48 @@ def test_a_training_process_that_is_killed_ends_a_run_that_can_be_resumed(finish
     history = max(finished_copy.data.glob("08_reporting/test/cam/history.csv/*/history.csv"))
     epochs = [line.split(",")[0] for line in history.read_text().splitlines()[1:]]
     assert epochs == [str(epoch) for epoch in range(1, 21)]
+
+
+WORK = {
+    "cam.infer": (cam, "_infer"),
+    "affinity_labels.label": (affinity_labels, "_label_one"),
+    "revision.walk": (revision, "_walk"),
+    "revision.refine": (revision, "_refine_one"),
+    "segmentation.predict": (segmentation, "_score"),
+}
+"""Node -> what its workers call."""
+
+
+def die_or_work(work, died, calls, *arguments, **options):
+    """Do a node's work, but be killed once, at a call that is drawn."""
+    if not died.exists() and random.random() < 1 / calls:
+        died.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return work(*arguments, **options)
+
+
+def test_a_worker_that_is_killed_changes_no_image(finished_copy, monkeypatch, tmp_path):
+    """In a node that is drawn; `NODE=revision.walk pytest …` tries a certain one."""
+    node = os.environ.get("NODE") or random.choice([*WORK])
+    module, name = WORK[node]
+    calls = 4 if "_one" in name else 1  # of a dozen images, or one share of them
+    deadly = partial(die_or_work, getattr(module, name), tmp_path / "died", calls)
+    monkeypatch.setattr(module, name, deadly)
+    processes = {"execution.workers": 2, "execution.devices": 2}
+    before = per_image(finished_copy)
+    finished_copy.run(node_names=[node], parameters=processes)
+    after = per_image(finished_copy)
+    assert calls > 1 or (tmp_path / "died").exists()
+    assert after
+    assert after.items() <= before.items()
+    assert not finished_copy.record()["skipped"]
+
+
+def per_image(project):
+    """Maps, labels and predictions of the newest version: path without the version -> bytes."""
+    version = project.record()["version"]
+    return {
+        str(path.relative_to(project.data)).replace(version, ""): path.read_bytes()
+        for layer in ("04_feature", "05_model_input", "07_model_output")
+        for path in (project.data / layer).rglob(f"*/{version}/*/*")
+    }

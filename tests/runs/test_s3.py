@@ -2,9 +2,12 @@
 
 import json
 import logging
+import os
 import socket
 import threading
 import time
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -32,6 +35,7 @@ def server(monkeypatch):
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
         ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("AWS_MAX_ATTEMPTS", "1"),  # botocore's own, with pauses drawn at random
     ):
         monkeypatch.setenv(name, value)
     fsspec.filesystem("s3").clear_instance_cache()
@@ -88,16 +92,51 @@ def test_partitions_count_once_they_are_confirmed(bucket):
     assert {name: load() for name, load in numbers(None).load().items()} == {"a": 1, "c": 3}
 
 
-def test_a_server_that_goes_away_for_a_moment_costs_nothing(bucket, server):
+class Unavailable(BaseHTTPRequestHandler):
+    """What a store's gateway answers while the store is gone."""
+
+    def answer(self):
+        self.send_response(503)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_PUT = do_POST = do_HEAD = answer  # noqa: N815
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def instead(server, *, answers):
+    """Take the server away, and put a gateway that answers in its place if asked to."""
+    address = server.get_host_and_port()
+    server.stop()
+    server._server.server_close()
+    if answers:
+        gateway = ThreadingHTTPServer(address, Unavailable)
+        threading.Thread(target=gateway.serve_forever).start()
+    yield
+    if answers:
+        gateway.shutdown()
+        gateway.server_close()
+    server.start()
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_server_that_goes_away_for_a_while_costs_nothing(bucket, server, answers, caplog):
+    """A short while; `OUTAGE=10 pytest tests/runs/test_s3.py -k goes_away` waits for longer."""
+    outage = float(os.environ.get("OUTAGE", 1))
     dataset = numbers()
     dataset.save({"a": 1})
-    server.stop()
-    back = threading.Timer(2, server.start)
+    with ExitStack() as gone:
+        gone.enter_context(instead(server, answers=answers))
+        back = threading.Timer(outage, gone.pop_all().close)
     back.start()
     began = time.monotonic()
     dataset.save({"b": 2})
-    assert time.monotonic() - began > 1
+    assert time.monotonic() - began > outage / 2
     back.join()
+    assert "Waiting for it." in caplog.text
     assert numbers().done().keys() == {"a", "b"}
 
 

@@ -1,18 +1,25 @@
 """Objects of S3 that appear under their name only when they are completely written.
 
 An upload that is cut off leaves no object. But a file that is closed because its writer failed
-would be uploaded as far as it had come.
+would be uploaded as far as it had come. And a server that goes away is waited for.
 """
 
+import logging
 import sys
 from functools import partial
 from typing import Any
 
+from botocore.exceptions import ClientError, ConnectionError
 from s3fs import S3FileSystem
+from s3fs.core import set_custom_error_handler
+
+logger = logging.getLogger(__name__)
 
 
 class AtomicS3FileSystem(S3FileSystem):
-    """s3fs, but for files whose writer raises: they are discarded."""
+    """s3fs, but for files whose writer raises: they are discarded. And it is more patient."""
+
+    retries = 10  # 17 s from the first to the last, beside what botocore waits by itself
 
     def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
         file = super()._open(path, mode, **options)
@@ -27,3 +34,17 @@ def _close(file: Any, outer: BaseException | None) -> None:
         file.discard()
         file.forced = True  # for s3fs: nothing is left to upload
     type(file).close(file)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether an error is of a server that is away: s3fs itself would not try again."""
+    away = isinstance(error, ConnectionError) or (
+        isinstance(error, ClientError)
+        and error.response["ResponseMetadata"].get("HTTPStatusCode", 0) >= 500
+    )
+    if away:
+        logger.warning("%s Waiting for it.", error)
+    return away
+
+
+set_custom_error_handler(_is_away)

@@ -2,7 +2,7 @@
 
 from affinitynet.execution.ahead import ahead
 from affinitynet.execution.devices import pick_device
-from affinitynet.execution.engine import CHUNK, chunks, launch, map_images, stream
+from affinitynet.execution.engine import CHUNK, chunks, launch, map_images, stream, watchers
 from affinitynet.execution.parameters import Execution
 from affinitynet.execution.progress import track
 
@@ -16,4 +16,5 @@ __all__ = [
     "pick_device",
     "stream",
     "track",
+    "watchers",
 ]

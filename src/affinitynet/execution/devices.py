@@ -3,6 +3,7 @@
 import ctypes
 from typing import TYPE_CHECKING
 
+from affinitynet.errors import UserError
 from affinitynet.execution.parameters import Execution
 
 if TYPE_CHECKING:
@@ -29,6 +30,22 @@ def pick_device(execution: Execution) -> "torch.device":
             f"execution.device is '{execution.device}', but torch sees no CUDA device; use 'cpu'."
         )
     return device
+
+
+def check_devices(execution: Execution) -> None:
+    """Check that this machine has a device for each of `execution.devices` processes.
+
+    Raises:
+        UserError: If there are CUDA devices, but fewer.
+    """
+    import torch
+
+    count = torch.cuda.device_count() if execution.device != "cpu" else 0
+    if 0 < count < execution.devices:
+        raise UserError(
+            f"execution.devices is {execution.devices}, but torch sees {count} CUDA devices on "
+            "this machine; lower it, or set execution.device=cpu."
+        )
 
 
 def _keep_freed_memory() -> None:

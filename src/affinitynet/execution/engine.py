@@ -4,6 +4,7 @@ All that the pipelines use is here: `stream` and `map_images` for work on single
 for training. What an engine adds is in a module of its own, imported only when it is chosen.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
@@ -13,6 +14,7 @@ from affinitynet.errors import UserError
 from affinitynet.execution.parameters import ENGINES, Execution
 from affinitynet.execution.progress import track
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CHUNK = 16
@@ -24,8 +26,15 @@ ATTEMPTS = 3
 PATIENCE = 10.0
 """Seconds in which the others that train together hear that one of them failed."""
 
-MOST_LOST = 10
-"""Images given up after which the others are not tried any more: it is not the images' fault."""
+FEW_LOST = 5
+"""Images that may be given up however few there are in all."""
+
+SHARE_LOST = 0.01
+"""Share of the images tried so far that may be given up: more is not the images' fault but the
+code's or the memory's. Of those tried, so that it shows at the start of a long run."""
+
+watchers: list[Callable[[str], None]] = []
+"""Called with each image that is skipped, at that moment."""
 
 
 class WorkerDiedError(Exception):
@@ -78,6 +87,10 @@ class Engine(Protocol):
         """
 
 
+def _alone(*item: Any) -> list[tuple[Any, ...]]:
+    return [item]
+
+
 def stream(
     function: Callable[..., T],
     items: Iterable[tuple[Any, ...]],
@@ -85,6 +98,7 @@ def stream(
     total: int,
     execution: Execution,
     description: str,
+    skip: bool = False,
 ) -> Iterator[dict[str, T]]:
     """Map a function over images in processes, in bounded memory.
 
@@ -94,14 +108,15 @@ def stream(
         total: Number of items, for the progress bar.
         execution: Engine and number of processes.
         description: What is being done, for the progress bar.
+        skip: See `map_images`.
 
     Yields:
         Image id to result, `CHUNK` images at a time, in the order of the items.
 
     Raises:
-        UserError: After all others, if workers kept dying over an image.
+        UserError: As `map_images`.
     """
-    results = map_images(function, items, total=total, execution=execution)
+    results = map_images(function, items, total=total, execution=execution, skip=skip)
     yield from chunks(track(results, description, total=total))
 
 
@@ -112,8 +127,13 @@ def map_images(
     total: int,
     execution: Execution,
     networks: bool = False,
+    skip: bool = False,
+    parts: Callable[..., list[tuple[Any, ...]]] = _alone,
 ) -> Iterator[tuple[str, T]]:
     """Map a function over images in processes; `stream` without progress bar and chunks.
+
+    An image over which workers die `ATTEMPTS` times is given up, and the others go on. What the
+    function raises ends the mapping at once: it is a bug, or a wrong parameter, of all images.
 
     Args:
         function: Picklable; called as `function(*arguments)`.
@@ -121,32 +141,61 @@ def map_images(
         total: Number of items.
         execution: Engine and number of processes.
         networks: Whether the function runs a network: for the workers that have devices.
+        skip: Whether an image that is given up is left out and told to the `watchers`; else it is
+            an error, after all others.
+        parts: Called as `parts(image id, *arguments)`: the images of an item, each as an item of
+            its own. They are done one by one where workers die over the whole.
 
     Yields:
         Image id and result, in the order of the items.
 
     Raises:
-        UserError: After all others, if workers kept dying over an image.
+        UserError: If images were given up and `skip` is false; at once if they are more than
+            `FEW_LOST` and `SHARE_LOST` of those tried.
     """
     ahead, submit = _engine(execution).pool(
         function, total=total, execution=execution, networks=networks
     )
-    begun = ((image_id, submit(*arguments)) for image_id, *arguments in items)
-    lost = []
-    for image_id, result in _keep_ahead(begun, ahead):
+    begun = ((item, submit(*item[1:])) for item in items)
+    lost: list[str] = []
+    tried = 0
+
+    def results(item: tuple[Any, ...], result: Callable[[], T]) -> Iterator[tuple[str, T]]:
         try:
-            yield image_id, result()
+            found = result()
         except WorkerDiedError:
-            lost.append(image_id)
-            if len(lost) == MOST_LOST:
-                break
-    if lost:
-        raise UserError(
-            f"Worker processes died {ATTEMPTS} times over each of these images, which are not "
-            f"done: {', '.join(lost)}. Most often memory ran out (fewer execution.workers need "
-            "less), or a file crashes the library that reads it. The others are kept; go on "
-            "with: --params resume=true"
-        )
+            alone = parts(*item)
+            if len(alone) == 1:
+                give_up(item[0])
+                return
+            for part in alone:
+                yield from results(part, submit(*part[1:]))
+        else:
+            yield item[0], found
+
+    def give_up(image_id: str) -> None:
+        lost.append(image_id)
+        if len(lost) > max(FEW_LOST, SHARE_LOST * tried):
+            raise _died_over(lost)
+        if skip:
+            logger.warning("%s is skipped: processes died %d times over it.", image_id, ATTEMPTS)
+            for watcher in watchers:
+                watcher(image_id)
+
+    for item, result in _keep_ahead(begun, ahead):
+        tried += len(parts(*item))
+        yield from results(item, result)
+    if lost and not skip:
+        raise _died_over(lost)
+
+
+def _died_over(lost: list[str]) -> UserError:
+    return UserError(
+        f"Worker processes died {ATTEMPTS} times over each of these images, which are not done: "
+        f"{', '.join(lost)}. Most often memory ran out (fewer execution.workers need less), or a "
+        "file crashes the library that reads it (take it out of the data set). What is done is "
+        "kept; go on with: --params resume=true"
+    )
 
 
 def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator[T]:

@@ -1,10 +1,12 @@
 """The engine `local`: processes of this machine, through loky."""
 
+import os
 import pickle
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
+from itertools import cycle
 from multiprocessing import Manager
 from queue import Empty
 from typing import Any, TypeVar
@@ -12,6 +14,7 @@ from typing import Any, TypeVar
 from loky import ProcessPoolExecutor, get_reusable_executor
 from loky.process_executor import TerminatedWorkerError
 
+from affinitynet.execution.devices import check_devices
 from affinitynet.execution.engine import (
     ATTEMPTS,
     PATIENCE,
@@ -27,10 +30,14 @@ T = TypeVar("T")
 def pool(
     function: Callable[..., T], *, total: int, execution: Execution, networks: bool
 ) -> tuple[int, Callable[..., Callable[[], T]]]:
-    """See `affinitynet.execution.engine.Engine`. One worker, or a network, is this process."""
-    processes = 1 if networks else min(execution.processes, max(total, 1))
+    """See `affinitynet.execution.engine.Engine`. One worker, or one device, is this process."""
+    # not one for a single image: it may be what is left of a run that it brought down
+    processes = execution.devices if networks else min(execution.processes, max(total, 2))
     if processes == 1:
         return 1, partial(partial, function)
+    if networks:
+        check_devices(execution)
+        return processes, _on_devices(function, processes)
 
     def begin(*arguments: Any) -> Future[T]:
         # One thread a process: the processes keep the cores busy by themselves. A pool that broke
@@ -47,6 +54,65 @@ def pool(
         return partial(_result, begin(*arguments), partial(begin, *arguments))
 
     return 2 * processes, submit
+
+
+def _on_devices(function: Callable[..., T], devices: int) -> Callable[..., Callable[[], T]]:
+    """Give each device a process, and the calls to them in turn.
+
+    As the results are waited for in order, and as many calls kept under way as there are devices,
+    the one whose turn it is has just become free.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    threads = str(max(1, cores() // devices))
+
+    def worker(number: int) -> ProcessPoolExecutor:
+        env = {"CUDA_VISIBLE_DEVICES": nth_device(number, visible), "OMP_NUM_THREADS": threads}
+        # the function, which holds a network, is handed over once and not with every call
+        return ProcessPoolExecutor(1, env=env, initializer=_keep, initargs=(function,))
+
+    workers = [worker(number) for number in range(devices)]
+    turns = cycle(range(devices))
+
+    def begin(number: int, *arguments: Any) -> Future[T]:
+        try:
+            future: Future[T] = workers[number].submit(_call_kept, *arguments)
+        except TerminatedWorkerError:
+            workers[number] = worker(number)
+            future = workers[number].submit(_call_kept, *arguments)
+        return future
+
+    def submit(*arguments: Any) -> Callable[[], T]:
+        again = partial(begin, next(turns), *arguments)
+        return partial(_result, again(), again)
+
+    return submit
+
+
+def nth_device(number: int, visible: str | None) -> str:
+    """Name one of the CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES does.
+
+    Args:
+        number: Of the device, from 0.
+        visible: CUDA_VISIBLE_DEVICES of this process: `2,3`, or GPUs' UUIDs; None for all.
+
+    Returns:
+        Its number or UUID; nothing if there is no such device.
+    """
+    if visible is None:
+        return str(number)
+    return dict(enumerate(visible.split(","))).get(number, "")
+
+
+_kept: Callable[..., Any]
+
+
+def _keep(function: Callable[..., Any]) -> None:
+    global _kept
+    _kept = function
+
+
+def _call_kept(*arguments: Any) -> Any:
+    return _kept(*arguments)
 
 
 def _result(future: Future[T], again: Callable[[], Future[T]]) -> T:
@@ -72,6 +138,7 @@ def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator
     if size == 1:
         yield from loop()
         return
+    check_devices(execution)
     threads = max(1, cores() // size)
     with Manager() as manager, tempfile.TemporaryDirectory() as folder:
         values = manager.Queue()

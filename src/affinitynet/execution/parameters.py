@@ -24,7 +24,7 @@ class Execution:
         address: Of the engine's cluster: `auto` or `<host>:<port>`; None for this machine alone.
         workers: Processes for per-image work, 1 or more; 0 takes one a core.
         devices: Processes that run networks, each on a device of its own: they share every batch
-            of training; on a cluster, also the photos of inference.
+            of training, and the photos of inference.
         device: `cpu`, `cuda`, `cuda:1`, …; `auto` takes CUDA where there is one.
         worker_cpus: Cores that a cluster reserves for each process.
         worker_gpus: GPUs that a cluster reserves for each process that runs networks.
@@ -62,4 +62,4 @@ class Execution:
     @property
     def in_process(self) -> bool:
         """Whether inference runs in this process, on its device."""
-        return self.engine == "local"
+        return self.engine == "local" and self.devices == 1

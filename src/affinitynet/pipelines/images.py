@@ -128,7 +128,7 @@ def share_out(
         description: For the progress bar.
 
     Yields:
-        Image id and result.
+        Image id and result; photos over which workers keep dying are skipped.
     """
     if execution.in_process:
         yield from track(work(index, *readers), description, total=len(index))
@@ -140,11 +140,18 @@ def share_out(
         [i for group in groups[start : start + some] for i in group]
         for start in range(0, len(groups), some)
     ]
-    items = (
-        (ids[0], index.loc[ids], *({i: read[i] for i in ids} for read in readers)) for ids in shares
-    )
+
+    def item(ids: list[str]) -> tuple[Any, ...]:
+        return ids[0], index.loc[ids], *({i: read[i] for i in ids} for read in readers)
+
     done = map_images(
-        partial(_do_share, work), items, total=len(shares), execution=execution, networks=True
+        partial(_do_share, work),
+        map(item, shares),
+        total=len(shares),
+        execution=execution,
+        networks=True,
+        skip=True,
+        parts=lambda _, rows, *__: [item([i]) for i in rows.index],
     )
     yield from track((pair for _, pairs in done for pair in pairs), description, total=len(index))
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from affinitynet.core.label_maps import IGNORE_INDEX, decode
 from affinitynet.core.metrics import confusion_matrix, intersection_over_union, mean_iou
+from affinitynet.errors import UserError
 from affinitynet.execution import Execution, stream
 from affinitynet.pipelines.images import Readers, resize_labels, upsample
 
@@ -47,6 +48,9 @@ def count(
 
     Returns:
         The summed counts, and image id to the image's own score.
+
+    Raises:
+        UserError: If there is no image at all.
     """
     ids = [image_id for image_id in items if image_id in masks]
     scored = {*ids}
@@ -61,12 +65,14 @@ def count(
         total=len(ids),
         execution=execution,
         description=description,
+        skip=True,
     ):
         for image_id, counts in chunk.items():
             total = counts if total is None else total + counts
             if image_id in scored:
                 scores[image_id] = score(counts)
-    assert total is not None
+    if total is None:
+        raise UserError(f"{description}: nothing is left of the images, all were skipped.")
     return total, scores
 
 

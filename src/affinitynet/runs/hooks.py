@@ -11,6 +11,7 @@ from kedro.io import AbstractVersionedDataset, CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from affinitynet import execution
 from affinitynet.datasets import FileDataset, FolderDataset, VersionedPartitionsDataset
 from affinitynet.errors import UserError
 from affinitynet.pipeline_registry import build_pipelines
@@ -77,7 +78,8 @@ class RunHooks:
     def before_node_run(
         self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any]
     ) -> dict[str, Any] | None:
-        """Hand a node of a resumed run only what is left to do."""
+        """Hand a node of a resumed run only what is left to do; watch what a node skips."""
+        self._watch(node)
         resumed = self.context.resumed
         if resumed is None or not node.tags & {PER_IMAGE, TRAINING}:
             return None
@@ -105,6 +107,20 @@ class RunHooks:
         record = self.context.record
         if record and not any(_begun(catalog, name) for name in record.outputs):
             record.forget(self.context.records)
+
+    def _watch(self, node: Node) -> None:
+        """Note in the record what a node skips, and forget what it skipped when it ran before."""
+        skipped: list[str] = []
+
+        def note(*images: str) -> None:
+            skipped.extend(images)
+            if record := self.context.record:
+                self.context.record = record.skipping(node.name, *skipped)
+                self.context.record.write(self.context.records)
+
+        if self.context.record and node.name in self.context.record.skipped:
+            note()
+        execution.watchers[:] = [note]
 
     def _describe(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol

@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -33,6 +33,7 @@ class RunRecord:
         git: Git revision, with `-dirty` if files differ from it; empty outside a repository.
         inputs: Versions of the inputs by catalog name; fingerprints of the user's own folders.
         outputs: Catalog names of the versioned outputs.
+        skipped: Node name to the images that it left out, as processes died over them.
         mlflow_run: Id of the MLflow run.
         finished: When the run ended successfully; None for an unfinished run.
     """
@@ -46,6 +47,7 @@ class RunRecord:
     git: str
     inputs: dict[str, str]
     outputs: list[str]
+    skipped: dict[str, list[str]] = field(default_factory=dict)
     mlflow_run: str | None = None
     finished: str | None = None
 
@@ -66,6 +68,11 @@ class RunRecord:
         files, root = url_to_fs(folder)
         if files.exists(path := f"{root}/{self.version}.json"):
             files.rm(path)
+
+    def skipping(self, node: str, *images: str) -> Self:
+        """Return the record of the same run, in which a node left out these images."""
+        others = {name: ids for name, ids in self.skipped.items() if name != node}
+        return replace(self, skipped=others | {node: [*images]} if images else others)
 
     def finish(self) -> Self:
         """Return the record of the same run, ended now."""

@@ -23,6 +23,7 @@ import json
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -131,6 +132,15 @@ class TrackingHooks:
                 mlflow.set_tag(MLFLOW_PARENT_RUN_ID, maker)
         if INDEX in pipeline.inputs():
             mlflow.set_tag("data_set", data_fingerprint(catalog.load(INDEX)))
+
+    @hook_impl(tryfirst=True)  # before kedro-mlflow ends its run
+    def after_pipeline_run(self) -> None:
+        """Log how many images each stage skipped, where there are any."""
+        record = self.context.record
+        counts: Counter[str] = Counter()
+        for node, images in (record.skipped if record else {}).items():
+            counts[node.split(".")[0]] += len(images)
+        log_metrics({f"{stage}.skipped": count for stage, count in counts.items()})
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any) -> None:

@@ -29,7 +29,7 @@ def label_pixels(
     """Decide which pixels are surely an object, surely background, or neither.
 
     Args:
-        index: The images of the data set; the tagged ones of `train` are done.
+        index: The images of the data set; the tagged ones of `train` that have CAMs are done.
         photos: Image id to a function that reads the photo.
         maps: Image id to a function that reads the CAMs.
         classes: Class name to mask value.
@@ -41,13 +41,14 @@ def label_pixels(
     Yields:
         Image id to its label map at the working size, in mask values; neutral pixels are 255.
     """
-    ids = tagged_photos(index).index
+    ids = [i for i in tagged_photos(index).index if i in maps]
     yield from stream(
         partial(_label_one, list(classes.values()), alphas, crf, long_side),
         ((i, photos[i], maps[i]) for i in ids),
         total=len(ids),
         execution=execution,
         description="Labelling confident pixels",
+        skip=True,
     )
 
 
@@ -135,6 +136,7 @@ def _measure_coverage(labels: Readers, execution: Execution) -> float:
             total=len(labels),
             execution=execution,
             description="Measuring coverage",
+            skip=True,
         )
         for share in chunk.values()
     ]

@@ -68,16 +68,17 @@ def inspect_photos(
             'list on the standard input: --params "images=<folder>,masks=<folder>"'
         )
     _check_folders(folders, named, {Path(source(read)).parent for read in images.values()})
-    rows = {}
     sound_names = {
         name: read for name, read in images.items() if _is_utf8(name) and not is_too_long(name)
     }
+    rows = dict.fromkeys(sound_names, (0, 0, "the process that reads it dies, each time"))
     for chunk in stream(
         inspect_photo,
         sound_names.items(),
         total=len(sound_names),
         execution=execution,
         description="Opening photos",
+        skip=True,
     ):
         rows.update(chunk)
     for name in images.keys() - sound_names.keys():
@@ -204,7 +205,7 @@ def paint_overlays(
     Yields:
         Photo name without suffix to its overlay, RGB, at the photo's size.
     """
-    sound = photos.loc[photos["problem"] == "", "file"]
+    sound = photos.loc[(photos["problem"] == "") & photos.index.isin([*masks]), "file"]
     overlays = map_images(
         _overlay,
         ((str(image_id), images[file], masks[str(image_id)]) for image_id, file in sound.items()),
@@ -244,7 +245,7 @@ def gather_coco(
         The results, made as they are written: `image_id`, `category_id`, `segmentation`, `score`.
         And what COCO calls image information: `images` and `categories`.
     """
-    sound = photos[photos["problem"] == ""].sort_index()
+    sound = photos[(photos["problem"] == "") & photos.index.isin([*masks])].sort_index()
     info = {
         "info": {"description": "Photos segmented by affinitynet"},
         "images": coco.image_entries(sound),
@@ -287,6 +288,8 @@ def report_problems(
     Raises:
         UserError: Naming each photo that was skipped, after all others are done.
     """
+    lost = (photos["problem"] == "") & ~photos.index.isin([*masks])
+    photos = photos.assign(problem=photos["problem"].mask(lost, "processes died over it"))
     skipped = photos[photos["problem"] != ""]
     if len(skipped):
         told = zip(skipped["file"], skipped["problem"], strict=True)

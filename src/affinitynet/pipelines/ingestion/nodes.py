@@ -12,6 +12,7 @@ from affinitynet.errors import UserError
 from affinitynet.execution import Execution, stream
 from affinitynet.pipelines.images import Readers, is_too_long
 from affinitynet.pipelines.ingestion.photos import (
+    CRASHES,
     group_near_duplicates,
     inspect_photo,
     list_mask_problems,
@@ -70,13 +71,14 @@ def inspect_photos(
     table = table.assign(tags=[TAG_SEPARATOR.join(tags) for tags in shown])
     table = table[np.array(kept, bool) | (table["split"] == "val").to_numpy()]
 
-    looks: dict[str, tuple[int, int, str, str]] = {}
+    looks: dict[str, tuple[int, int, str, str]] = dict.fromkeys(table.index, CRASHES)
     for chunk in stream(
         inspect_photo,
         ((image_id, photos[image_id]) for image_id in table.index),
         total=len(table),
         execution=execution,
         description="Looking at the photos",
+        skip=True,
     ):
         looks.update(chunk)
     columns = ["width", "height", "hash", "problem"]

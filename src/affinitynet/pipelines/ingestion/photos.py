@@ -13,6 +13,8 @@ from affinitynet.pipelines.images import why_unreadable
 
 MIN_SIDE = 16
 """Pixels; photos with a shorter side show nothing that could be learned."""
+CRASHES = (0, 0, "", "the process that reads it dies, each time")
+"""What is told of a photo that `inspect_photo` never returned from."""
 MAX_DISTANCE = 7
 """Bits of 128 that near-duplicates differ in at most: one less than the hash has bands."""
 

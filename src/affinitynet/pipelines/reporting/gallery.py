@@ -263,6 +263,7 @@ def make_gallery(
         total=len(sample),
         execution=execution,
         description="Drawing the gallery",
+        skip=True,
     ):
         cards += chunk.values()
     return {"index": render(cards, stages, classes, shown_step=random_walk["steps"])}

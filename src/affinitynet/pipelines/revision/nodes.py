@@ -40,7 +40,7 @@ def walk_cams(
     """Spread the CAMs, background included, by the random walk vec M* = T^t vec M.
 
     Args:
-        index: The images of the data set; the tagged ones of `train` are done.
+        index: The images of the data set; the tagged ones of `train` that have CAMs are done.
         model: AffinityNet's checkpoint.
         photos: Image id to a function that reads the photo.
         maps: Image id to a function that reads the CAMs.
@@ -53,6 +53,7 @@ def walk_cams(
         (K + 1, h, w) float16, their revised scores in [0, 1].
     """
     train = tagged_photos(index)
+    train = train[train.index.isin([*maps])]
     work = partial(_walk, model=model, random_walk=random_walk, execution=execution)
     yield from chunks(
         share_out(
@@ -116,7 +117,7 @@ def make_pseudo_labels(
     """Upsample the revised maps and refine their argmax with the dense CRF.
 
     Args:
-        index: The images of the data set; the tagged ones of `train` are done.
+        index: The images of the data set; the tagged ones of `train` that have maps are done.
         photos: Image id to a function that reads the photo.
         maps: Image id to a function that reads the revised maps.
         classes: Class name to mask value.
@@ -128,13 +129,14 @@ def make_pseudo_labels(
     Yields:
         Image id to its pseudo labels, in mask values, at the working size.
     """
-    ids = tagged_photos(index).index
+    ids = [i for i in tagged_photos(index).index if i in maps]
     yield from stream(
         partial(_refine_one, list(classes.values()), crf, confidence, long_side),
         ((i, photos[i], maps[i]) for i in ids),
         total=len(ids),
         execution=execution,
         description="Refining pseudo labels",
+        skip=True,
     )
 
 
@@ -184,7 +186,7 @@ def score_revision(
         "pseudo_label_miou": scores["miou"],
         "iou": scores["iou"],
     }
-    images = {i: (score, of_pseudo[i]) for i, score in of_walk.items()}
+    images = {i: (score, of_pseudo[i]) for i, score in of_walk.items() if i in of_pseudo}
     return (
         metrics,
         tabulate_confusion({"random walk": walk, "pseudo labels": pseudo}, classes),

@@ -136,7 +136,7 @@ def search_thresholds(
     grid = np.unique(np.asarray(thresholds, float))
     counts, _ = count(
         partial(count_thresholds, thresholds=grid),
-        {i: maps[i] for i in sample.index},
+        {i: maps[i] for i in sample.index if i in maps},
         masks,
         classes,
         execution,
@@ -172,7 +172,7 @@ def search_walks(
     """
     counts, _ = count(
         partial(_count_walks, space=space, radius=random_walk["radius"]),
-        {i: partial(_read_both, affinities[i], maps[i]) for i in affinities},
+        {i: partial(_read_both, affinities[i], maps[i]) for i in affinities if i in maps},
         masks,
         classes,
         execution,
@@ -262,10 +262,11 @@ def walk_best(
     """
     chosen = best_of(walk_trials)
     space = {name.removeprefix(WALK): [value] for name, value in chosen.items() if name != "miou"}
+    ids = [i for i in sample.index if i in affinities and i in maps]
     yield from stream(
         partial(_walk_one, space, random_walk["radius"]),
-        ((i, affinities[i], maps[i]) for i in sample.index),
-        total=len(sample),
+        ((i, affinities[i], maps[i]) for i in ids),
+        total=len(ids),
         execution=execution,
         description="Random walk",
     )

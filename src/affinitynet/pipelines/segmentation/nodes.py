@@ -140,6 +140,7 @@ def segment_with_confidence(
             ((image_id, scores, photos[image_id]) for image_id, scores in scored),
             total=len(index),
             execution=execution,
+            skip=True,
         )
         yield from ((image_id, *refined_one) for image_id, refined_one in refined)
         return

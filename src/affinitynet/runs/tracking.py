@@ -113,9 +113,7 @@ class TrackingHooks:
         run = mlflow.active_run()
         if not run:
             return
-        # without the paths that `what_is_run` shortens: kedro-mlflow logs them as nodes take them
-        full = flatten(self.context.raw_parameters)
-        mlflow.log_params({k: v for k, v in self.context.what_is_run.items() if v == full[k]})
+        mlflow.log_params(self.context.what_is_run)
         mlflow.set_tags(
             {
                 "environment": self.context.env or "base",

@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 from jinja2 import Environment
-from tests.conftest import PROJECT
 
 from affinitynet.pipeline_registry import register_pipelines
+from tests.conftest import PROJECT
 
 DEPLOY = PROJECT / "deploy"
 STAGES = ["cam", "affinity_labels", "affinity_training", "revision", "segmentation"]

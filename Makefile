@@ -21,7 +21,7 @@ run: setup ## Run everything on the embedded default (kedro run)
 	$(BIN)/kedro run
 
 test: $(VENV)/.installed-dev ## Run the tests
-	$(BIN)/python -m pytest --quiet
+	$(BIN)/python -m pytest --quiet --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 bench: $(VENV)/.installed-dev ## Measure against plain baselines (BENCH="-k walk": some of it)
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-quiet $(BENCH)

@@ -27,6 +27,10 @@ PAGES = {
     "LICENSE": "LICENSE.txt",
     "CITATION.cff": "CITATION.cff",
     "docs/decisions": "decisions/0001-partitions.md",
+    **{
+        f"notebooks/{path.name}": f"notebooks/{path.name}"
+        for path in ROOT.glob("notebooks/*.ipynb")
+    },
 }
 """What the site has of files outside of docs/, and the page that a folder's link leads to."""
 

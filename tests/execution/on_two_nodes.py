@@ -44,23 +44,27 @@ def fail_at_three(number):
     return number
 
 
-def sum_of_ranks():
+def sum_of_ranks(start):
     import torch
 
     for epoch in (1, 2):
-        total = torch.tensor([torch.distributed.get_rank() + epoch])
+        total = torch.tensor([torch.distributed.get_rank() + start + epoch])
         torch.distributed.all_reduce(total)
         yield int(total)
 
 
-def die_in_training():
+def count_epochs(deaths, most, epoch):
+    """Count up to 4; one of the processes is killed in epoch 3, at most so many times."""
     import torch
 
-    yield "epoch 1"
-    if torch.distributed.get_rank() == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    torch.distributed.barrier()
-    yield "epoch 2"
+    while epoch < 4:
+        epoch += 1
+        if epoch == 3 and torch.distributed.get_rank() == 1 and len(deaths.read_text()) < most:
+            with deaths.open("a") as file:
+                file.write("x")
+            os.kill(os.getpid(), signal.SIGKILL)
+        torch.distributed.barrier()
+        yield epoch
 
 
 def items(count):
@@ -93,16 +97,21 @@ def check_faults(cluster, folder):
     assert message_of(on_ray(fail_at_three, 6)) == ("ValueError", "three", 3)
 
 
-def check_training(cluster):
+def check_training(cluster, folder):
     execution = Execution(engine="ray", address=cluster.address, device="cpu", devices=2)
-    assert [*launch(sum_of_ranks, execution=execution)] == [3, 5]
+    assert [*launch(sum_of_ranks, 0, execution=execution)] == [3, 5]
     kind, message, before = message_of(
-        launch(sum_of_ranks, execution=replace(execution, worker_gpus=1))
+        launch(sum_of_ranks, 0, execution=replace(execution, worker_gpus=1))
     )
     assert (kind, before) == ("UserError", 0), message
     assert "has 0 GPUs, but 2 processes of 1" in message, message
-    kind, message, before = message_of(launch(die_in_training, execution=execution))
-    assert (kind, before) == ("TrainingDiedError", 1), message
+    (deaths := folder / "deaths").touch()
+    once = partial(count_epochs, deaths, 1)
+    assert [*launch(once, 0, execution=execution)] == [1, 2, 3, 4]
+    assert deaths.read_text() == "x"
+    each_time = partial(count_epochs, deaths, 9)
+    kind, message, before = message_of(launch(each_time, 0, execution=execution))
+    assert (kind, before) == ("TrainingDiedError", 2), message
     assert "resume=true" in message, message
 
 
@@ -146,7 +155,7 @@ def main(scratch, project):
     second = cluster.add_node(num_cpus=1)
     try:
         check_faults(cluster, scratch)
-        check_training(cluster)
+        check_training(cluster, scratch)
         check_pipelines(cluster, Project(project))
         check_loss_of_a_node(cluster, second)
     finally:

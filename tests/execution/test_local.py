@@ -201,7 +201,7 @@ def test_more_processes_than_devices_are_refused(monkeypatch):
     with pytest.raises(UserError, match="devices is 3, but torch sees 2 CUDA devices"):
         [*map_images(square, items(1), total=1, execution=execution, networks=True)]
     with pytest.raises(UserError, match="devices is 3, but torch sees 2 CUDA devices"):
-        [*launch(lambda: iter(()), execution=execution)]
+        [*launch(lambda start: iter(()), None, execution=execution)]
 
 
 def test_another_engine_is_a_module_and_a_line(monkeypatch):
@@ -214,7 +214,7 @@ def test_another_engine_is_a_module_and_a_line(monkeypatch):
     execution = Execution(engine="third")
     found = [*map_images(square, items(9), total=9, execution=execution)]
     assert found == [(name, ("elsewhere", n * n)) for name, n in items(9)]
-    assert [*launch(lambda: iter("ab"), execution=execution)] == ["a", "b"]
+    assert [*launch(lambda start: iter("ab"), "", execution=execution)] == ["a", "b"]
 
 
 def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch):

@@ -16,7 +16,7 @@ from affinitynet.pipelines.segmentation import nodes as segmentation
 CHECKPOINTS = "06_models/test/cam/checkpoints/*/checkpoints/*.pt"
 
 
-def test_a_training_process_that_is_killed_ends_a_run_that_can_be_resumed(finished_copy):
+def test_training_goes_on_when_one_of_its_processes_is_killed(finished_copy):
     parameters = {"execution.devices": 2, "cam.training.epochs": 20}
     before = {*finished_copy.data.glob(CHECKPOINTS)}
     process = finished_copy.start("--pipeline", "cam", parameters=parameters)
@@ -33,14 +33,8 @@ def test_a_training_process_that_is_killed_ends_a_run_that_can_be_resumed(finish
     assert len(workers) == 2
     workers[1].send_signal(signal.SIGKILL)
     said, _ = process.communicate(timeout=120)
-    assert process.returncode == 1, said
-    assert "A training process died" in said
-    assert "--params resume=true" in said
-    assert "Traceback" not in said.split("A training process died")[-1]
-    assert not finished_copy.record()["finished"]
-
-    finished_copy.run("cam", parameters=parameters | {"resume": True})
-    assert finished_copy.record()["finished"]
+    assert process.returncode == 0, said
+    assert "goes on from its last epoch" in " ".join(said.split())
     history = max(finished_copy.data.glob("08_reporting/test/cam/history.csv/*/history.csv"))
     epochs = [line.split(",")[0] for line in history.read_text().splitlines()[1:]]
     assert epochs == [str(epoch) for epoch in range(1, 21)]

@@ -48,18 +48,21 @@ class Samples(Dataset):
         return photo, labels.repeat_interleave(8, 0).repeat_interleave(8, 1)
 
 
-def run(kind, loss):
-    initial = initialise(
+def untrained(kind):
+    return initialise(
         {"kind": kind, "backbone": BACKBONE, "classes": CLASSES, "head": HEADS[kind]}, seed=0
     )
+
+
+def run(kind, loss, start):
     # On a CPU a norm that learns its statistics sees its process's share alone.
     norms = ("head.1",) if kind == "segmentation" else ()
     parameters = replace(PARAMETERS, frozen=norms)
-    yield from train(initial, Samples(kind == "cam"), loss, parameters, seed=3, device="cpu")
+    yield from train(start, Samples(kind == "cam"), loss, parameters, seed=3, device="cpu")
 
 
-def two(loop):
-    return [*launch(loop, execution=Execution(devices=2, device="cpu"))]
+def two(loop, start):
+    return [*launch(loop, start, execution=Execution(devices=2, device="cpu"))]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,8 @@ def two(loop):
 )
 def test_two_processes_train_as_one(kind, loss):
     """Also where the batch is odd, and the labels are anything but evenly shared out."""
-    alone, together = [*run(kind, loss)], two(partial(run, kind, loss))
+    start = untrained(kind)
+    alone, together = [*run(kind, loss, start)], two(partial(run, kind, loss), start)
 
     assert [checkpoint.progress["epoch"] for checkpoint in together] == [1, 2, 3]
     for one, other in zip(
@@ -102,33 +106,51 @@ def test_shares_of_the_affinity_loss_add_up_to_the_batch_s():
     )  # the mean of the processes' means is wrong
 
 
-def die(rank):
-    yield "epoch 1"
-    if torch.distributed.get_rank() == rank:
-        os.kill(os.getpid(), signal.SIGKILL)
-    torch.distributed.barrier()
-    yield "epoch 2"
+def count_epochs(rank, deaths, epoch):
+    """Count up to 4; the process of a rank is killed in epoch 3, once."""
+    while epoch < 4:
+        epoch += 1
+        if epoch == 3 and torch.distributed.get_rank() == rank and not deaths.read_text():
+            deaths.write_text("x")
+            os.kill(os.getpid(), signal.SIGKILL)
+        torch.distributed.barrier()
+        yield epoch
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_process_that_is_killed_ends_the_training_and_tells_how_to_go_on(rank):
-    values = launch(partial(die, rank), execution=Execution(devices=2, device="cpu"))
-    assert next(values) == "epoch 1"
-    with pytest.raises(UserError, match=r"training process died[\s\S]*resume=true"):
+def test_training_goes_on_from_the_last_epoch_when_a_process_is_killed(rank, tmp_path, caplog):
+    (deaths := tmp_path / "deaths").touch()
+    assert two(partial(count_epochs, rank, deaths), 0) == [1, 2, 3, 4]
+    assert deaths.read_text() == "x"
+    assert "goes on from its last epoch" in caplog.text
+
+
+def die(epoch):
+    if epoch == 0:
+        yield 1
+    if torch.distributed.get_rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    torch.distributed.barrier()
+
+
+def test_training_that_is_killed_each_time_tells_how_to_go_on():
+    values = launch(die, 0, execution=Execution(devices=2, device="cpu"))
+    assert next(values) == 1
+    with pytest.raises(UserError, match=r"training process died 3 times[\s\S]*resume=true"):
         next(values)
 
 
-def fail():
+def fail(start):
     raise ValueError(f"rank {torch.distributed.get_rank()} of 2")
     yield
 
 
 def test_errors_of_the_loop_come_out_as_they_are():
     with pytest.raises(ValueError, match=r"rank . of 2"):
-        two(fail)
+        two(fail, None)
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(monkeypatch):
     monkeypatch.setattr("affinitynet.training.loop.ranks", lambda: 8)
     with pytest.raises(ValueError, match="5 samples cannot be shared out among 8"):
-        next(run("cam", tag_loss))
+        next(run("cam", tag_loss, untrained("cam")))

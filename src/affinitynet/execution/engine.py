@@ -7,6 +7,7 @@ for training. What an engine adds is in a module of its own, imported only when 
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
@@ -44,11 +45,12 @@ class WorkerDiedError(Exception):
 class TrainingDiedError(UserError):
     """One of the processes that train together died."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, cause: Exception) -> None:
         super().__init__(
-            f"A training process died: {error}\nThe epochs before are kept; go on with: "
-            "--params resume=true"
+            f"A training process died {ATTEMPTS} times in the same epoch: {cause}\nThe epochs "
+            "before are kept; go on with: --params resume=true"
         )
+        self.cause = cause
 
 
 class Engine(Protocol):
@@ -198,20 +200,36 @@ def _died_over(lost: list[str]) -> UserError:
     )
 
 
-def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator[T]:
+def launch(loop: Callable[[T], Iterator[T]], start: T, *, execution: Execution) -> Iterator[T]:
     """Run a training loop in `execution.devices` processes that share every batch.
 
+    If one of them dies, all begin anew where the last value was yielded.
+
     Args:
-        loop: Picklable; finds its rank by torch.distributed.
+        loop: Goes on from a value that it has yielded, or from `start`. Picklable; finds its rank
+            by torch.distributed.
+        start: What the loop begins with.
         execution: Engine and number of processes.
 
     Yields:
         What the loop of rank 0 yields, as it comes.
 
     Raises:
-        TrainingDiedError: If one of the processes dies.
+        TrainingDiedError: If processes die `ATTEMPTS` times without a value in between.
     """
-    yield from _engine(execution).launch(loop, execution=execution)
+    last, attempt = start, 1
+    while True:
+        values = _engine(execution).launch(partial(loop, last), execution=execution)
+        try:
+            for last in values:
+                attempt = 1
+                yield last
+            return
+        except TrainingDiedError as error:
+            if attempt == ATTEMPTS:
+                raise
+            attempt += 1
+            logger.warning("%s Training goes on from its last epoch.", error.cause)
 
 
 def chunks(results: Iterable[tuple[str, T]]) -> Iterator[dict[str, T]]:

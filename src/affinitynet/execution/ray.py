@@ -83,6 +83,8 @@ def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator
         scheduling_strategy=PlacementGroupSchedulingStrategy(together),
     )
     try:
+        while not together.wait(PATIENCE):  # a node may be lost that still counts
+            _check_room(execution.devices, execution.worker_cpus, execution.worker_gpus)
         running = [
             task.remote(loop, host, store.port, rank, execution)
             for rank in range(execution.devices)

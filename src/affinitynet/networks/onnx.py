@@ -132,5 +132,5 @@ def deviation(model: bytes, segmenter: PhotoSegmenter, images: npt.NDArray[np.ui
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     found = session.run(["probabilities"], {"images": images})[0]
     with torch.inference_mode():
-        expected = segmenter(torch.from_numpy(images))[0].numpy()
+        expected = segmenter(torch.tensor(images))[0].numpy()
     return float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf

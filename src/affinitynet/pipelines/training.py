@@ -171,22 +171,23 @@ def _epochs(
     execution: Execution,
     name: str,
 ) -> Iterator[dict[str, Any]]:
-    loop = partial(_train, initial, samples, loss, training, seed, execution, name)
-    for checkpoint in launch(loop, execution=execution):
+    from affinitynet.networks.checkpoint import Checkpoint
+
+    loop = partial(_train, samples, loss, training, seed, execution, name)
+    for checkpoint in launch(loop, Checkpoint(**initial), execution=execution):
         yield {f"{checkpoint.progress['epoch']:04d}": checkpoint}
 
 
 def _train(
-    initial: dict[str, Any],
     samples: "Callable[[], Dataset[Any]]",
     loss: Callable[..., Any],
     training: TrainingParameters,
     seed: int,
     execution: Execution,
     name: str,
+    start: "Checkpoint",
 ) -> "Iterator[Checkpoint]":
     """Train where the samples are read: in this process, or in each of those that share batches."""
-    from affinitynet.networks.checkpoint import Checkpoint
     from affinitynet.training.loop import train
     from affinitynet.training.ranks import rank
 
@@ -194,7 +195,7 @@ def _train(
         return steps if rank() else track(steps, f"{name}: {description}")
 
     yield from train(
-        Checkpoint(**initial),
+        start,
         samples(),
         loss,
         training,

@@ -115,7 +115,7 @@ class TaggedPhotos(_Photos):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         image_id = self.ids[index]
         (photo,) = self.load(image_id)
-        tags = torch.as_tensor(self.tags[image_id], dtype=torch.float32)
+        tags = torch.tensor(self.tags[image_id], dtype=torch.float32)  # also of what is read-only
         return self.transform(tv_tensors.Image(photo)), tags
 
 

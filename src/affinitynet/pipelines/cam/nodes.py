@@ -148,14 +148,14 @@ def score_tags(
     val = index[index["split"] == "val"]
     options = inference | {"output_stride": inference["scales"][0][1]}
     logits = {
-        image_id: scores.cpu().numpy()
+        image_id: scores.tolist()  # arrays would lie scattered over the memory that layers free
         for image_id, scores in track(
             affinity_features(val, photos, model=model, random_walk=options, execution=execution),
             "Classifying val",
             total=len(val),
         )
     }
-    scores = np.stack([logits[image_id] for image_id in val.index])
+    scores = np.array([logits[image_id] for image_id in val.index])
     tags = val["tags"].str.split("|")
     shown = np.array([[name in names for name in classes] for names in tags])
     precision = {

@@ -67,7 +67,7 @@ def _load_pyfunc(path: str) -> Served:
 def _decode(image: bytes | str | list[Any] | npt.NDArray[Any]) -> Image.Image | npt.NDArray[Any]:
     if isinstance(image, str):
         try:
-            image = b64decode(image, validate=True)
+            image = b64decode("".join(image.split()), validate=True)  # MLflow writes it in lines
         except ValueError as error:
             raise ValueError(f"a text that is no base64 ({error})") from error
     if isinstance(image, bytes):

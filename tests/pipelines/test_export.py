@@ -226,7 +226,7 @@ def server(logged, tmp_path_factory):
 
 
 def ask(server, *images):
-    rows = [[base64.b64encode(i).decode() if isinstance(i, bytes) else i] for i in images]
+    rows = [[base64.encodebytes(i).decode() if isinstance(i, bytes) else i] for i in images]
     body = {"dataframe_split": {"columns": ["image"], "data": rows}}
     request = Request(
         f"{server}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}

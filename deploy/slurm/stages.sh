@@ -25,5 +25,6 @@ affinity_labels CPU
 affinity_training GPU
 revision GPU
 segmentation GPU
+export CPU
 reporting CPU
 STAGES

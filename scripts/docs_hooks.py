@@ -28,8 +28,10 @@ PAGES = {
     "CITATION.cff": "CITATION.cff",
     "docs/decisions": "decisions/0001-partitions.md",
     **{
-        f"notebooks/{path.name}": f"notebooks/{path.name}"
-        for path in ROOT.glob("notebooks/*.ipynb")
+        str(path.relative_to(ROOT)): str(path.relative_to(ROOT))
+        for pattern in ("notebooks/*.ipynb", "deploy/*/*", "Dockerfile")
+        for path in ROOT.glob(pattern)
+        if path.is_file()
     },
 }
 """What the site has of files outside of docs/, and the page that a folder's link leads to."""

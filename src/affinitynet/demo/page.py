@@ -1,0 +1,138 @@
+"""The try-out's page; `make demo` opens it.
+
+    streamlit run src/affinitynet/demo/page.py -- --env voc_cpu --params data=…
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import streamlit
+from kedro.framework.cli.utils import _split_params
+from PIL import Image
+
+from affinitynet.demo.road import Road, Steps
+from affinitynet.errors import UserError
+from affinitynet.execution.progress import quiet
+from affinitynet.model import open_photo
+from affinitynet.pipelines.images import upsample
+from affinitynet.pipelines.reporting.pictures import (
+    blend,
+    class_colours,
+    paint_heat,
+    paint_labels,
+)
+from affinitynet.training.photos import resize_long_side, to_rgb
+
+PROJECT = Path(__file__).parents[3]
+SHOWN = 480
+"""Pixels of the longer side of the pictures."""
+TAGGED = 0.5
+"""Probability from which the classifier's word is taken for a tag."""
+
+
+@streamlit.cache_resource(show_spinner="Reading the networks")
+def read_road(env: str | None, params: str) -> Road:
+    """Read the newest networks, once for all who look at the page."""
+    told: dict[str, Any] = _split_params(None, None, params)
+    return Road.of_project(PROJECT, env=env, params=told)
+
+
+def over(photo: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Lay a map over the photo."""
+    return blend(photo, paint_heat(upsample(heat[None], photo.shape[:2])[0]))
+
+
+def masked(
+    photo: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint8]:
+    """Lay a label map over the photo."""
+    height, width = photo.shape[:2]
+    labels = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
+    painted = paint_labels(labels).convert("RGB")
+    return np.asarray(Image.blend(Image.fromarray(photo), painted, 0.6))
+
+
+def legend(classes: dict[str, int], shown: npt.NDArray[np.uint8]) -> str:
+    """Name the colours of a label map."""
+    colours = class_colours(classes)
+    return " ".join(
+        f'<span style="border-left: 1em solid {colours[name]}; padding: 0 .8em 0 .3em">{name}</span>'
+        for name, value in classes.items()
+        if (shown == value).any()
+    )
+
+
+def show_steps(photo: npt.NDArray[np.uint8], steps: Steps, classes: dict[str, int]) -> None:
+    """Show the maps of each tag, before and after the walk, and the pseudo labels."""
+    for name, cam, walked in zip(steps.names, steps.cams, steps.walked, strict=True):
+        left, right = streamlit.columns(2)
+        left.image(over(photo, cam), caption=f"{name}: CAM")
+        right.image(
+            over(photo, walked / max(walked.max(), 1e-6)), caption=f"{name}: after the random walk"
+        )
+    left, right = streamlit.columns(2)
+    left.image(masked(photo, steps.labels), caption="Pseudo labels: walk and dense CRF")
+    right.html(legend(classes, steps.labels) or "All of it is background.")
+
+
+def main() -> None:
+    """Draw the page; Streamlit calls it at every change."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--env")
+    parser.add_argument("--params", default="")
+    options = parser.parse_args()
+
+    streamlit.set_page_config("affinitynet", layout="centered")
+    streamlit.title("Try the trained networks")
+    try:
+        road = read_road(options.env, options.params)
+    except UserError as error:
+        streamlit.error(str(error))
+        return
+    file = streamlit.file_uploader("A photo; it stays on this machine.")
+    if file is None:
+        streamlit.caption(f"Classes: {', '.join(road.classes)}")
+        return
+    try:
+        image = to_rgb(open_photo(file))
+    except (OSError, ValueError) as error:
+        streamlit.error(f"{file.name}: {error}")
+        return
+    photo = np.array(resize_long_side(image, SHOWN))
+
+    with quiet():
+        prediction = road.segment(image)
+        streamlit.subheader("Segmentation network", help="Stage 5; it needs no tags.")
+        left, right = streamlit.columns(2)
+        left.image(photo, caption="Photo")
+        right.image(masked(photo, prediction.mask), caption="Prediction")
+        streamlit.html(legend(road.classes, prediction.mask) or "All of it is background.")
+
+        streamlit.subheader("From tags to pseudo labels", help="Stages 1 to 4.")
+        likely = road.classify(image)
+        tags = streamlit.pills(
+            "Tags, at first those of which the classifier is sure",
+            [*likely],
+            selection_mode="multi",
+            default=[name for name, share in likely.items() if share >= TAGGED],
+            format_func=lambda name: f"{name} {likely[name]:.0%}",
+        )
+        walk = road.random_walk
+        first, second, third = streamlit.columns(3)
+        steps = first.select_slider(
+            "t, steps of the walk", sorted({0, 4, 16, 64, 256, 1024, walk["steps"]}), walk["steps"]
+        )
+        beta = second.slider("β, exponent of the affinities", 1.0, 32.0, float(walk["beta"]))
+        alpha = third.slider("α, exponent of the background", 1.0, 32.0, float(walk["alpha"]))
+        if not tags:
+            streamlit.info("Choose a tag: what does the photo show?")
+            return
+        revised = road.revise(image, tags, steps=steps, beta=beta, alpha=alpha)
+        show_steps(photo, revised, road.classes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""The road of one photo, through the nodes of the pipelines."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from kedro.io import CatalogProtocol, DatasetError
+from PIL import Image
+
+from affinitynet.core.label_maps import LabelMap
+from affinitynet.errors import UserError
+from affinitynet.execution import Execution
+from affinitynet.model import Model, Prediction
+from affinitynet.networks.checkpoint import Checkpoint
+from affinitynet.pipelines.cam.nodes import infer_cams
+from affinitynet.pipelines.images import affinity_features
+from affinitynet.pipelines.revision.nodes import make_pseudo_labels, walk_cams
+
+PHOTO = "photo"
+"""The id of the one image of the data set."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What stages 1 to 4 make of a photo.
+
+    Attributes:
+        names: The photo's classes, in the order of the maps; the K tagged ones.
+        cams: (K, h, w) the CAMs, in [0, 1].
+        walked: (K, h', w') the classes' scores after the random walk, in [0, 1].
+        labels: (H, W) pseudo labels in mask values, at the working size.
+    """
+
+    names: list[str]
+    cams: npt.NDArray[np.float32]
+    walked: npt.NDArray[np.float32]
+    labels: LabelMap
+
+
+@dataclass(frozen=True)
+class Road:
+    """The newest trained networks and the parameters that they are run with.
+
+    Attributes:
+        classes: Class name to mask value.
+        random_walk: `revision.random_walk`.
+    """
+
+    classes: dict[str, int]
+    random_walk: dict[str, Any]
+    _catalog: CatalogProtocol
+    _cam: dict[str, Any]
+    _affinity: dict[str, Any]
+    _model: Model
+    _execution: Execution
+
+    @classmethod
+    def of_project(cls, project: Path, *, env: str | None, params: dict[str, Any]) -> Self:
+        """Read the networks of the newest run.
+
+        Args:
+            project: The project's folder.
+            env: Kedro's environment; None for the base.
+            params: Runtime parameters, nested: `{"data": …}`.
+
+        Raises:
+            UserError: If a stage has not been run yet, or the parameters are wrong.
+        """
+        bootstrap_project(project)
+        with KedroSession.create(project, env=env, runtime_params=params) as session:
+            catalog = session.load_context().catalog
+        named = f"--env {env} " if env else ""
+        networks = {}
+        for stage in ("cam", "affinity_training", "segmentation"):
+            try:
+                networks[stage] = catalog.load(f"{stage}.model")
+            except DatasetError as error:
+                raise UserError(
+                    f"There is no trained network of {stage} yet. Make one with: kedro run {named}"
+                ) from error
+        return cls(
+            classes=catalog.load("classes"),
+            random_walk=catalog.load("params:revision.random_walk"),
+            _catalog=catalog,
+            _cam=networks["cam"],
+            _affinity=networks["affinity_training"],
+            _model=Model(Checkpoint(**networks["segmentation"])),
+            _execution=replace(
+                catalog.load("params:execution"), engine="local", workers=1, devices=1
+            ),
+        )
+
+    def classify(self, photo: Image.Image) -> dict[str, float]:
+        """Say how likely the classifier holds each class to be in an RGB photo; in [0, 1]."""
+        inference = self._catalog.load("params:cam.inference")
+        ((_, logits),) = affinity_features(
+            _index(photo, []),
+            {PHOTO: lambda: photo},
+            model=self._cam,
+            random_walk=inference | {"output_stride": inference["scales"][0][1]},
+            execution=self._execution,
+        )
+        return dict(zip(self.classes, logits.sigmoid().tolist(), strict=True))
+
+    def revise(self, photo: Image.Image, tags: list[str], **walk: float) -> Steps:
+        """Run stages 1 to 4 on a photo.
+
+        Args:
+            photo: RGB.
+            tags: The classes that it shows; one at least.
+            **walk: What is to differ from `random_walk`: `alpha`, `beta`, `steps`.
+        """
+        index, photos = _index(photo, tags), {PHOTO: lambda: photo}
+        parameter = self._catalog.load
+        (cams,) = infer_cams(
+            index,
+            self._cam,
+            photos,
+            self.classes,
+            parameter("params:cam.inference"),
+            self._execution,
+        )
+        (walked,) = walk_cams(
+            index,
+            self._affinity,
+            photos,
+            {PHOTO: lambda: cams[PHOTO]},
+            self.random_walk | walk,
+            self._execution,
+        )
+        (labels,) = make_pseudo_labels(
+            index,
+            photos,
+            {PHOTO: lambda: walked[PHOTO]},
+            self.classes,
+            parameter("params:revision.crf"),
+            parameter("params:revision.confidence"),
+            parameter("params:revision.long_side"),
+            self._execution,
+        )
+        names = [*self.classes]
+        return Steps(
+            names=[names[label - 1] for label in cams[PHOTO]["labels"]],
+            cams=cams[PHOTO]["maps"].astype(np.float32),
+            walked=walked[PHOTO]["maps"][1:].astype(np.float32),
+            labels=labels[PHOTO],
+        )
+
+    def segment(self, photo: Image.Image) -> Prediction:
+        """Segment a photo with the network of stage 5, which needs no tags."""
+        return self._model.predict(photo)
+
+
+def _index(photo: Image.Image, tags: list[str]) -> pd.DataFrame:
+    """Describe a data set of one photo, as `index` does."""
+    row = {"width": photo.width, "height": photo.height, "split": "train", "tags": "|".join(tags)}
+    return pd.DataFrame([row], index=[PHOTO])

@@ -10,7 +10,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench lint format viz mlflow serve screenshots docs clean
+.PHONY: help setup run test bench lint format viz mlflow serve demo screenshots docs clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ mlflow: setup ## Show the tracked runs at http://127.0.0.1:5000
 serve: setup ## Serve the newest model at http://127.0.0.1:5001, see docs/models.md
 	MLFLOW_TRACKING_URI=sqlite:///mlflow.db PATH="$(CURDIR)/$(BIN):$$PATH" \
 		mlflow models serve --model-uri models:/affinitynet/latest --env-manager local --port 5001
+
+demo: $(VENV)/.installed-dev ## Try the trained networks on a photo, in the browser (DEMO="--env voc_cpu")
+	$(BIN)/streamlit run src/affinitynet/demo/page.py --server.address 127.0.0.1 \
+		--browser.gatherUsageStats false -- $(DEMO)
 
 screenshots: $(VENV)/.installed-dev ## Make the pictures of docs/seeing.md from the newest run
 	$(BIN)/python scripts/screenshots.py

@@ -1,21 +1,20 @@
 """The try-out's page; `make demo` opens it.
 
-    streamlit run src/affinitynet/demo/page.py -- --env voc_cpu --params data=…
+streamlit run src/affinitynet/demo/page.py -- --env voc_cpu --params data=…
 """
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import rich
 import streamlit
-from kedro.framework.cli.utils import _split_params
+from omegaconf import OmegaConf
 from PIL import Image
 
 from affinitynet.demo.road import Road, Steps
 from affinitynet.errors import UserError
-from affinitynet.execution.progress import quiet
 from affinitynet.model import open_photo
 from affinitynet.pipelines.images import upsample
 from affinitynet.pipelines.reporting.pictures import (
@@ -36,7 +35,8 @@ TAGGED = 0.5
 @streamlit.cache_resource(show_spinner="Reading the networks")
 def read_road(env: str | None, params: str) -> Road:
     """Read the newest networks, once for all who look at the page."""
-    told: dict[str, Any] = _split_params(None, None, params)
+    rich.reconfigure(force_terminal=False)  # no progress bars from several threads
+    told = OmegaConf.to_container(OmegaConf.from_dotlist(params.split(",") if params else []))
     return Road.of_project(PROJECT, env=env, params=told)
 
 
@@ -45,9 +45,7 @@ def over(photo: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDA
     return blend(photo, paint_heat(upsample(heat[None], photo.shape[:2])[0]))
 
 
-def masked(
-    photo: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint8]:
+def masked(photo: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Lay a label map over the photo."""
     height, width = photo.shape[:2]
     labels = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
@@ -103,35 +101,34 @@ def main() -> None:
         return
     photo = np.array(resize_long_side(image, SHOWN))
 
-    with quiet():
-        prediction = road.segment(image)
-        streamlit.subheader("Segmentation network", help="Stage 5; it needs no tags.")
-        left, right = streamlit.columns(2)
-        left.image(photo, caption="Photo")
-        right.image(masked(photo, prediction.mask), caption="Prediction")
-        streamlit.html(legend(road.classes, prediction.mask) or "All of it is background.")
+    prediction = road.segment(image)
+    streamlit.subheader("Segmentation network", help="Stage 5; it needs no tags.")
+    left, right = streamlit.columns(2)
+    left.image(photo, caption="Photo")
+    right.image(masked(photo, prediction.mask), caption="Prediction")
+    streamlit.html(legend(road.classes, prediction.mask) or "All of it is background.")
 
-        streamlit.subheader("From tags to pseudo labels", help="Stages 1 to 4.")
-        likely = road.classify(image)
-        tags = streamlit.pills(
-            "Tags, at first those of which the classifier is sure",
-            [*likely],
-            selection_mode="multi",
-            default=[name for name, share in likely.items() if share >= TAGGED],
-            format_func=lambda name: f"{name} {likely[name]:.0%}",
-        )
-        walk = road.random_walk
-        first, second, third = streamlit.columns(3)
-        steps = first.select_slider(
-            "t, steps of the walk", sorted({0, 4, 16, 64, 256, 1024, walk["steps"]}), walk["steps"]
-        )
-        beta = second.slider("β, exponent of the affinities", 1.0, 32.0, float(walk["beta"]))
-        alpha = third.slider("α, exponent of the background", 1.0, 32.0, float(walk["alpha"]))
-        if not tags:
-            streamlit.info("Choose a tag: what does the photo show?")
-            return
-        revised = road.revise(image, tags, steps=steps, beta=beta, alpha=alpha)
-        show_steps(photo, revised, road.classes)
+    streamlit.subheader("From tags to pseudo labels", help="Stages 1 to 4.")
+    likely = road.classify(image)
+    tags = streamlit.pills(
+        "Tags, at first those of which the classifier is sure",
+        [*likely],
+        selection_mode="multi",
+        default=[name for name, share in likely.items() if share >= TAGGED],
+        format_func=lambda name: f"{name} {likely[name]:.0%}",
+    )
+    walk = road.random_walk
+    first, second, third = streamlit.columns(3)
+    steps = first.select_slider(
+        "t, steps of the walk", sorted({0, 4, 16, 64, 256, 1024, walk["steps"]}), walk["steps"]
+    )
+    beta = second.slider("β, exponent of the affinities", 1.0, 32.0, float(walk["beta"]))
+    alpha = third.slider("α, exponent of the background", 1.0, 32.0, float(walk["alpha"]))
+    if not tags:
+        streamlit.info("Choose a tag: what does the photo show?")
+        return
+    revised = road.revise(image, tags, steps=steps, beta=beta, alpha=alpha)
+    show_steps(photo, revised, road.classes)
 
 
 if __name__ == "__main__":

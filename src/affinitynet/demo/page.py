@@ -4,7 +4,9 @@ streamlit run src/affinitynet/demo/page.py -- --env voc_cpu --params data=…
 """
 
 import argparse
+from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +38,7 @@ TAGGED = 0.5
 def read_road(env: str | None, params: str) -> Road:
     """Read the newest networks, once for all who look at the page."""
     rich.reconfigure(force_terminal=False)  # no progress bars from several threads
-    told = OmegaConf.to_container(OmegaConf.from_dotlist(params.split(",") if params else []))
+    told: Any = OmegaConf.to_container(OmegaConf.from_dotlist(params.split(",") if params else []))
     return Road.of_project(PROJECT, env=env, params=told)
 
 
@@ -57,7 +59,8 @@ def legend(classes: dict[str, int], shown: npt.NDArray[np.uint8]) -> str:
     """Name the colours of a label map."""
     colours = class_colours(classes)
     return " ".join(
-        f'<span style="border-left: 1em solid {colours[name]}; padding: 0 .8em 0 .3em">{name}</span>'
+        f'<span style="border-left: 1em solid {colours[name]}; padding: 0 .8em 0 .3em">'
+        f"{escape(name)}</span>"
         for name, value in classes.items()
         if (shown == value).any()
     )

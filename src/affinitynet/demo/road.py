@@ -73,7 +73,8 @@ class Road:
         """
         bootstrap_project(project)
         with KedroSession.create(project, env=env, runtime_params=params) as session:
-            catalog = session.load_context().catalog
+            context: Any = session.load_context()  # type: ignore[attr-defined]
+            catalog = context.catalog
         named = f"--env {env} " if env else ""
         networks = {}
         for stage in ("cam", "affinity_training", "segmentation"):

@@ -48,8 +48,7 @@ serve: setup ## Serve the newest model at http://127.0.0.1:5001, see docs/models
 		mlflow models serve --model-uri models:/affinitynet/latest --env-manager local --port 5001
 
 demo: $(VENV)/.installed-dev ## Try the trained networks on a photo, in the browser (DEMO="--env voc_cpu")
-	$(BIN)/streamlit run src/affinitynet/demo/page.py --server.address 127.0.0.1 \
-		--browser.gatherUsageStats false -- $(DEMO)
+	$(BIN)/streamlit run src/affinitynet/demo/page.py -- $(DEMO)
 
 screenshots: $(VENV)/.installed-dev ## Make the pictures of docs/seeing.md from the newest run
 	$(BIN)/python scripts/screenshots.py

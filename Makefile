@@ -50,7 +50,7 @@ serve: setup ## Serve the newest model at http://127.0.0.1:5001, see docs/models
 demo: $(VENV)/.installed-dev ## Try the trained networks on a photo, in the browser (DEMO="--env voc_cpu")
 	$(BIN)/streamlit run src/affinitynet/demo/page.py -- $(DEMO)
 
-screenshots: $(VENV)/.installed-dev ## Make the pictures of docs/seeing.md from the newest run
+screenshots: $(VENV)/.installed-dev ## Make the pictures of the docs from the newest runs
 	$(BIN)/python scripts/screenshots.py
 
 docs: $(VENV)/.installed-dev ## Build the documentation, site/index.html

@@ -40,7 +40,7 @@ def photo(finished_run):
 def test_a_training_photo_gives_what_the_run_stored(finished_run, photo):
     image_id, tags, image = photo
     road = Road.of_project(PROJECT, env="test", params=finished_run.parameters())
-    steps = road.revise(image, tags)
+    steps = road.revise(image, road.activate(image, tags))
     catalog = finished_run.catalog()
     assert steps.names == tags
     np.testing.assert_allclose(steps.cams, catalog.load("cam.maps")[image_id]()["maps"], atol=2e-3)

@@ -1,6 +1,8 @@
-"""The try-out's page; `make demo` opens it.
+"""The try-out's page.
 
-streamlit run src/affinitynet/demo/page.py -- --env voc_cpu --params data=…
+`make demo` opens it; without make:
+
+    streamlit run src/affinitynet/demo/page.py -- --env voc_cpu --params voc_root=…
 """
 
 import argparse
@@ -17,7 +19,7 @@ from PIL import Image
 
 from affinitynet.demo.road import Road, Steps
 from affinitynet.errors import UserError
-from affinitynet.model import open_photo
+from affinitynet.model import Prediction, open_photo
 from affinitynet.pipelines.images import upsample
 from affinitynet.pipelines.reporting.pictures import (
     blend,
@@ -40,6 +42,28 @@ def read_road(env: str | None, params: str) -> Road:
     rich.reconfigure(force_terminal=False)  # no progress bars from several threads
     told: Any = OmegaConf.to_container(OmegaConf.from_dotlist(params.split(",") if params else []))
     return Road.of_project(PROJECT, env=env, params=told)
+
+
+# Streamlit calls `main` at every move of a slider; what that does not change is kept.
+keep = streamlit.cache_data(max_entries=32, show_spinner=False)
+
+
+@keep
+def segment(_road: Road, photo: Image.Image) -> Prediction:
+    """See `Road.segment`."""
+    return _road.segment(photo)
+
+
+@keep
+def classify(_road: Road, photo: Image.Image) -> dict[str, float]:
+    """See `Road.classify`."""
+    return _road.classify(photo)
+
+
+@keep
+def activate(_road: Road, photo: Image.Image, tags: list[str]) -> dict[str, Any]:
+    """See `Road.activate`."""
+    return _road.activate(photo, tags)
 
 
 def over(photo: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
@@ -104,7 +128,7 @@ def main() -> None:
         return
     photo = np.array(resize_long_side(image, SHOWN))
 
-    prediction = road.segment(image)
+    prediction = segment(road, image)
     streamlit.subheader("Segmentation network", help="Stage 5; it needs no tags.")
     left, right = streamlit.columns(2)
     left.image(photo, caption="Photo")
@@ -112,7 +136,7 @@ def main() -> None:
     streamlit.html(legend(road.classes, prediction.mask) or "All of it is background.")
 
     streamlit.subheader("From tags to pseudo labels", help="Stages 1 to 4.")
-    likely = road.classify(image)
+    likely = classify(road, image)
     tags = streamlit.pills(
         "Tags, at first those of which the classifier is sure",
         [*likely],
@@ -130,8 +154,8 @@ def main() -> None:
     if not tags:
         streamlit.info("Choose a tag: what does the photo show?")
         return
-    revised = road.revise(image, tags, steps=steps, beta=beta, alpha=alpha)
-    show_steps(photo, revised, road.classes)
+    cams = activate(road, image, tags)
+    show_steps(photo, road.revise(image, cams, steps=steps, beta=beta, alpha=alpha), road.classes)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.io import CatalogProtocol, DatasetError
 from PIL import Image
+from scipy.special import expit
 
 from affinitynet.core.label_maps import LabelMap
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.model import Model, Prediction
 from affinitynet.networks.checkpoint import Checkpoint
-from affinitynet.pipelines.cam.nodes import infer_cams
-from affinitynet.pipelines.images import affinity_features
+from affinitynet.pipelines.cam.nodes import classify, infer_cams
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels, walk_cams
 
 PHOTO = "photo"
@@ -27,7 +27,7 @@ PHOTO = "photo"
 
 @dataclass(frozen=True)
 class Steps:
-    """What stages 1 to 4 make of a photo.
+    """What stages 1 and 4 make of a photo.
 
     Attributes:
         names: The photo's classes, in the order of the maps; the K tagged ones.
@@ -75,14 +75,14 @@ class Road:
         with KedroSession.create(project, env=env, runtime_params=params) as session:
             context: Any = session.load_context()  # type: ignore[attr-defined]
             catalog = context.catalog
-        named = f"--env {env} " if env else ""
+        command = f"kedro run --env {env}" if env else "kedro run"
         networks = {}
         for stage in ("cam", "affinity_training", "segmentation"):
             try:
                 networks[stage] = catalog.load(f"{stage}.model")
             except DatasetError as error:
                 raise UserError(
-                    f"There is no trained network of {stage} yet. Make one with: kedro run {named}"
+                    f"There is no trained network of {stage} yet. Make one with: {command}"
                 ) from error
         return cls(
             classes=catalog.load("classes"),
@@ -99,38 +99,39 @@ class Road:
     def classify(self, photo: Image.Image) -> dict[str, float]:
         """Say how likely the classifier holds each class to be in an RGB photo; in [0, 1]."""
         inference = self._catalog.load("params:cam.inference")
-        ((_, logits),) = affinity_features(
-            _index(photo, []),
-            {PHOTO: lambda: photo},
-            model=self._cam,
-            random_walk=inference | {"output_stride": inference["scales"][0][1]},
-            execution=self._execution,
+        ((_, logits),) = classify(
+            _index(photo, []), self._cam, {PHOTO: lambda: photo}, inference, self._execution
         )
-        return dict(zip(self.classes, logits.sigmoid().tolist(), strict=True))
+        return dict(zip(self.classes, expit(logits).tolist(), strict=True))
 
-    def revise(self, photo: Image.Image, tags: list[str], **walk: float) -> Steps:
-        """Run stages 1 to 4 on a photo.
+    def activate(self, photo: Image.Image, tags: list[str]) -> dict[str, Any]:
+        """Compute an RGB photo's CAMs of the classes that it shows, as `infer_cams` yields them."""
+        (cams,) = infer_cams(
+            _index(photo, tags),
+            self._cam,
+            {PHOTO: lambda: photo},
+            self.classes,
+            self._catalog.load("params:cam.inference"),
+            self._execution,
+        )
+        return cams[PHOTO]
+
+    def revise(self, photo: Image.Image, cams: dict[str, Any], **walk: float) -> Steps:
+        """Revise a photo's CAMs: stage 4.
 
         Args:
             photo: RGB.
-            tags: The classes that it shows; one at least.
+            cams: From `activate`.
             **walk: What is to differ from `random_walk`: `alpha`, `beta`, `steps`.
         """
-        index, photos = _index(photo, tags), {PHOTO: lambda: photo}
+        names = [[*self.classes][label - 1] for label in cams["labels"]]
+        index, photos = _index(photo, names), {PHOTO: lambda: photo}
         parameter = self._catalog.load
-        (cams,) = infer_cams(
-            index,
-            self._cam,
-            photos,
-            self.classes,
-            parameter("params:cam.inference"),
-            self._execution,
-        )
         (walked,) = walk_cams(
             index,
             self._affinity,
             photos,
-            {PHOTO: lambda: cams[PHOTO]},
+            {PHOTO: lambda: cams},
             self.random_walk | walk,
             self._execution,
         )
@@ -144,10 +145,9 @@ class Road:
             parameter("params:revision.long_side"),
             self._execution,
         )
-        names = [*self.classes]
         return Steps(
-            names=[names[label - 1] for label in cams[PHOTO]["labels"]],
-            cams=cams[PHOTO]["maps"].astype(np.float32),
+            names=names,
+            cams=cams["maps"].astype(np.float32),
             walked=walked[PHOTO]["maps"][1:].astype(np.float32),
             labels=labels[PHOTO],
         )

@@ -120,6 +120,33 @@ def score_cams(
     )
 
 
+def classify(
+    index: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    inference: dict[str, Any],
+    execution: Execution,
+) -> Iterator[tuple[str, list[float]]]:
+    """Classify photos at the first of the scales, unflipped.
+
+    Args:
+        index: The images to do.
+        model: The trained classifier's checkpoint.
+        photos: Image id to a function that reads the photo.
+        inference: `long_side`, `batch_size`, `bfloat16`, and the output stride of the first of
+            `scales`, as for `infer_cams`.
+        execution: Device.
+
+    Yields:
+        Image id and the logit of each class.
+    """
+    options = inference | {"output_stride": inference["scales"][0][1]}
+    for image_id, logits in affinity_features(
+        index, photos, model=model, random_walk=options, execution=execution
+    ):
+        yield image_id, logits.tolist()  # arrays would lie scattered over memory that layers free
+
+
 def score_tags(
     index: pd.DataFrame,
     model: dict[str, Any],
@@ -135,8 +162,7 @@ def score_tags(
         model: The trained classifier's checkpoint.
         photos: Image id to a function that reads the photo.
         classes: Class name to mask value.
-        inference: `long_side`, `batch_size`, `bfloat16`, and the output stride of the first of
-            `scales`, as for `infer_cams`.
+        inference: See `classify`.
         execution: Device.
 
     Returns:
@@ -146,15 +172,9 @@ def score_tags(
     from sklearn.metrics import average_precision_score
 
     val = index[index["split"] == "val"]
-    options = inference | {"output_stride": inference["scales"][0][1]}
-    logits = {
-        image_id: scores.tolist()  # arrays would lie scattered over the memory that layers free
-        for image_id, scores in track(
-            affinity_features(val, photos, model=model, random_walk=options, execution=execution),
-            "Classifying val",
-            total=len(val),
-        )
-    }
+    logits = dict(
+        track(classify(val, model, photos, inference, execution), "Classifying val", total=len(val))
+    )
     scores = np.array([logits[image_id] for image_id in val.index])
     tags = val["tags"].str.split("|")
     shown = np.array([[name in names for name in classes] for names in tags])

@@ -15,6 +15,7 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 from tests.conftest import Project
+from tests.training.deaths import count_epochs
 
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, launch, map_images
@@ -51,20 +52,6 @@ def sum_of_ranks(start):
         total = torch.tensor([torch.distributed.get_rank() + start + epoch])
         torch.distributed.all_reduce(total)
         yield int(total)
-
-
-def count_epochs(deaths, most, epoch):
-    """Count up to 4; one of the processes is killed in epoch 3, at most so many times."""
-    import torch
-
-    while epoch < 4:
-        epoch += 1
-        if epoch == 3 and torch.distributed.get_rank() == 1 and len(deaths.read_text()) < most:
-            with deaths.open("a") as file:
-                file.write("x")
-            os.kill(os.getpid(), signal.SIGKILL)
-        torch.distributed.barrier()
-        yield epoch
 
 
 def items(count):
@@ -106,10 +93,10 @@ def check_training(cluster, folder):
     assert (kind, before) == ("UserError", 0), message
     assert "has 0 GPUs, but 2 processes of 1" in message, message
     (deaths := folder / "deaths").touch()
-    once = partial(count_epochs, deaths, 1)
+    once = partial(count_epochs, 1, deaths, 1)
     assert [*launch(once, 0, execution=execution)] == [1, 2, 3, 4]
     assert deaths.read_text() == "x"
-    each_time = partial(count_epochs, deaths, 9)
+    each_time = partial(count_epochs, 1, deaths, 9)
     kind, message, before = message_of(launch(each_time, 0, execution=execution))
     assert (kind, before) == ("TrainingDiedError", 2), message
     assert "resume=true" in message, message

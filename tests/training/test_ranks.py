@@ -1,12 +1,11 @@
 """Two processes share each batch and train as one would."""
 
-import os
-import signal
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
+from tests.training.deaths import count_epochs
 from torch.utils.data import Dataset
 
 from affinitynet.core.affinity import affinity_loss
@@ -106,36 +105,19 @@ def test_shares_of_the_affinity_loss_add_up_to_the_batch_s():
     )  # the mean of the processes' means is wrong
 
 
-def count_epochs(rank, deaths, epoch):
-    """Count up to 4; the process of a rank is killed in epoch 3, once."""
-    while epoch < 4:
-        epoch += 1
-        if epoch == 3 and torch.distributed.get_rank() == rank and not deaths.read_text():
-            deaths.write_text("x")
-            os.kill(os.getpid(), signal.SIGKILL)
-        torch.distributed.barrier()
-        yield epoch
-
-
 @pytest.mark.parametrize("rank", [0, 1])
 def test_training_goes_on_from_the_last_epoch_when_a_process_is_killed(rank, tmp_path, caplog):
     (deaths := tmp_path / "deaths").touch()
-    assert two(partial(count_epochs, rank, deaths), 0) == [1, 2, 3, 4]
+    assert two(partial(count_epochs, rank, deaths, 1), 0) == [1, 2, 3, 4]
     assert deaths.read_text() == "x"
     assert "goes on from its last epoch" in caplog.text
 
 
-def die(epoch):
-    if epoch == 0:
-        yield 1
-    if torch.distributed.get_rank() == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    torch.distributed.barrier()
-
-
-def test_training_that_is_killed_each_time_tells_how_to_go_on():
-    values = launch(die, 0, execution=Execution(devices=2, device="cpu"))
-    assert next(values) == 1
+def test_training_that_is_killed_each_time_tells_how_to_go_on(tmp_path):
+    (deaths := tmp_path / "deaths").touch()
+    each_time = partial(count_epochs, 1, deaths, 9)
+    values = launch(each_time, 0, execution=Execution(devices=2, device="cpu"))
+    assert [next(values), next(values)] == [1, 2]
     with pytest.raises(UserError, match=r"training process died 3 times[\s\S]*resume=true"):
         next(values)
 

@@ -42,15 +42,12 @@ class WorkerDiedError(Exception):
     """The process that worked on an image died, each of the `ATTEMPTS` times."""
 
 
-class TrainingDiedError(UserError):
+class RankDiedError(Exception):
     """One of the processes that train together died."""
 
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(
-            f"A training process died {ATTEMPTS} times in the same epoch: {cause}\nThe epochs "
-            "before are kept; go on with: --params resume=true"
-        )
-        self.cause = cause
+
+class TrainingDiedError(UserError):
+    """One of them died, each of the `ATTEMPTS` times."""
 
 
 class Engine(Protocol):
@@ -84,8 +81,8 @@ class Engine(Protocol):
             What the loop of rank 0 yields, as it comes.
 
         Raises:
-            TrainingDiedError: If one of the processes dies, also where others then fail for want
-                of it; what the loop raises by itself comes out as it is.
+            RankDiedError: If one of the processes dies, also where others then fail for want of
+                it; what the loop raises by itself comes out as it is.
         """
 
 
@@ -225,11 +222,14 @@ def launch(loop: Callable[[T], Iterator[T]], start: T, *, execution: Execution) 
                 attempt = 1
                 yield last
             return
-        except TrainingDiedError as error:
+        except RankDiedError as error:
             if attempt == ATTEMPTS:
-                raise
+                raise TrainingDiedError(
+                    f"A training process died {ATTEMPTS} times in the same epoch: {error}\nThe "
+                    "epochs before are kept; go on with: --params resume=true"
+                ) from error
             attempt += 1
-            logger.warning("%s Training goes on from its last epoch.", error.cause)
+            logger.warning("%s Training goes on from its last epoch.", error)
 
 
 def chunks(results: Iterable[tuple[str, T]]) -> Iterator[dict[str, T]]:

@@ -18,7 +18,7 @@ from affinitynet.execution.devices import check_devices
 from affinitynet.execution.engine import (
     ATTEMPTS,
     PATIENCE,
-    TrainingDiedError,
+    RankDiedError,
     WorkerDiedError,
 )
 from affinitynet.execution.group import run_rank
@@ -167,7 +167,7 @@ def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator
             executor.shutdown(kill_workers=True)
     for failure in errors:
         if isinstance(failure, TerminatedWorkerError):
-            raise TrainingDiedError(failure) from failure
+            raise RankDiedError(failure) from failure
     if errors:
         raise errors[0]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from affinitynet.errors import UserError
-from affinitynet.execution.engine import ATTEMPTS, PATIENCE, TrainingDiedError, WorkerDiedError
+from affinitynet.execution.engine import ATTEMPTS, PATIENCE, RankDiedError, WorkerDiedError
 from affinitynet.execution.group import run_rank
 from affinitynet.execution.parameters import Execution
 
@@ -107,7 +107,7 @@ def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator
         remove_placement_group(together)  # and whatever still runs in it
     for failure in errors:
         if not isinstance(failure, RayTaskError):
-            raise TrainingDiedError(failure) from failure
+            raise RankDiedError(failure) from failure
     if errors:
         raise errors[0].cause from errors[0]
 

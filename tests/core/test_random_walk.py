@@ -101,6 +101,21 @@ def test_walks_of_many_lengths_at_once_equal_the_dense_matrix(steps, seed):
         assert torch.equal(walked, propagate(maps, features, steps=t))
 
 
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 6), st.integers(0, 300))
+@settings(max_examples=25, deadline=None)
+def test_photos_of_a_batch_walk_as_each_by_itself(photos, height, width, steps):
+    scenes = [scene(height, width, seed) for seed in range(photos)]
+    maps, features = (torch.stack(each) for each in zip(*scenes, strict=True))
+    together = propagate(maps, features, steps=steps)
+    assert together.shape == maps.shape
+    for walked, (own_maps, own_features) in zip(together, scenes, strict=True):
+        expected = dense_walk(own_maps, own_features, 5, 8.0, steps)
+        assert float((walked - expected).abs().max()) < 1e-5
+    many = walk_many(maps, *symmetric_transition(features), steps=[steps, 3])
+    assert many.shape == (2, *maps.shape)
+    assert torch.equal(many[0], together)
+
+
 def test_affinities_serve_several_transitions_also_in_half_precision():
     maps, features = scene(6, 7)
     affinities = pair_affinities(features[None])[0]
@@ -161,5 +176,7 @@ def test_grids_that_differ_and_negative_steps_are_refused():
     maps, features = scene(4, 5)
     with pytest.raises(ValueError, match="resize the maps"):
         propagate(maps[:, :3], features)
+    with pytest.raises(ValueError, match="both of a batch"):
+        propagate(maps[None], features)
     with pytest.raises(ValueError, match="steps is -1"):
         propagate(maps, features, steps=-1)

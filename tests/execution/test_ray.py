@@ -37,6 +37,11 @@ def test_a_cluster_does_the_same_and_survives_its_losses(finished_copy, tmp_path
     run_alone("-m", "tests.execution.on_two_nodes", tmp_path, finished_copy.folder)
 
 
+def test_a_host_that_is_cut_off_costs_its_unfinished_work():
+    """Three hosts, each a network namespace: one is lost while two train, one among images."""
+    run_alone("-m", "tests.execution.cut_off")
+
+
 def test_a_cluster_that_does_not_answer_is_named():
     done = run_alone(
         "-c",

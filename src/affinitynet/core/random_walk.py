@@ -4,6 +4,9 @@ T = D^-1 W^(beta) has as many entries as there are pairs of neighbours, so it is
 it is similar to the symmetric S = D^-1/2 W^(beta) D^-1/2. The spectrum of S lies in [-1, 1], where
 x^t is approximated by a Chebyshev polynomial of degree about sqrt(2 t log(1 / tolerance)), far
 less than t: T^t M = D^-1/2 p(S) D^1/2 M needs that many products.
+
+Photos of one shape may walk together, which keeps a GPU busy: the matrix of a batch has their
+matrices on its diagonal, so that no walk leaves its photo.
 """
 
 from collections.abc import Sequence
@@ -29,23 +32,28 @@ def propagate(
     """Spread score maps by `steps` steps of the random walk.
 
     Args:
-        maps: Scores (K, H, W).
-        features: AffinityNet's features (C, H, W).
+        maps: Scores (K, H, W), or of a batch of photos (N, K, H, W).
+        features: AffinityNet's features (C, H, W), or (N, C, H, W).
         radius: Of the neighbourhood.
         beta: Exponent of the affinities, W^(beta).
         steps: t; 0 leaves the maps as they are.
         tolerance: Bound of the error, relative to the maps' scale.
 
     Returns:
-        (K, H, W) float32.
+        (K, H, W) or (N, K, H, W), float32.
 
     Raises:
-        ValueError: If the grids of maps and features differ, or steps is negative.
+        ValueError: If the grids or the batches of maps and features differ, or steps is negative.
     """
     if maps.shape[-2:] != features.shape[-2:]:
         raise ValueError(
             f"maps are on a grid of {tuple(maps.shape[-2:])}, "
             f"features of {tuple(features.shape[-2:])}; resize the maps."
+        )
+    if maps.shape[:-3] != features.shape[:-3]:
+        raise ValueError(
+            f"maps are of shape {tuple(maps.shape)}, features of {tuple(features.shape)}; "
+            "give both of one photo, or both of a batch."
         )
     symmetric, root = symmetric_transition(features, radius=radius, beta=beta)
     return walk(maps, symmetric, root, steps=steps, tolerance=tolerance)
@@ -57,14 +65,14 @@ def walk(
     """Walk on a transition matrix that is built once, for several maps.
 
     Args:
-        maps: Scores (K, H, W).
+        maps: Scores (…, K, H, W), of the photos that S is of.
         symmetric: S, as `symmetric_transition` builds it.
         root: D^1/2, likewise.
         steps: t; 0 leaves the maps as they are.
         tolerance: Bound of the error, relative to the maps' scale.
 
     Returns:
-        (K, H, W) float32.
+        (…, K, H, W) float32.
 
     Raises:
         ValueError: If steps is negative.
@@ -83,14 +91,14 @@ def walk_many(
     """Walk for several numbers of steps at the cost of the largest: they share the recurrence.
 
     Args:
-        maps: Scores (K, H, W).
+        maps: Scores (…, K, H, W), of the photos that S is of.
         symmetric: S, as `symmetric_transition` builds it.
         root: D^1/2, likewise.
         steps: One or more t, in any order.
         tolerance: Bound of the error, relative to the maps' scale.
 
     Returns:
-        (len(steps), K, H, W) float32.
+        (len(steps), …, K, H, W) float32.
 
     Raises:
         ValueError: If one of the steps is negative.
@@ -99,7 +107,8 @@ def walk_many(
         raise ValueError(f"steps is {min(steps)}; it must be 0 or more.")
     expansions = [chebyshev_power(t, tolerance).tolist() for t in steps]
     terms = max(map(len, expansions))
-    scores = maps.double().reshape(len(maps), -1).T
+    planes_last = maps.double().movedim(-3, -1)
+    scores = planes_last.reshape(-1, planes_last.shape[-1])
     # Chebyshev recurrence: T_0 = 1, T_1 = x, T_j+1 = 2 x T_j - T_j-1
     previous = scores * root
     results = [coefficients[0] * previous for coefficients in expansions]
@@ -110,8 +119,8 @@ def walk_many(
                 result += coefficients[j] * current
         if j + 1 < terms:
             previous, current = current, 2 * (symmetric @ current) - previous
-    walked = torch.stack([(result / root).T.reshape(maps.shape) for result in results])
-    return walked.float()
+    walked = [(result / root).view(planes_last.shape).movedim(-1, -3) for result in results]
+    return torch.stack(walked).float()
 
 
 def symmetric_transition(
@@ -120,14 +129,15 @@ def symmetric_transition(
     """Build S = D^-1/2 W^(beta) D^-1/2, over all neighbours and each pixel itself.
 
     Args:
-        features: (C, H, W).
+        features: (C, H, W), or (N, C, H, W).
         radius: Of the neighbourhood.
         beta: Exponent of the affinities.
 
     Returns:
         S and D^1/2, see `transition_from_affinities`.
     """
-    affinities = pair_affinities(features[None], radius=radius)[0]
+    batch = features.reshape(-1, *features.shape[-3:])
+    affinities = pair_affinities(batch, radius=radius)
     return transition_from_affinities(affinities, radius=radius, beta=beta)
 
 
@@ -138,46 +148,52 @@ def transition_from_affinities(
 
     Args:
         affinities: W (P, H, W) in [0, 1], a plane an offset, as `pair_affinities` lays them out;
-            of any float type.
+            of any float type. (N, P, H, W) of a batch.
         radius: Of the neighbourhood that they are of.
         beta: Exponent of the affinities.
 
     Returns:
-        S, sparse CSR (H W, H W), and D^1/2 (H W, 1); float64, as hundreds of steps add up what
-        single precision rounds. The affinities themselves may be coarser: T stays stochastic.
+        S, sparse CSR (N H W, N H W), the photos' blocks on its diagonal, and D^1/2 (N H W, 1);
+        float64, as hundreds of steps add up what single precision rounds. The affinities
+        themselves may be coarser: T stays stochastic.
 
     Raises:
         ValueError: If the affinities are of another neighbourhood.
     """
-    planes, height, width = affinities.shape
+    planes, height, width = affinities.shape[-3:]
     if planes != len(neighbourhood(radius)):
         raise ValueError(
             f"affinities have {planes} planes, the neighbourhood of radius {radius} has "
             f"{len(neighbourhood(radius))} offsets; give the radius that they were computed with."
         )
-    offsets = neighbourhood(radius)
-    weights = affinities.double() ** beta
+    offsets, cells = neighbourhood(radius), height * width
+    weights = affinities.double().reshape(-1, planes, height, width) ** beta
+    photos = len(weights)
     # A plane for each neighbour of a pixel in reading order: before it, itself, after it. So a
     # pixel's entries are a row of the matrix, sorted already.
-    table = weights.new_zeros(2 * planes + 1, height, width)
-    inside = torch.zeros_like(table, dtype=torch.bool)
-    table[planes], inside[planes] = 1, True
+    table = weights.new_zeros(photos, 2 * planes + 1, height, width)
+    inside = torch.zeros_like(table[0], dtype=torch.bool)
+    table[:, planes], inside[planes] = 1, True
     for p, offset in enumerate(offsets, start=1):
         first, second = pair_slices(offset, height, width)
-        table[planes + p][first] = table[planes - p][second] = weights[p - 1][first]
+        table[:, planes + p][first] = table[:, planes - p][second] = weights[:, p - 1][first]
         inside[planes + p][first] = inside[planes - p][second] = True
-    root = table.sum(dim=0).sqrt().flatten()
+    root = table.sum(dim=1).sqrt().flatten(1)
+    device = table.device
     steps = [dy * width + dx for dy, dx in offsets]
-    shifts = torch.tensor([*(-step for step in reversed(steps)), 0, *steps], device=table.device)
+    shifts = torch.tensor([*(-step for step in reversed(steps)), 0, *steps], device=device)
     present = inside.flatten(1).T
-    columns = (torch.arange(height * width, device=table.device)[:, None] + shifts)[present]
-    values = (table.flatten(1) / root).T[present] / root[columns]
-    rows = torch.zeros(height * width + 1, dtype=torch.int32, device=table.device)
-    rows[1:] = present.sum(dim=1).cumsum(dim=0)
-    size = (height * width, height * width)
+    columns = (torch.arange(cells, device=device)[:, None] + shifts)[present]
+    values = (table.flatten(2) / root[:, None]).transpose(1, 2)[:, present] / root[:, columns]
+    rows = torch.zeros(photos * cells + 1, dtype=torch.int32, device=device)
+    rows[1:] = present.sum(dim=1).repeat(photos).cumsum(dim=0)
+    columns = columns + cells * torch.arange(photos, device=device)[:, None]
+    size = (photos * cells, photos * cells)
     # 32-bit indices are what MKL multiplies with; others are converted for each product.
-    matrix = torch.sparse_csr_tensor(rows, columns.int(), values, size, check_invariants=False)
-    return matrix, root[:, None]
+    matrix = torch.sparse_csr_tensor(
+        rows, columns.flatten().int(), values.flatten(), size, check_invariants=False
+    )
+    return matrix, root.view(-1, 1)
 
 
 def chebyshev_power(steps: int, tolerance: float) -> npt.NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """The device that networks run on."""
 
 import ctypes
+import os
 from typing import TYPE_CHECKING
 
 from affinitynet.errors import UserError
@@ -25,10 +26,12 @@ def pick_device(execution: Execution) -> "torch.device":
     device = torch.device(("cuda" if available else "cpu") if name == "auto" else name)
     if device.type == "cpu":
         _keep_freed_memory()
-    elif device.type == "cuda" and not available:
-        raise ValueError(
-            f"execution.device is '{execution.device}', but torch sees no CUDA device; use 'cpu'."
-        )
+    elif device.type == "cuda":
+        if not available:
+            raise ValueError(
+                f"execution.device is '{name}', but torch sees no CUDA device; use 'cpu'."
+            )
+        _compute_the_same_each_time()
     return device
 
 
@@ -46,6 +49,15 @@ def check_devices(execution: Execution) -> None:
             f"execution.devices is {execution.devices}, but torch sees {count} CUDA devices on "
             "this machine; lower it, or set execution.device=cpu."
         )
+
+
+def _compute_the_same_each_time() -> None:
+    """Let CUDA add up in one order, so that a seed gives the same scores on a GPU too."""
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # only of use to find bugs
 
 
 def _keep_freed_memory() -> None:

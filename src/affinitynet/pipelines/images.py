@@ -212,26 +212,27 @@ def score_photos(
         yield from zip(ids, scores, strict=True)
 
 
-def affinity_features(
+def network_outputs(
     index: pd.DataFrame,
     photos: Readers,
     *,
     model: dict[str, Any],
-    random_walk: dict[str, Any],
+    inference: dict[str, Any],
     execution: Execution,
-) -> "Iterator[tuple[str, torch.Tensor]]":
-    """Compute AffinityNet's features of photos.
+) -> "Iterator[tuple[list[str], torch.Tensor]]":
+    """Run a trained network on photos as they are, at one scale: AffinityNet's features, logits.
 
     Args:
         index: The images to do, with `width` and `height`.
         photos: Image id to a function that reads the photo.
-        model: AffinityNet's checkpoint.
-        random_walk: `long_side` in pixels, or None; `output_stride` of the network's deepest maps;
+        model: The network's checkpoint.
+        inference: `long_side` in pixels, or None; `output_stride` of the network's deepest maps;
             `batch_size`; `bfloat16`.
         execution: Device.
 
     Yields:
-        Image id and its features (C, h, w), float32, on the device.
+        Image ids of a batch of photos of one shape, and the network's outputs (N, …), float32, on
+        the device.
     """
     import torch
 
@@ -239,22 +240,22 @@ def affinity_features(
     from affinitynet.networks.inference import for_inference
 
     device = pick_device(execution)
-    stride = random_walk["output_stride"]
+    stride = inference["output_stride"]
     network = for_inference(restore(Checkpoint(**model), output_stride=stride, device=device))
 
-    def features(images: torch.Tensor) -> torch.Tensor:
+    def run(images: torch.Tensor) -> torch.Tensor:
         pixels = images.to(device).float() / 255
         with (
             torch.inference_mode(),
-            torch.autocast(device.type, torch.bfloat16, enabled=random_walk["bfloat16"]),
+            torch.autocast(device.type, torch.bfloat16, enabled=inference["bfloat16"]),
         ):
-            maps: torch.Tensor = network(pixels.contiguous(memory_format=torch.channels_last))
-            return maps.float()
+            outputs: torch.Tensor = network(pixels.contiguous(memory_format=torch.channels_last))
+            return outputs.float()
 
     for ids, images in batches(
-        index, photos, long_side=random_walk["long_side"], batch_size=random_walk["batch_size"]
+        index, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
     ):
-        yield from zip(ids, features(images), strict=True)
+        yield ids, run(images)
 
 
 def upsample(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float32]:

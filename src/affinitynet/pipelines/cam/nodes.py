@@ -10,7 +10,7 @@ import pandas as pd
 from affinitynet.execution import Execution, chunks, track
 from affinitynet.pipelines.images import (
     Readers,
-    affinity_features,
+    network_outputs,
     score_photos,
     share_out,
     tagged_photos,
@@ -141,10 +141,11 @@ def classify(
         Image id and the logit of each class.
     """
     options = inference | {"output_stride": inference["scales"][0][1]}
-    for image_id, logits in affinity_features(
-        index, photos, model=model, random_walk=options, execution=execution
+    for ids, logits in network_outputs(
+        index, photos, model=model, inference=options, execution=execution
     ):
-        yield image_id, logits.tolist()  # arrays would lie scattered over memory that layers free
+        # as lists: arrays would lie scattered over memory that layers free
+        yield from zip(ids, logits.tolist(), strict=True)
 
 
 def score_tags(

@@ -16,7 +16,7 @@ from affinitynet.errors import UserError
 from affinitynet.execution import Execution, chunks, stream, track
 from affinitynet.pipelines.images import (
     Readers,
-    affinity_features,
+    network_outputs,
     read_photo,
     resize_labels,
     upsample,
@@ -194,10 +194,9 @@ def _walk(
     from affinitynet.core.cams import with_background
     from affinitynet.core.random_walk import symmetric_transition, walk_many
 
-    done = affinity_features(
-        train, photos, model=model, random_walk=random_walk, execution=execution
-    )
-    for image_id, features in track(done, "Random walk, step by step", total=len(train)):
+    done = network_outputs(train, photos, model=model, inference=random_walk, execution=execution)
+    one_by_one = (pair for batch in done for pair in zip(*batch, strict=True))
+    for image_id, features in track(one_by_one, "Random walk, step by step", total=len(train)):
         stored = maps[image_id]()
         cams = torch.from_numpy(upsample(stored["maps"], (features.shape[-2], features.shape[-1])))
         transition = symmetric_transition(

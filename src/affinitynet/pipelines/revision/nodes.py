@@ -13,7 +13,7 @@ from affinitynet.core.label_maps import LabelMap, encode
 from affinitynet.execution import Execution, chunks, stream
 from affinitynet.pipelines.images import (
     Readers,
-    affinity_features,
+    network_outputs,
     read_photo,
     share_out,
     tagged_photos,
@@ -78,30 +78,29 @@ def _walk(
     execution: Execution,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     import torch
+    from torch.nn.utils.rnn import pad_sequence
 
     from affinitynet.core.cams import with_background
     from affinitynet.core.random_walk import propagate
 
-    for image_id, feature in affinity_features(
-        index, photos, model=model, random_walk=random_walk, execution=execution
+    for ids, features in network_outputs(
+        index, photos, model=model, inference=random_walk, execution=execution
     ):
-        stored = maps[image_id]()
-        cams = torch.from_numpy(upsample(stored["maps"], (feature.shape[-2], feature.shape[-1])))
-        cams = cams.to(feature.device)
+        stored = [maps[image_id]() for image_id in ids]
+        grid = (features.shape[-2], features.shape[-1])
+        cams = [torch.from_numpy(upsample(each["maps"], grid)) for each in stored]
+        scores = [with_background(each.to(features.device), random_walk["alpha"]) for each in cams]
         revised = propagate(
-            with_background(cams, random_walk["alpha"]),
-            feature,
+            pad_sequence(scores, batch_first=True),  # with maps of zeros, where tags are fewer
+            features,
             radius=random_walk["radius"],
             beta=random_walk["beta"],
             steps=random_walk["steps"],
         )
-        yield (
-            image_id,
-            {
-                "labels": np.concatenate([[0], stored["labels"]]).astype(np.uint8),
-                "maps": revised.cpu().numpy().astype(np.float16),
-            },
-        )
+        walked = revised.half().cpu().numpy()
+        for image_id, each, planes in zip(ids, stored, walked, strict=True):
+            labels = np.concatenate([[0], each["labels"]]).astype(np.uint8)
+            yield image_id, {"labels": labels, "maps": planes[: len(labels)]}
 
 
 def make_pseudo_labels(

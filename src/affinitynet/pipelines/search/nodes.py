@@ -22,7 +22,7 @@ from affinitynet.core.label_maps import decode
 from affinitynet.core.metrics import mean_iou
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, chunks, stream
-from affinitynet.pipelines.images import Readers, affinity_features, share_out, upsample
+from affinitynet.pipelines.images import Readers, network_outputs, share_out, upsample
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels
 from affinitynet.pipelines.scoring import (
     Counts,
@@ -107,9 +107,10 @@ def _affinities(
 ) -> Iterator[tuple[str, dict[str, Floats]]]:
     from affinitynet.core.affinity import pair_affinities
 
-    for image_id, features in affinity_features(sample, photos, random_walk=random_walk, **options):
-        planes = pair_affinities(features[None], radius=random_walk["radius"])[0]
-        yield image_id, {"affinities": planes.half().cpu().numpy()}
+    for ids, features in network_outputs(sample, photos, inference=random_walk, **options):
+        affinities = pair_affinities(features, radius=random_walk["radius"])
+        for image_id, planes in zip(ids, affinities.half().cpu().numpy(), strict=True):
+            yield image_id, {"affinities": planes}
 
 
 def search_thresholds(

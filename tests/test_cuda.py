@@ -4,8 +4,6 @@ from functools import partial
 
 import pytest
 import torch
-from tests.core.test_random_walk import dense_walk, scene
-from tests.training.test_loop import CONFIG, PARAMETERS, Colours
 from torch.utils.data import Dataset
 
 from affinitynet.core.affinity import affinity_loss, pair_affinities
@@ -18,6 +16,8 @@ from affinitynet.networks.checkpoint import initialise, restore
 from affinitynet.networks.inference import multi_scale, scorers
 from affinitynet.training.loop import train
 from affinitynet.training.losses import pixel_loss, tag_loss
+from tests.core.test_random_walk import dense_walk, scene
+from tests.training.test_loop import CONFIG, PARAMETERS, Colours
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 CUDA = Execution(device="cuda", workers=1)

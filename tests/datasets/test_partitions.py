@@ -48,6 +48,16 @@ def test_streamed_items_count_once_they_are_confirmed(make):
     assert contents(make(save=None)) == {"a": 1, "b": 2}
 
 
+def test_items_may_be_saved_in_other_processes(make):
+    dataset = make()
+    save = pickle.loads(pickle.dumps(dataset.saver()))
+    dataset.save({"a": save("a", 1)})
+    assert {name: load() for name, load in dataset.done().items()} == {"a": 1}
+    dataset.save({"b": save("b", 2), "c": 3})
+    dataset.confirm()
+    assert contents(dataset) == {"a": 1, "b": 2, "c": 3}
+
+
 def test_the_newest_complete_version_is_loaded(make):
     old, new = make(OLD), make(NEW)
     old.save({"a": 1})

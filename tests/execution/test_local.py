@@ -1,6 +1,7 @@
 import os
 import signal
 import sys
+from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
 
@@ -83,6 +84,31 @@ def test_a_device_that_is_missing_is_named(monkeypatch):
     assert pick_device(Execution(device="auto")).type == "cpu"
     with pytest.raises(ValueError, match=r"execution.device is 'cuda:1'"):
         pick_device(Execution(device="cuda:1"))
+
+
+def save_in(folder, name, result):
+    (folder / name).write_text(f"{result} {os.getpid()}")
+    return f"{name} is saved"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_a_node_yields_is_saved_where_it_is_made(workers, tmp_path, monkeypatch):
+    monkeypatch.setattr("affinitynet.execution.engine.savers", [partial(save_in, tmp_path)])
+    options = {"total": 4, "execution": Execution(workers=workers, device="cpu")}
+    for found in (
+        map_images(square, items(4), outputs=True, **options),
+        *(
+            chunk.items()
+            for chunk in stream(square, items(4), outputs=True, description="", **options)
+        ),
+    ):
+        assert [*found] == [(name, f"{name} is saved") for name, _ in items(4)]
+    saved = {path.name: path.read_text().split() for path in tmp_path.iterdir()}
+    assert {name: int(result) for name, (result, _) in saved.items()} == {
+        name: number**2 for name, number in items(4)
+    }
+    assert ({process for _, process in saved.values()} == {str(os.getpid())}) == (workers == 1)
+    assert [*map_images(square, items(2), **options)] == [("image_000", 0), ("image_001", 1)]
 
 
 def die_once(folder, number):
@@ -205,8 +231,9 @@ def test_more_processes_than_devices_are_refused(monkeypatch):
 
 
 def test_another_engine_is_a_module_and_a_line(monkeypatch):
+    @contextmanager
     def pool(function, *, total, execution, networks):
-        return 3, lambda *arguments: lambda: ("elsewhere", function(*arguments))
+        yield 3, lambda *arguments: lambda: ("elsewhere", function(*arguments))
 
     module = SimpleNamespace(pool=pool, launch=lambda loop, *, execution: loop())
     monkeypatch.setitem(sys.modules, "elsewhere", module)

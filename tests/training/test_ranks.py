@@ -1,22 +1,33 @@
 """Two processes share each batch and train as one would."""
 
+import os
+import signal
+import time
 from dataclasses import replace
 from functools import partial
+from multiprocessing import get_context
 
+import psutil
 import pytest
 import torch
 from tests.training.deaths import count_epochs
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
 from affinitynet.core.affinity import affinity_loss
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, launch
-from affinitynet.networks.checkpoint import initialise
+from affinitynet.networks.checkpoint import initialise, restore
+from affinitynet.networks.resnet38 import FrozenNorm
+from affinitynet.pipelines.training import _train
 from affinitynet.training.loop import train
 from affinitynet.training.losses import pair_loss, pixel_loss, tag_loss
 from affinitynet.training.parameters import TrainingParameters
+from affinitynet.training.ranks import share_statistics
 
 BACKBONE = {"name": "test_resnet", "weights": None, "output_stride": 16}
+ACTIVATED = {**BACKBONE, "name": "test_efficientnet"}  # its norms end in activations
 CLASSES = {"red": 1, "blue": 2}
 HEADS = {
     "cam": {"dropout": 0.0},
@@ -53,10 +64,10 @@ def untrained(kind):
     )
 
 
-def run(kind, loss, start):
+def run(kind, loss, start, workers=0):
     # On a CPU a norm that learns its statistics sees its process's share alone.
     norms = ("head.1",) if kind == "segmentation" else ()
-    parameters = replace(PARAMETERS, frozen=norms)
+    parameters = replace(PARAMETERS, frozen=norms, workers=workers)
     yield from train(start, Samples(kind == "cam"), loss, parameters, seed=3, device="cpu")
 
 
@@ -80,6 +91,51 @@ def test_two_processes_train_as_one(kind, loss):
         assert other == pytest.approx(one, rel=1e-5)
     for name, weight in alone[-1].weights.items():
         torch.testing.assert_close(together[-1].weights[name], weight, rtol=1e-4, atol=1e-5)
+
+
+def test_processes_that_prepare_samples_change_nothing():
+    start = untrained("cam")
+    alone = [*run("cam", tag_loss, start)]
+    together = two(partial(run, "cam", tag_loss, workers=1), start)
+    losses = [
+        [epoch["loss"] for epoch in each[-1].progress["history"]] for each in (alone, together)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_a_part_of_the_backbone_that_a_network_leaves_out_is_no_hindrance():
+    """AffinityNet takes an EfficientNet's levels, but not the convolution above them."""
+    config = untrained("affinity").config
+    backbone = {**BACKBONE, "name": "test_efficientnet", "levels": [-3, -2, -1]}
+    start = initialise({**config, "backbone": backbone}, seed=0)
+    loop = partial(run, "affinity", partial(pair_loss, radius=3))
+    losses = [
+        [epoch["loss"] for epoch in each[-1].progress["history"]]
+        for each in ([*loop(start)], two(loop, start))
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_norms_that_learn_share_statistics_and_all_others_stay_as_they_are():
+    network = restore(initialise({**untrained("cam").config, "backbone": ACTIVATED}, seed=0))
+    images = torch.rand(2, 3, 48, 48)
+    expected = network(images)
+    names = network.state_dict().keys()
+    network.train()
+    fixed = next(part for part in network.modules() if isinstance(part, _BatchNorm)).eval()
+    kept = FrozenNorm(4)
+    network.kept = kept.train()
+
+    share_statistics(network)
+
+    norms = [part for part in network.modules() if isinstance(part, _BatchNorm)]
+    assert [type(norm) for norm in norms if not norm.training] == [type(fixed), FrozenNorm]
+    assert all(isinstance(norm, nn.SyncBatchNorm) for norm in norms if norm.training)
+    assert fixed in norms
+    assert kept in norms
+    del network.kept
+    assert network.state_dict().keys() == names
+    torch.testing.assert_close(network.eval()(images), expected)  # with their activations
 
 
 def test_shares_of_the_affinity_loss_add_up_to_the_batch_s():
@@ -120,6 +176,65 @@ def test_training_that_is_killed_each_time_tells_how_to_go_on(tmp_path):
     assert [next(values), next(values)] == [1, 2]
     with pytest.raises(UserError, match=r"training process died 3 times[\s\S]*resume=true"):
         next(values)
+
+
+class Deadly(Samples):
+    """Samples whose reader is killed once, in the second epoch."""
+
+    def __init__(self, folder):
+        super().__init__(tags=True)
+        self.folder = folder
+
+    def __getitem__(self, index):
+        read = self.folder / "read"
+        with read.open("a") as file:
+            file.write("x")
+        if read.stat().st_size > len(self) and not (self.folder / "died").exists():
+            (self.folder / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_process_that_prepares_samples_may_be_killed(devices, tmp_path, caplog):
+    start, execution = untrained("cam"), Execution(devices=devices, device="cpu")
+    parameters = replace(PARAMETERS, workers=1)
+    loop = partial(
+        _train, partial(Deadly, tmp_path), tag_loss, parameters, 3, execution, "Classifier"
+    )
+    trained = [*launch(loop, start, execution=execution)]
+    assert [checkpoint.progress["epoch"] for checkpoint in trained] == [1, 2, 3]
+    assert (tmp_path / "died").exists()
+    assert "goes on from its last epoch" in caplog.text
+    undisturbed = [*run("cam", tag_loss, start)]
+    for one, other in zip(undisturbed, trained, strict=True):
+        assert one.progress["history"][-1] == pytest.approx(other.progress["history"][-1], rel=1e-5)
+
+
+def wait_with_others(folder, start):
+    (folder / str(os.getpid())).touch()
+    yield start + 1
+    time.sleep(300)
+
+
+def drive(folder):
+    [*launch(partial(wait_with_others, folder), 0, execution=Execution(devices=2, device="cpu"))]
+
+
+def test_the_processes_end_with_the_one_that_started_them(tmp_path):
+    driver = get_context("spawn").Process(target=drive, args=(tmp_path,))
+    driver.start()
+    while len(started := [*tmp_path.iterdir()]) < 2:
+        assert driver.is_alive()
+        time.sleep(0.1)
+    family = [
+        *(psutil.Process(int(path.name)) for path in started),
+        *psutil.Process(driver.pid).children(recursive=True),
+    ]
+    driver.kill()
+    driver.join()
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert not alive
 
 
 def fail(start):

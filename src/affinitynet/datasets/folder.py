@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from kedro.io import DatasetError
@@ -11,6 +12,10 @@ from kedro_datasets.partitions import PartitionedDataset
 
 from affinitynet.datasets.atomic import PART_SUFFIX
 from affinitynet.datasets.contact_sheet import contact_sheet
+
+
+class Saved:
+    """In place of data that are saved already."""
 
 
 class FolderDataset(PartitionedDataset):
@@ -45,12 +50,19 @@ class FolderDataset(PartitionedDataset):
     def save(self, data: dict[str, Any]) -> None:
         """Write partitions into the folder; files of the same name are replaced.
 
+        Args:
+            data: Partition id to data, or to `Saved` where a `saver` has written it.
+
         Raises:
             DatasetError: If the folder is read only.
         """
         if self._read_only:
             raise DatasetError(f"'{self._path}' holds the user's own files: it is only read.")
-        super().save(data)
+        super().save({name: each for name, each in data.items() if not isinstance(each, Saved)})
+
+    def saver(self) -> Callable[[str, Any], Saved]:
+        """Return what writes a partition in any process, and what to hand to `save` for it."""
+        return partial(_save_one, self)
 
     def preview(self) -> ImagePreview:
         """Picture the folder for Kedro-Viz; see `contact_sheet`."""
@@ -86,6 +98,11 @@ class FolderDataset(PartitionedDataset):
                 if path.endswith(self._filename_suffix) and not path.endswith(PART_SUFFIX)
             ]
         return self._cached_partitions
+
+
+def _save_one(folder: FolderDataset, name: str, data: Any) -> Saved:
+    folder.save({name: data})
+    return Saved()
 
 
 def is_file(info: dict[str, Any]) -> bool:

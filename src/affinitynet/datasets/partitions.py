@@ -13,7 +13,7 @@ from kedro.io.core import get_protocol_and_path
 from kedro_datasets._typing import ImagePreview
 
 from affinitynet.datasets.contact_sheet import contact_sheet
-from affinitynet.datasets.folder import FolderDataset
+from affinitynet.datasets.folder import FolderDataset, Saved
 
 MARKER_SUFFIX = ".complete.json"
 """Suffix of the marker beside a partition folder; it says how many items the folder holds."""
@@ -106,7 +106,8 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         """Add items to this run's version.
 
         Args:
-            data: Item id to data; an item that is there already is replaced.
+            data: Item id to data, or to `Saved` where a `saver` has written it; an item that is
+                there already is replaced.
 
         Raises:
             DatasetError: If the version has been confirmed before.
@@ -118,6 +119,10 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         if self._keep:
             for item in sorted(partitions.load())[: -self._keep]:
                 self._fs.rm(f"{path}/{item}{self._filename_suffix}")
+
+    def saver(self) -> Callable[[str, Any], Saved]:
+        """Return what adds an item to this run's version in any process; see `FolderDataset`."""
+        return self._partitions(self._get_versioned_path(str(self.resolve_save_version()))).saver()
 
     def load(self) -> dict[str, Callable[[], Any]]:
         """List a complete version: item id to a function that loads the item.

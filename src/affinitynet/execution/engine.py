@@ -7,6 +7,7 @@ for training. What an engine adds is in a module of its own, imported only when 
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
@@ -38,12 +39,16 @@ watchers: list[Callable[[str], None]] = []
 """Called with each image that is skipped, at that moment."""
 
 
+savers: list[Callable[[str, Any], Any]] = []
+"""Saves an image's result where it was made, and returns what stands for it; one at most."""
+
+
 class WorkerDiedError(Exception):
     """The process that worked on an image died, each of the `ATTEMPTS` times."""
 
 
 class RankDiedError(Exception):
-    """One of the processes that train together died."""
+    """One of the processes that train together died, or one that prepares their samples."""
 
 
 class TrainingDiedError(UserError):
@@ -55,8 +60,8 @@ class Engine(Protocol):
 
     def pool(
         self, function: Callable[..., T], *, total: int, execution: Execution, networks: bool
-    ) -> tuple[int, Callable[..., Callable[[], T]]]:
-        """Get workers ready for calls of a function.
+    ) -> AbstractContextManager[tuple[int, Callable[..., Callable[[], T]]]]:
+        """Get workers ready for calls of a function; those of the pool alone end with it.
 
         Args:
             function: Picklable.
@@ -65,9 +70,9 @@ class Engine(Protocol):
             networks: Whether the function runs a network: for the workers that have devices.
 
         Returns:
-            How many calls to keep under way, and `submit`: `submit(*arguments)` begins a call, and
-            returns a function that waits for its result. That raises what the call raised, or
-            `WorkerDiedError`.
+            The context of how many calls to keep under way, and `submit`: `submit(*arguments)`
+            begins a call, and returns a function that waits for its result. That raises what the
+            call raised, or `WorkerDiedError`.
         """
 
     def launch(self, loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator[T]:
@@ -81,8 +86,8 @@ class Engine(Protocol):
             What the loop of rank 0 yields, as it comes.
 
         Raises:
-            RankDiedError: If one of the processes dies, also where others then fail for want of
-                it; what the loop raises by itself comes out as it is.
+            RankDiedError: If one of the processes dies or raises it, also where others then fail
+                for want of it; what else the loop raises comes out as it is.
         """
 
 
@@ -98,6 +103,7 @@ def stream(
     execution: Execution,
     description: str,
     skip: bool = False,
+    outputs: bool = False,
 ) -> Iterator[dict[str, T]]:
     """Map a function over images in processes, in bounded memory.
 
@@ -108,6 +114,7 @@ def stream(
         execution: Engine and number of processes.
         description: What is being done, for the progress bar.
         skip: See `map_images`.
+        outputs: See `map_images`.
 
     Yields:
         Image id to result, `CHUNK` images at a time, in the order of the items.
@@ -115,8 +122,29 @@ def stream(
     Raises:
         UserError: As `map_images`.
     """
-    results = map_images(function, items, total=total, execution=execution, skip=skip)
+    results = map_images(
+        function, items, total=total, execution=execution, skip=skip, outputs=outputs
+    )
     yield from chunks(track(results, description, total=total))
+
+
+def saving() -> Callable[[str, T], T]:
+    """Return what workers do with a result that their node yields: save it, if it can be.
+
+    Then the data need not travel: what comes back stands for them, and whoever set the saver
+    knows it.
+    """
+    return savers[0] if savers else _as_it_is
+
+
+def _as_it_is(_: str, result: T) -> T:
+    return result
+
+
+def _call_and_save(
+    save: Callable[[str, T], T], function: Callable[..., T], image_id: str, *arguments: Any
+) -> T:
+    return save(image_id, function(*arguments))
 
 
 def map_images(
@@ -127,7 +155,9 @@ def map_images(
     execution: Execution,
     networks: bool = False,
     skip: bool = False,
+    outputs: bool = False,
     parts: Callable[..., list[tuple[Any, ...]]] = _alone,
+    size: Callable[[tuple[Any, ...]], int] = lambda item: 1,
 ) -> Iterator[tuple[str, T]]:
     """Map a function over images in processes; `stream` without progress bar and chunks.
 
@@ -142,8 +172,10 @@ def map_images(
         networks: Whether the function runs a network: for the workers that have devices.
         skip: Whether an image that is given up is left out and told to the `watchers`; else it is
             an error, after all others.
+        outputs: Whether the results are what a node yields: see `saving`.
         parts: Called as `parts(image id, *arguments)`: the images of an item, each as an item of
             its own. They are done one by one where workers die over the whole.
+        size: Number of images of an item.
 
     Yields:
         Image id and result, in the order of the items.
@@ -152,25 +184,11 @@ def map_images(
         UserError: If images were given up and `skip` is false; at once if they are more than
             `FEW_LOST` and `SHARE_LOST` of those tried.
     """
-    ahead, submit = _engine(execution).pool(
-        function, total=total, execution=execution, networks=networks
-    )
-    begun = ((item, submit(*item[1:])) for item in items)
+    if outputs:
+        function = partial(_call_and_save, saving(), function)
+        items = ((item[0], *item) for item in items)
     lost: list[str] = []
     tried = 0
-
-    def results(item: tuple[Any, ...], result: Callable[[], T]) -> Iterator[tuple[str, T]]:
-        try:
-            found = result()
-        except WorkerDiedError:
-            alone = parts(*item)
-            if len(alone) == 1:
-                give_up(item[0])
-                return
-            for part in alone:
-                yield from results(part, submit(*part[1:]))
-        else:
-            yield item[0], found
 
     def give_up(image_id: str) -> None:
         lost.append(image_id)
@@ -181,11 +199,41 @@ def map_images(
             for watcher in watchers:
                 watcher(image_id)
 
-    for item, result in _keep_ahead(begun, ahead):
-        tried += len(parts(*item))
-        yield from results(item, result)
+    with _engine(execution).pool(function, total=total, execution=execution, networks=networks) as (
+        ahead,
+        submit,
+    ):
+        begun = ((item, submit(*item[1:])) for item in items)
+        for item, result in _keep_ahead(begun, ahead):
+            tried += size(item)
+            for part, found in _alone_if_need_be(item, result, submit, parts):
+                if found is _DIED:
+                    give_up(part)
+                else:
+                    yield part, found
     if lost and not skip:
         raise _died_over(lost)
+
+
+_DIED: Any = object()
+"""In place of the result of an image that its workers died over."""
+
+
+def _alone_if_need_be(
+    item: tuple[Any, ...],
+    result: Callable[[], T],
+    submit: Callable[..., Callable[[], T]],
+    parts: Callable[..., list[tuple[Any, ...]]],
+) -> Iterator[tuple[str, T]]:
+    try:
+        yield item[0], result()
+    except WorkerDiedError:
+        alone = parts(*item)
+        if len(alone) == 1:
+            yield item[0], _DIED
+            return
+        for part in alone:
+            yield from _alone_if_need_be(part, submit(*part[1:]), submit, parts)
 
 
 def _died_over(lost: list[str]) -> UserError:

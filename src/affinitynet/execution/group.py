@@ -36,9 +36,9 @@ def run_rank(
     distributed.init_process_group(
         "nccl" if cuda else "gloo", store=store, rank=rank, world_size=execution.devices
     )
-    try:
-        for value in loop():
-            if rank == 0:
-                yield value
-    finally:
-        distributed.destroy_process_group()
+    for value in loop():
+        if rank == 0:
+            yield value
+    # Not where the loop raised: with NCCL this waits for the others, and they for this rank. The
+    # process ends then.
+    distributed.destroy_process_group()

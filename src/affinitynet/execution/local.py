@@ -3,12 +3,16 @@
 import os
 import pickle
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from itertools import cycle
-from multiprocessing import Manager
+from multiprocessing import get_context
+from multiprocessing.managers import SyncManager
 from queue import Empty
+from threading import Thread
 from typing import Any, TypeVar
 
 from loky import ProcessPoolExecutor, get_reusable_executor
@@ -27,19 +31,25 @@ from affinitynet.execution.parameters import Execution, cores
 T = TypeVar("T")
 
 
+@contextmanager
 def pool(
     function: Callable[..., T], *, total: int, execution: Execution, networks: bool
-) -> tuple[int, Callable[..., Callable[[], T]]]:
+) -> Iterator[tuple[int, Callable[..., Callable[[], T]]]]:
     """See `affinitynet.execution.engine.Engine`. One worker, or one device, is this process."""
     # not one for a single image: it may be what is left of a run that it brought down
     processes = execution.devices if networks else min(execution.processes, max(total, 2))
     if processes == 1:
-        return 1, partial(partial, function)
-    if networks:
+        yield 1, partial(partial, function)
+    elif networks:
         check_devices(execution)
-        return processes, _on_devices(function, processes)
+        with _on_devices(function, processes) as submit:
+            yield 2 * processes, submit  # a device finds its next call waiting
+    else:
+        yield 2 * processes, partial(_submit, processes, function)
 
-    def begin(*arguments: Any) -> Future[T]:
+
+def _submit(processes: int, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
+    def begin() -> Future[T]:
         # One thread a process: the processes keep the cores busy by themselves. A pool that broke
         # is replaced by a new one.
         executor = get_reusable_executor(processes, timeout=60, env={"OMP_NUM_THREADS": "1"})
@@ -50,25 +60,21 @@ def pool(
             future.set_exception(error)
         return future
 
-    def submit(*arguments: Any) -> Callable[[], T]:
-        return partial(_result, begin(*arguments), partial(begin, *arguments))
-
-    return 2 * processes, submit
+    return partial(_result, begin(), begin)
 
 
-def _on_devices(function: Callable[..., T], devices: int) -> Callable[..., Callable[[], T]]:
-    """Give each device a process, and the calls to them in turn.
-
-    As the results are waited for in order, and as many calls kept under way as there are devices,
-    the one whose turn it is has just become free.
-    """
+@contextmanager
+def _on_devices(
+    function: Callable[..., T], devices: int
+) -> Iterator[Callable[..., Callable[[], T]]]:
+    """Give each device a process, and the calls to them in turn; the results come in turn too."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     threads = str(max(1, cores() // devices))
 
     def worker(number: int) -> ProcessPoolExecutor:
         env = {"CUDA_VISIBLE_DEVICES": nth_device(number, visible), "OMP_NUM_THREADS": threads}
         # the function, which holds a network, is handed over once and not with every call
-        return ProcessPoolExecutor(1, env=env, initializer=_keep, initargs=(function,))
+        return ProcessPoolExecutor(1, env=env, initializer=_keep, initargs=(function, os.getpid()))
 
     workers = [worker(number) for number in range(devices)]
     turns = cycle(range(devices))
@@ -85,7 +91,11 @@ def _on_devices(function: Callable[..., T], devices: int) -> Callable[..., Calla
         again = partial(begin, next(turns), *arguments)
         return partial(_result, again(), again)
 
-    return submit
+    try:
+        yield submit
+    finally:
+        for executor in workers:  # their memory on the devices is free for what comes next
+            executor.shutdown(kill_workers=True)
 
 
 def nth_device(number: int, visible: str | None) -> str:
@@ -106,9 +116,21 @@ def nth_device(number: int, visible: str | None) -> str:
 _kept: Callable[..., Any]
 
 
-def _keep(function: Callable[..., Any]) -> None:
+def _keep(function: Callable[..., Any], parent: int) -> None:
     global _kept
     _kept = function
+    end_with(parent)
+
+
+def end_with(parent: int) -> None:
+    """End this process soon after its parent, which may be killed; it may hold a device."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _call_kept(*arguments: Any) -> Any:
@@ -140,9 +162,16 @@ def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator
         return
     check_devices(execution)
     threads = max(1, cores() // size)
-    with Manager() as manager, tempfile.TemporaryDirectory() as folder:
+    manager = SyncManager(ctx=get_context("spawn"))  # a child of this process itself
+    manager.start(end_with, (os.getpid(),))
+    with manager, tempfile.TemporaryDirectory() as folder:
         values = manager.Queue()
-        executor = ProcessPoolExecutor(size, env={"OMP_NUM_THREADS": str(threads)})
+        executor = ProcessPoolExecutor(
+            size,
+            env={"OMP_NUM_THREADS": str(threads)},
+            initializer=end_with,
+            initargs=(os.getpid(),),
+        )
         try:
             ranks = [
                 executor.submit(_rank, loop, f"{folder}/store", rank, execution, values)
@@ -166,7 +195,7 @@ def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator
         finally:
             executor.shutdown(kill_workers=True)
     for failure in errors:
-        if isinstance(failure, TerminatedWorkerError):
+        if isinstance(failure, TerminatedWorkerError | RankDiedError):
             raise RankDiedError(failure) from failure
     if errors:
         raise errors[0]

@@ -5,6 +5,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,9 +29,10 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 T = TypeVar("T")
 
 
+@contextmanager
 def pool(
     function: Callable[..., T], *, total: int, execution: Execution, networks: bool
-) -> tuple[int, Callable[..., Callable[[], T]]]:
+) -> Iterator[tuple[int, Callable[..., Callable[[], T]]]]:
     """See `affinitynet.execution.engine.Engine`. Every call is a task."""
     gpus = execution.worker_gpus if networks else 0
     connect(execution)
@@ -46,10 +48,8 @@ def pool(
     def submit(*arguments: Any) -> Callable[[], T]:
         return partial(_result, task.remote(shared, *arguments))
 
-    if networks:
-        return execution.devices, submit
     everything = 2 * int(ray.cluster_resources()["CPU"] // execution.worker_cpus)
-    return max(1, execution.workers or everything), submit
+    yield execution.devices if networks else max(1, execution.workers or everything), submit
 
 
 def _call(function: Callable[..., T], *arguments: Any) -> T:
@@ -80,6 +80,7 @@ def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator
         num_cpus=execution.worker_cpus,
         num_gpus=execution.worker_gpus,
         max_retries=0,
+        max_calls=1,  # a process that failed is still one of its group
         scheduling_strategy=PlacementGroupSchedulingStrategy(together),
     )
     try:
@@ -106,7 +107,7 @@ def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator
     finally:
         remove_placement_group(together)  # and whatever still runs in it
     for failure in errors:
-        if not isinstance(failure, RayTaskError):
+        if not isinstance(failure, RayTaskError) or isinstance(failure.cause, RankDiedError):
             raise RankDiedError(failure) from failure
     if errors:
         raise errors[0].cause from errors[0]

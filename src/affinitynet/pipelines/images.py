@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from affinitynet.core.label_maps import LabelMap
-from affinitynet.execution import Execution, ahead, map_images, pick_device, track
+from affinitynet.execution import Execution, ahead, map_images, pick_device, saving, track
 
 if TYPE_CHECKING:
     import torch
@@ -115,6 +115,7 @@ def share_out(
     options: Mapping[str, Any],
     execution: Execution,
     description: str,
+    outputs: bool = False,
 ) -> Iterator[tuple[str, T]]:
     """Do photos where the devices are: in this process, or on the workers of a cluster.
 
@@ -126,10 +127,15 @@ def share_out(
         options: `long_side` and `batch_size`. Batches are the same however they are shared out.
         execution: Engine and devices.
         description: For the progress bar.
+        outputs: Whether the results are what a node yields: see `affinitynet.execution.saving`.
 
     Yields:
         Image id and result; photos over which workers keep dying are skipped.
     """
+    if index.empty:
+        return
+    if outputs:
+        work = partial(_work_and_save, saving(), work)
     if execution.in_process:
         yield from track(work(index, *readers), description, total=len(index))
         return
@@ -152,8 +158,16 @@ def share_out(
         networks=True,
         skip=True,
         parts=lambda _, rows, *__: [item([i]) for i in rows.index],
+        size=lambda item: len(item[1]),
     )
     yield from track((pair for _, pairs in done for pair in pairs), description, total=len(index))
+
+
+def _work_and_save(
+    save: Callable[[str, T], T], work: Callable[..., Iterator[tuple[str, T]]], *arguments: Any
+) -> Iterator[tuple[str, T]]:
+    for image_id, result in work(*arguments):
+        yield image_id, save(image_id, result)
 
 
 def _do_share(work: Callable[..., Iterator[T]], *arguments: Any) -> list[T]:

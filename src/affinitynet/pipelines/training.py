@@ -10,7 +10,7 @@ import pandas as pd
 
 from affinitynet.core.label_maps import decode
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, launch, pick_device, track
+from affinitynet.execution import Execution, RankDiedError, launch, pick_device, track
 from affinitynet.pipelines.images import Readers
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
@@ -194,15 +194,20 @@ def _train(
     def show(steps: Iterable[Any], description: str) -> Iterable[Any]:
         return steps if rank() else track(steps, f"{name}: {description}")
 
-    yield from train(
-        start,
-        samples(),
-        loss,
-        training,
-        seed=seed,
-        device=pick_device(execution),
-        progress=show,
-    )
+    try:
+        yield from train(
+            start,
+            samples(),
+            loss,
+            training,
+            seed=seed,
+            device=pick_device(execution),
+            progress=show,
+        )
+    except RuntimeError as error:
+        if str(error).startswith("DataLoader worker (pid"):  # all that torch tells it by
+            raise RankDiedError(error) from error
+        raise
 
 
 def _read_labels(read: Callable[[], npt.NDArray[np.uint8]], values: list[int]) -> "Image.Image":

@@ -1,7 +1,7 @@
 """Hooks that keep a run's record, check its inputs, and continue an unfinished run."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -78,8 +78,12 @@ class RunHooks:
     def before_node_run(
         self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any]
     ) -> dict[str, Any] | None:
-        """Hand a node of a resumed run only what is left to do; watch what a node skips."""
+        """Hand a node of a resumed run only what is left to do; watch what a node skips.
+
+        Let a node's workers save the images of its one output by themselves.
+        """
         self._watch(node)
+        execution.savers[:] = [*_savers(node, catalog)]
         resumed = self.context.resumed
         if resumed is None or not node.tags & {PER_IMAGE, TRAINING}:
             return None
@@ -190,6 +194,14 @@ def _input_versions(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tu
             yield name, dataset.fingerprint()
         elif versioned := _versioned(catalog, name):
             yield name, str(versioned.resolve_load_version())
+
+
+def _savers(node: Node, catalog: CatalogProtocol) -> Iterator[Callable[[str, Any], Any]]:
+    """What saves an image, for nodes whose one output is a folder of images."""
+    if PER_IMAGE in node.tags and len(node.outputs) == 1:
+        output = catalog.get(node.outputs[0])
+        if isinstance(output, FolderDataset | VersionedPartitionsDataset):
+            yield output.saver()
 
 
 def _finished(node: Node, catalog: CatalogProtocol) -> bool:

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -87,13 +88,12 @@ def train(
     history = list(initial.progress.get("history", []))
     if done:
         optimiser.load_state_dict(initial.progress["optimiser"])
+    _set_to_training(network, fixed)
     replica = synchronise(network)
 
     for epoch in range(done + 1, parameters.epochs + 1):
         loader = _loader(samples, parameters, device, seed=_seed_epoch(seed, epoch))
-        replica.train()
-        for part in fixed:
-            part.eval()
+        _set_to_training(replica, fixed)
         total, step = 0.0, (epoch - 1) * steps
         for batch in progress(loader, f"Epoch {epoch} of {parameters.epochs}"):
             factor = _decay(step, parameters.epochs * steps, parameters)
@@ -121,10 +121,16 @@ def train(
             weights=snapshot(network),
             progress={
                 "epoch": epoch,
-                "optimiser": copy.deepcopy(optimiser.state_dict()),
+                "optimiser": _snapshot_optimiser(optimiser),
                 "history": list(history),
             },
         )
+
+
+def _set_to_training(network: nn.Module, fixed: Sequence[nn.Module]) -> None:
+    network.train()
+    for part in fixed:
+        part.eval()
 
 
 def _frozen_parts(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
@@ -169,6 +175,21 @@ def _optimiser(network: nn.Module, parameters: TrainingParameters) -> torch.opti
     return torch.optim.SGD(groups, lr=0.0, momentum=parameters.momentum)
 
 
+def _snapshot_optimiser(optimiser: torch.optim.SGD) -> dict[str, Any]:
+    """Copy the optimiser's state to the CPU, as `snapshot` does the weights."""
+    state = optimiser.state_dict()
+    return {
+        "state": {
+            number: {
+                name: value.to("cpu", copy=True) if isinstance(value, Tensor) else value
+                for name, value in entries.items()
+            }
+            for number, entries in state["state"].items()
+        },
+        "param_groups": copy.deepcopy(state["param_groups"]),
+    }
+
+
 def _decay(step: int, steps: int, parameters: TrainingParameters) -> float:
     """Factor on the learning rates at a step (from 0): linear warm-up, polynomial decay."""
     warmup = parameters.warmup * steps
@@ -192,9 +213,11 @@ def _loader(
         samples,
         batch_sampler=Share(BatchSampler(order, parameters.batch_size, drop_last=True)),
         num_workers=parameters.workers,
+        # They share the decoded photos with this process, whatever started it.
+        multiprocessing_context="fork" if parameters.workers else None,
         pin_memory=device.type == "cuda",
         generator=generator,
-        worker_init_fn=vary,
+        worker_init_fn=partial(vary, rank()),
     )
 
 

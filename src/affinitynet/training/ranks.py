@@ -6,8 +6,10 @@ A process that trains alone has rank 0 of 1, and every function here changes not
 from collections.abc import Iterator
 
 import torch
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.distributed import all_reduce, get_rank, get_world_size, is_initialized
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import BatchSampler, Sampler
 
@@ -32,12 +34,27 @@ def whole(share: Tensor) -> Tensor:
 
 
 def synchronise(network: nn.Module) -> nn.Module:
-    """Wrap a network so that its gradients are the mean of all processes'."""
+    """Wrap a network so that its gradients are the mean of all processes'.
+
+    Args:
+        network: On its device, its parts in the modes that they are trained in: on CUDA, norms
+            that learn their statistics are changed to see the whole batch.
+    """
     if ranks() == 1:
         return network
-    if next(network.parameters()).is_cuda:  # norms that learn their statistics see the whole batch
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    return DistributedDataParallel(network)
+    if next(network.parameters()).is_cuda:
+        share_statistics(network)
+    # Every step has the same graph, also where the network leaves out a part of its backbone.
+    return DistributedDataParallel(network, static_graph=True)
+
+
+def share_statistics(network: nn.Module) -> None:
+    """Turn the batch norms that learn their statistics into those of the whole batch, in place."""
+    for name, part in list(network.named_children()):
+        if not isinstance(part, _BatchNorm):
+            share_statistics(part)
+        elif part.training:
+            setattr(network, name, convert_sync_batchnorm(part))  # timm's: it keeps activations
 
 
 class Share(Sampler[list[int]]):
@@ -54,6 +71,11 @@ class Share(Sampler[list[int]]):
             yield batch[rank() :: ranks()]
 
 
-def vary(worker: int) -> None:
-    """Seed a process that prepares samples, so that no two ranks draw the same numbers."""
-    torch.manual_seed(torch.initial_seed() + (rank() << 32))
+def vary(rank: int, worker: int) -> None:
+    """Seed a process that prepares samples, so that no two ranks draw the same numbers.
+
+    Args:
+        rank: The one that the samples are for.
+        worker: The process's number.
+    """
+    torch.manual_seed(torch.initial_seed() + (rank << 32))

@@ -49,6 +49,7 @@ def label_pixels(
         execution=execution,
         description="Labelling confident pixels",
         skip=True,
+        outputs=True,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from affinitynet.execution import Execution, chunks, track
+from affinitynet.execution import Execution, chunks
 from affinitynet.pipelines.images import (
     Readers,
     network_outputs,
@@ -58,6 +58,7 @@ def infer_cams(
             options=inference,
             execution=execution,
             description="Inferring CAMs",
+            outputs=True,
         )
     )
 
@@ -141,9 +142,20 @@ def classify(
         Image id and the logit of each class.
     """
     options = inference | {"output_stride": inference["scales"][0][1]}
-    for ids, logits in network_outputs(
-        index, photos, model=model, inference=options, execution=execution
-    ):
+    yield from share_out(
+        partial(_classify, model=model, inference=options, execution=execution),
+        index,
+        photos,
+        options=options,
+        execution=execution,
+        description="Classifying photos",
+    )
+
+
+def _classify(
+    index: pd.DataFrame, photos: Readers, **options: Any
+) -> Iterator[tuple[str, list[float]]]:
+    for ids, logits in network_outputs(index, photos, **options):
         # as lists: arrays would lie scattered over memory that layers free
         yield from zip(ids, logits.tolist(), strict=True)
 
@@ -173,9 +185,8 @@ def score_tags(
     from sklearn.metrics import average_precision_score
 
     val = index[index["split"] == "val"]
-    logits = dict(
-        track(classify(val, model, photos, inference, execution), "Classifying val", total=len(val))
-    )
+    logits = dict(classify(val, model, photos, inference, execution))
+    val = val[val.index.isin([*logits])]
     scores = np.array([logits[image_id] for image_id in val.index])
     tags = val["tags"].str.split("|")
     shown = np.array([[name in names for name in classes] for names in tags])

@@ -7,7 +7,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
@@ -19,7 +18,7 @@ from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_images, stream, track
 from affinitynet.pipelines import coco
 from affinitynet.pipelines.images import Readers, inspect_photo, is_too_long
-from affinitynet.pipelines.segmentation.nodes import segment_with_confidence
+from affinitynet.pipelines.segmentation.nodes import segment, segment_with_confidence
 
 
 def inspect_photos(
@@ -148,7 +147,7 @@ def segment_photos(
     Yields:
         Photo name without suffix to its mask, at the photo's size, in mask values.
     """
-    for image_id, mask, _ in _segment(photos, model, images, inference, execution):
+    for image_id, mask in segment(*_sound(photos, model, images, inference), execution):
         yield {image_id: mask}
 
 
@@ -173,22 +172,20 @@ def segment_photos_with_confidence(
         probability of each pixel's class in 255ths; and to its mask. A mask is saved after its
         confidence map: where there is a mask, there is both.
     """
-    for image_id, mask, confidence in _segment(photos, model, images, inference, execution):
+    for image_id, mask, confidence in segment_with_confidence(
+        *_sound(photos, model, images, inference), execution
+    ):
         yield {image_id: Image.fromarray(confidence)}, {image_id: mask}
     yield {}, {}  # Kedro wants one at least, also if nothing is left to do
 
 
-def _segment(
-    photos: pd.DataFrame,
-    model: dict[str, Any],
-    images: Readers,
-    inference: dict[str, Any],
-    execution: Execution,
-) -> Iterator[tuple[str, LabelMap, npt.NDArray[np.uint8]]]:
+def _sound(
+    photos: pd.DataFrame, model: dict[str, Any], images: Readers, inference: dict[str, Any]
+) -> tuple[pd.DataFrame, dict[str, Any], Readers, dict[str, Any]]:
+    """What `segment` takes of the photos that can be read."""
     sound = photos[photos["problem"] == ""]
     readers = {str(image_id): images[file] for image_id, file in sound["file"].items()}
-    options = _fill(inference, model["config"].get("inference", {}))
-    return segment_with_confidence(sound, model, readers, options, execution)
+    return sound, model, readers, _fill(inference, model["config"].get("inference", {}))
 
 
 def paint_overlays(
@@ -265,9 +262,9 @@ def _results(
         execution=execution,
     )
     described = track(encoded, "Encoding masks", total=len(ids))
-    for number, (_, segments) in enumerate(described, start=1):
-        for segment in segments:
-            yield {"image_id": number} | segment
+    for number, (_, results) in enumerate(described, start=1):
+        for result in results:
+            yield {"image_id": number} | result
 
 
 def _encode_one(read_mask: Any, read_confidence: Any) -> list[dict[str, Any]]:

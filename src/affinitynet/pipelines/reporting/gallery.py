@@ -13,12 +13,13 @@ from PIL import Image
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode
 from affinitynet.core.metrics import mean_iou
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, chunks, stream, track
+from affinitynet.execution import Execution, chunks, stream
 from affinitynet.pipelines.images import (
     Readers,
     network_outputs,
     read_photo,
     resize_labels,
+    share_out,
     upsample,
 )
 from affinitynet.pipelines.reporting.pictures import (
@@ -170,7 +171,19 @@ def walk_steps(
     if steps[0] < 0:
         raise UserError(f"parameter reporting.gallery.steps: {steps[0]} is negative")
     train = sample[sample["split"] == "train"].head(gallery["walks"])
-    yield from chunks(_walk(train, model, photos, maps, random_walk, steps, execution))
+    work = partial(_walk, model=model, random_walk=random_walk, steps=steps, execution=execution)
+    yield from chunks(
+        share_out(
+            work,
+            train,
+            photos,
+            maps,
+            options=random_walk,
+            execution=execution,
+            description="Random walk, step by step",
+            outputs=True,
+        )
+    )
 
 
 def walk_times(gallery: Mapping[str, Any], random_walk: Mapping[str, Any]) -> list[int]:
@@ -180,23 +193,21 @@ def walk_times(gallery: Mapping[str, Any], random_walk: Mapping[str, Any]) -> li
 
 def _walk(
     train: pd.DataFrame,
-    model: dict[str, Any],
     photos: Readers,
     maps: Readers,
+    *,
+    model: dict[str, Any],
     random_walk: dict[str, Any],
     steps: list[int],
     execution: Execution,
 ) -> Iterator[tuple[str, dict[str, npt.NDArray[Any]]]]:
-    if train.empty:
-        return
     import torch
 
     from affinitynet.core.cams import with_background
     from affinitynet.core.random_walk import symmetric_transition, walk_many
 
     done = network_outputs(train, photos, model=model, inference=random_walk, execution=execution)
-    one_by_one = (pair for batch in done for pair in zip(*batch, strict=True))
-    for image_id, features in track(one_by_one, "Random walk, step by step", total=len(train)):
+    for image_id, features in (pair for batch in done for pair in zip(*batch, strict=True)):
         stored = maps[image_id]()
         cams = torch.from_numpy(upsample(stored["maps"], (features.shape[-2], features.shape[-1])))
         transition = symmetric_transition(

@@ -64,6 +64,7 @@ def walk_cams(
             options=random_walk,
             execution=execution,
             description="Random walk",
+            outputs=True,
         )
     )
 
@@ -136,6 +137,7 @@ def make_pseudo_labels(
         execution=execution,
         description="Refining pseudo labels",
         skip=True,
+        outputs=True,
     )
 
 

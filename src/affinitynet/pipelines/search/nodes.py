@@ -98,6 +98,7 @@ def compute_affinities(
             options=random_walk,
             execution=execution,
             description="Affinities",
+            outputs=True,
         )
     )
 

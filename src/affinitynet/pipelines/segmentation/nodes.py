@@ -1,8 +1,8 @@
 """Nodes of the `segmentation` pipeline."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ from affinitynet.pipelines.scoring import (
     tabulate_confusion,
     tabulate_images,
 )
+
+T = TypeVar("T")
 
 
 def predict_masks(
@@ -86,7 +88,7 @@ def segment(
     inference: dict[str, Any],
     execution: Execution,
 ) -> Iterator[tuple[str, LabelMap]]:
-    """Segment photos with a trained network.
+    """Segment photos with a trained network, for a node that yields the masks.
 
     Args:
         index: The images to do, with `width` and `height`.
@@ -99,8 +101,7 @@ def segment(
     Yields:
         Image id and its mask (height, width), in mask values.
     """
-    for image_id, mask, _ in segment_with_confidence(index, model, photos, inference, execution):
-        yield image_id, mask
+    yield from _segment(index, model, photos, inference, execution, pick=_mask_alone, outputs=True)
 
 
 def segment_with_confidence(
@@ -123,40 +124,75 @@ def segment_with_confidence(
         Image id, its mask (height, width) in mask values, and the probability of each pixel's
         class (height, width) in 255ths.
     """
-    import torch
+    segmented = _segment(index, model, photos, inference, execution, pick=_both, outputs=False)
+    for image_id, (mask, confidence) in segmented:
+        yield image_id, mask, confidence
 
+
+def _mask_alone(mask: LabelMap, _: npt.NDArray[np.uint8]) -> LabelMap:
+    return mask
+
+
+def _both(
+    mask: LabelMap, confidence: npt.NDArray[np.uint8]
+) -> tuple[LabelMap, npt.NDArray[np.uint8]]:
+    return mask, confidence
+
+
+def _segment(
+    index: pd.DataFrame,
+    model: dict[str, Any],
+    photos: Readers,
+    inference: dict[str, Any],
+    execution: Execution,
+    *,
+    pick: Callable[..., T],
+    outputs: bool,
+) -> Iterator[tuple[str, T]]:
+    """Segment photos where the devices are; keep what `pick` takes of mask and confidence."""
     values = list(model["config"]["classes"].values())
-    scored = share_out(
-        partial(_score, model=model, inference=inference, execution=execution),
+    scoring: dict[str, Any] = {"model": model, "inference": inference, "execution": execution}
+    crf = inference.get("crf")
+    work = partial(_score, **scoring) if crf else partial(_label, values, pick, **scoring)
+    done: Iterator[tuple[str, Any]] = share_out(
+        work,
         index,
         photos,
         options=inference,
         execution=execution,
         description="Segmenting photos",
+        outputs=outputs and not crf,
     )
-    if inference.get("crf"):
-        refined = map_images(
-            partial(_refine_one, values, CRFParameters(**inference["crf"])),
-            ((image_id, scores, photos[image_id]) for image_id, scores in scored),
-            total=len(index),
-            execution=execution,
-            skip=True,
-        )
-        yield from ((image_id, *refined_one) for image_id, refined_one in refined)
+    if not crf:
+        yield from done
         return
+    yield from map_images(
+        partial(_refine_one, values, CRFParameters(**crf), pick),
+        ((image_id, scores, photos[image_id]) for image_id, scores in done),
+        total=len(index),
+        execution=execution,
+        skip=True,
+        outputs=outputs,
+    )
+
+
+def _label(
+    values: list[int],
+    pick: Callable[..., T],
+    index: pd.DataFrame,
+    photos: Readers,
+    *,
+    inference: dict[str, Any],
+    **options: Any,
+) -> Iterator[tuple[str, T]]:
+    """The best label of each pixel, upsampled while the network does the next photos."""
+    import torch
+
     sizes = dict(zip(index.index, zip(index["height"], index["width"], strict=True), strict=True))
+    scored = _score(index, photos, inference=inference, **options)
     for image_id, scores in ahead(scored, inference["batch_size"]):
         labels, confidence = upsampled_argmax(torch.from_numpy(scores), sizes[image_id])
-        yield image_id, encode(labels, values), confidence
-
-
-def _refine_one(
-    values: list[int], crf: CRFParameters, scores: npt.NDArray[np.float32], read: Any
-) -> tuple[LabelMap, npt.NDArray[np.uint8]]:
-    photo = read_photo(read, None)
-    unary = unary_from_probabilities(upsample(scores, photo.shape[:2]))
-    probabilities = refine(photo, unary, crf)
-    return encode(probabilities.argmax(axis=0), values), to_255ths(probabilities.max(axis=0))
+        yield image_id, pick(encode(labels, values), confidence)
 
 
 def _score(
@@ -166,6 +202,20 @@ def _score(
 
     for image_id, scores in score_photos(index, photos, score=class_probabilities, **options):
         yield image_id, scores.cpu().numpy()
+
+
+def _refine_one(
+    values: list[int],
+    crf: CRFParameters,
+    pick: Callable[..., T],
+    scores: npt.NDArray[np.float32],
+    read: Any,
+) -> T:
+    photo = read_photo(read, None)
+    unary = unary_from_probabilities(upsample(scores, photo.shape[:2]))
+    probabilities = refine(photo, unary, crf)
+    labels = encode(probabilities.argmax(axis=0), values)
+    return pick(labels, to_255ths(probabilities.max(axis=0)))
 
 
 def score_predictions(

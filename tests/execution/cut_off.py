@@ -1,6 +1,7 @@
 """Three Ray nodes on hosts of their own, two of which are cut off; run by test_ray.py.
 
 A host is a network namespace, joined to the first one's by a cable (a veth pair) that can be cut.
+What is started here ends with this process, which is the first in a namespace of processes.
 """
 
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
 os.environ |= {  # a host that does not answer counts as lost after some seconds, not 30
     "RAY_health_check_initial_delay_ms": "1000",
@@ -52,14 +54,17 @@ class Host:
         run(*self.inside, "ip", "link", "set", "end", "down")
 
 
+
 def start_node(*where, address, interface, inside=()):
+    """Start a node and wait for it: two that start at once would take the same socket."""
     options = ["--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats"]
-    ray_start = [sys.executable, "-m", "ray.scripts.scripts", "start", *options, "--block"]
-    return subprocess.Popen(
+    ray_start = [sys.executable, "-m", "ray.scripts.scripts", "start", *options]
+    subprocess.run(
         [*inside, *ray_start, f"--node-ip-address={address}", *where],
         # Gloo would ask for the host's name, which is the same for all of them.
         env=os.environ | {"GLOO_SOCKET_IFNAME": interface},
         stdout=subprocess.DEVNULL,
+        check=True,
     )
 
 
@@ -113,33 +118,19 @@ def main():
     with open("/proc/sys/net/ipv4/ip_forward", "w") as forward:
         forward.write("1")  # from host to host
     hosts = [Host(1), Host(2)]
-    nodes = [
+    head = ["--head", f"--port={PORT}", "--include-dashboard=false"]
+    start_node(*head, address="10.0.1.1", interface=hosts[0].cable)
+    for host in hosts:
         start_node(
-            "--head",
-            f"--port={PORT}",
-            "--include-dashboard=false",
-            address="10.0.1.1",
-            interface=hosts[0].cable,
+            f"--address={ADDRESS}", address=host.address, interface="end", inside=host.inside
         )
-    ]
-    try:
-        execution = Execution(engine="ray", address=ADDRESS, device="cpu")
-        for host in hosts:
-            join = {"address": host.address, "interface": "end", "inside": host.inside}
-            nodes.append(start_node(f"--address={ADDRESS}", **join))
-        assert [*map_images(abs, [("a", -1)], total=1, execution=execution)] == [("a", 1)]
-        addresses = wait_for_nodes(3)
-        together = Execution(engine="ray", address=ADDRESS, device="cpu", devices=2)
-        lost = check_training(addresses, hosts, together)
-        wait_for_nodes(2)
-        (left,) = (host for host in hosts if host is not lost)
-        check_images(addresses, left, execution)
-    finally:
-        ray.shutdown()
-        for process in (*nodes, *(host.process for host in hosts)):
-            process.terminate()
-        for process in nodes:
-            process.wait(30)
+    execution = Execution(engine="ray", address=ADDRESS, device="cpu")
+    assert [*map_images(abs, [("a", -1)], total=1, execution=execution)] == [("a", 1)]
+    addresses = wait_for_nodes(3)
+    lost = check_training(addresses, hosts, replace(execution, devices=2))
+    wait_for_nodes(2)
+    (left,) = (host for host in hosts if host is not lost)
+    check_images(addresses, left, execution)
 
 
 if __name__ == "__main__":

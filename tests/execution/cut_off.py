@@ -1,7 +1,7 @@
 """Three Ray nodes on hosts of their own, two of which are cut off; run by test_ray.py.
 
 A host is a network namespace, joined to the first one's by a cable (a veth pair) that can be cut.
-What is started here ends with this process, which is the first in a namespace of processes.
+What is started here is left to end with the namespace of processes that test_ray.py makes.
 """
 
 import os
@@ -11,11 +11,13 @@ import time
 from collections import Counter
 from dataclasses import replace
 
-os.environ |= {  # a host that does not answer counts as lost after some seconds, not 30
+os.environ |= {  # a host that does not answer counts as lost after seconds, and not after minutes
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_timeout_ms": "1500",
     "RAY_health_check_failure_threshold": "3",
+    "RAY_grpc_client_keepalive_time_ms": "1500",
+    "RAY_grpc_client_keepalive_timeout_ms": "3000",
 }
 
 import ray
@@ -36,7 +38,7 @@ class Host:
 
     def __init__(self, number):
         self.cable, self.address = f"cable{number}", f"10.0.{number}.2"
-        self.process = subprocess.Popen(["unshare", "--net", "sleep", "600"])
+        self.process = subprocess.Popen(["unshare", "--net", "sleep", "inf"])
         ours = os.readlink("/proc/self/ns/net")
         while os.readlink(f"/proc/{self.process.pid}/ns/net") == ours:
             time.sleep(0.01)
@@ -52,7 +54,6 @@ class Host:
 
     def cut_off(self):
         run(*self.inside, "ip", "link", "set", "end", "down")
-
 
 
 def start_node(*where, address, interface, inside=()):

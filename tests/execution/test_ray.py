@@ -51,6 +51,11 @@ def test_a_host_that_is_cut_off_costs_its_unfinished_work():
     run_alone("-m", "tests.execution.cut_off", needs=f"{cable} && {forward} && nsenter --version")
 
 
+def test_what_a_cluster_cannot_give_is_told_at_once():
+    """Three nodes: processes that none of them can hold, and networks that would share a GPU."""
+    run_alone("-m", "tests.execution.on_uneven_nodes")
+
+
 def test_a_cluster_that_does_not_answer_is_named():
     done = run_alone(
         "-c",

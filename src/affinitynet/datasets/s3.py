@@ -28,6 +28,11 @@ class AtomicS3FileSystem(S3FileSystem):
     It also works in forked processes, such as a `DataLoader`'s: each has connections of its own.
     """
 
+    _pid: int
+    _loop: Any
+    _s3: Any
+    session: Any
+
     retries = 10  # 17 s from the first to the last, beside what botocore waits by itself
 
     @property

@@ -105,7 +105,8 @@ def check_pipelines(cluster, project):
     # training photos by stage, validation photos, and the gallery's walks
     assert len(local) == 4 * 12 + 4 + 2, len(local)
     assert again.keys() == local.keys()
-    assert not [path for path in local if again[path] != local[path]]
+    differ = [path for path in local if again[path] != local[path]]
+    assert not differ, differ
     project.run("affinity_training", parameters=on_ray | {"execution.devices": 2})
 
 

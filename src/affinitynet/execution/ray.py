@@ -15,11 +15,14 @@ from affinitynet.execution.engine import ATTEMPTS, PATIENCE, RankDiedError, Work
 from affinitynet.execution.group import run_rank
 from affinitynet.execution.parameters import Execution
 
-# Read when Ray is imported: nothing phones home, no cluster serves whoever reaches its port, and
-# what runs out of memory is not tried again for ever.
+# Read when Ray is imported: nothing phones home, no cluster serves whoever reaches its port, what
+# runs out of memory is not tried again for ever, and a host that was cut off is noticed after a
+# minute and a half and not after seven (Ray's servers refuse who asks more than once a minute).
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_task_oom_retries", str(ATTEMPTS - 1))
+os.environ.setdefault("RAY_grpc_client_keepalive_time_ms", "70000")
+os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", "20000")
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError

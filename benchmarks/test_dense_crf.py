@@ -1,6 +1,8 @@
 """The dense CRF: two backgrounds on one photo, and all cores."""
 
+from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -55,7 +57,20 @@ def test_both_backgrounds(labels: int, agreement: dict[str, Any], compare: Any) 
     )
 
 
-def test_all_cores(compare: Any) -> None:
+@pytest.fixture(params=["local", "ray"])
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An engine; Ray's processes are ended, as they would go on beside the other benchmarks."""
+    if request.param == "ray" and not find_spec("ray"):
+        pytest.skip('needs Ray: pip install "affinitynet[cluster]"')
+    yield request.param
+    if request.param == "ray":
+        import ray
+
+        ray.shutdown()
+
+
+def test_all_cores(engine: str, compare: Any) -> None:
+    processes = Execution().processes
     seeds = range(16)
     photos = {str(seed): partial(Image.fromarray, scene(seed).image) for seed in seeds}
     maps: Readers = {str(seed): partial(dict, cams(seed)) for seed in seeds}
@@ -69,14 +84,14 @@ def test_all_cores(compare: Any) -> None:
             {"low": LOW, "high": HIGH},
             CRFParameters(),
             None,
-            Execution(workers=workers),
+            Execution(engine=engine, workers=workers),
         )
         return [labels.ravel() for chunk in chunks for labels in chunk.values()]
 
-    label(0)  # start the processes
+    label(processes)  # start the processes
     compare(
-        f"confident labels at 500 px, {Execution().processes} processes against 1",
-        lambda: np.concatenate(label(0)),
+        f"confident labels at 500 px, {processes} processes of {engine} against 1",
+        lambda: np.concatenate(label(processes)),
         lambda: np.concatenate(label(1)),
         tolerance=0,
         turns=2,

@@ -1,6 +1,7 @@
 """Three Ray nodes on hosts of their own, two of which are cut off; run by test_ray.py.
 
 A host is a network namespace, joined to the first one's by a cable (a veth pair) that can be cut.
+What is started here is left to end with the namespace of processes that test_ray.py makes.
 """
 
 import os
@@ -8,12 +9,15 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
-os.environ |= {  # a host that does not answer counts as lost after some seconds, not 30
+os.environ |= {  # a host that does not answer counts as lost after seconds, and not after minutes
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_timeout_ms": "1500",
     "RAY_health_check_failure_threshold": "3",
+    "RAY_grpc_client_keepalive_time_ms": "1500",
+    "RAY_grpc_client_keepalive_timeout_ms": "3000",
 }
 
 import ray
@@ -34,7 +38,7 @@ class Host:
 
     def __init__(self, number):
         self.cable, self.address = f"cable{number}", f"10.0.{number}.2"
-        self.process = subprocess.Popen(["unshare", "--net", "sleep", "600"])
+        self.process = subprocess.Popen(["unshare", "--net", "sleep", "inf"])
         ours = os.readlink("/proc/self/ns/net")
         while os.readlink(f"/proc/{self.process.pid}/ns/net") == ours:
             time.sleep(0.01)
@@ -53,13 +57,15 @@ class Host:
 
 
 def start_node(*where, address, interface, inside=()):
+    """Start a node and wait for it: two that start at once would take the same socket."""
     options = ["--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats"]
-    ray_start = [sys.executable, "-m", "ray.scripts.scripts", "start", *options, "--block"]
-    return subprocess.Popen(
+    ray_start = [sys.executable, "-m", "ray.scripts.scripts", "start", *options]
+    subprocess.run(
         [*inside, *ray_start, f"--node-ip-address={address}", *where],
         # Gloo would ask for the host's name, which is the same for all of them.
         env=os.environ | {"GLOO_SOCKET_IFNAME": interface},
         stdout=subprocess.DEVNULL,
+        check=True,
     )
 
 
@@ -113,33 +119,19 @@ def main():
     with open("/proc/sys/net/ipv4/ip_forward", "w") as forward:
         forward.write("1")  # from host to host
     hosts = [Host(1), Host(2)]
-    nodes = [
+    head = ["--head", f"--port={PORT}", "--include-dashboard=false"]
+    start_node(*head, address="10.0.1.1", interface=hosts[0].cable)
+    for host in hosts:
         start_node(
-            "--head",
-            f"--port={PORT}",
-            "--include-dashboard=false",
-            address="10.0.1.1",
-            interface=hosts[0].cable,
+            f"--address={ADDRESS}", address=host.address, interface="end", inside=host.inside
         )
-    ]
-    try:
-        execution = Execution(engine="ray", address=ADDRESS, device="cpu")
-        for host in hosts:
-            join = {"address": host.address, "interface": "end", "inside": host.inside}
-            nodes.append(start_node(f"--address={ADDRESS}", **join))
-        assert [*map_images(abs, [("a", -1)], total=1, execution=execution)] == [("a", 1)]
-        addresses = wait_for_nodes(3)
-        together = Execution(engine="ray", address=ADDRESS, device="cpu", devices=2)
-        lost = check_training(addresses, hosts, together)
-        wait_for_nodes(2)
-        (left,) = (host for host in hosts if host is not lost)
-        check_images(addresses, left, execution)
-    finally:
-        ray.shutdown()
-        for process in (*nodes, *(host.process for host in hosts)):
-            process.terminate()
-        for process in nodes:
-            process.wait(30)
+    execution = Execution(engine="ray", address=ADDRESS, device="cpu")
+    assert [*map_images(abs, [("a", -1)], total=1, execution=execution)] == [("a", 1)]
+    addresses = wait_for_nodes(3)
+    lost = check_training(addresses, hosts, replace(execution, devices=2))
+    wait_for_nodes(2)
+    (left,) = (host for host in hosts if host is not lost)
+    check_images(addresses, left, execution)
 
 
 if __name__ == "__main__":

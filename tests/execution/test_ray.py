@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -12,15 +13,21 @@ pytest.importorskip("ray", reason='needs Ray: pip install "affinitynet[cluster]"
 PROJECT = Path(__file__).parents[2]
 
 
-def run_alone(*command):
-    """Run a Python command in a network namespace: Ray would listen on every interface."""
-    inside = ["sh", "-c", 'ip link set lo up && exec "$@"', "-", sys.executable]
-    namespace = ["unshare", "--user", "--map-root-user", "--net"]
-    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this system allows no network namespace")
+# Ray would listen on every interface, and leaves processes behind where it is not stopped in order:
+# a namespace of networks, and one of processes, all of which end with the first.
+ALONE = ["unshare", "--user", "--map-root-user", "--net"]
+ALONE += ["--pid", "--fork", "--kill-child", "--mount-proc"]
+ALONE += ["sh", "-c", 'ip link set lo up && "$@"; exit $?', "-"]
+
+
+def run_alone(*command, needs="true"):
+    """Run a Python command in namespaces of its own; skip where `needs`, a shell's, fails there."""
+    probe = [*ALONE, "sh", "-c", needs]
+    if not which("unshare") or subprocess.run(probe, capture_output=True, check=False).returncode:
+        pytest.skip("this system does not allow the namespaces that it needs")
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(32).hex()}
     done = subprocess.run(
-        [*namespace, *inside, *map(str, command)],
+        [*ALONE, sys.executable, *map(str, command)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -39,7 +46,14 @@ def test_a_cluster_does_the_same_and_survives_its_losses(finished_copy, tmp_path
 
 def test_a_host_that_is_cut_off_costs_its_unfinished_work():
     """Three hosts, each a network namespace: one is lost while two train, one among images."""
-    run_alone("-m", "tests.execution.cut_off")
+    cable = "ip link add one type veth peer name other"
+    forward = "echo 1 > /proc/sys/net/ipv4/ip_forward"
+    run_alone("-m", "tests.execution.cut_off", needs=f"{cable} && {forward} && nsenter --version")
+
+
+def test_what_a_cluster_cannot_give_is_told_at_once():
+    """Three nodes: processes that none of them can hold, and networks that would share a GPU."""
+    run_alone("-m", "tests.execution.on_uneven_nodes")
 
 
 def test_a_cluster_that_does_not_answer_is_named():

@@ -164,3 +164,17 @@ def test_a_whole_run_and_one_that_is_resumed(bucket, project, finished_run):
     assert json.loads(bucket.cat(record))["finished"]
     with pytest.raises(UserError, match="no unfinished run"):
         project.run(parameters=parameters | {"resume": True})
+
+
+def test_processes_that_prepare_samples_read_by_themselves(bucket, project):
+    """They are forked from this one, whose connections they must not use."""
+    training = {"cam.training.workers": 1, "cam.training.cache_megabytes": 0}
+    project.run(
+        "scenes",
+        "ingestion",
+        "cam",
+        to_nodes=["cam.keep_last"],
+        parameters={"data": "s3://bucket/data"} | training,
+    )
+    (record,) = bucket.glob("bucket/data/08_reporting/runs/*.json")
+    assert json.loads(bucket.cat(record))["finished"]

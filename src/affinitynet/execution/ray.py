@@ -4,6 +4,7 @@ import logging
 import os
 import secrets
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,11 +16,14 @@ from affinitynet.execution.engine import ATTEMPTS, PATIENCE, RankDiedError, Work
 from affinitynet.execution.group import run_rank
 from affinitynet.execution.parameters import Execution
 
-# Read when Ray is imported: nothing phones home, no cluster serves whoever reaches its port, and
-# what runs out of memory is not tried again for ever.
+# Read when Ray is imported: nothing phones home, no cluster serves whoever reaches its port, what
+# runs out of memory is not tried again for ever, and a host that was cut off is noticed after a
+# minute and a half and not after seven (Ray's servers refuse who asks more than once a minute).
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_task_oom_retries", str(ATTEMPTS - 1))
+os.environ.setdefault("RAY_grpc_client_keepalive_time_ms", "70000")
+os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", "20000")
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
@@ -36,7 +40,7 @@ def pool(
     """See `affinitynet.execution.engine.Engine`. Every call is a task."""
     gpus = execution.worker_gpus if networks else 0
     connect(execution)
-    _check_room(1, execution.worker_cpus, gpus)
+    _check_room(1, execution, networks)
     task = ray.remote(
         num_cpus=execution.worker_cpus,
         num_gpus=gpus,
@@ -70,7 +74,7 @@ def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     connect(execution)
-    _check_room(execution.devices, execution.worker_cpus, execution.worker_gpus)
+    _check_room(execution.devices, execution, networks=True)
     share = {"CPU": execution.worker_cpus, "GPU": execution.worker_gpus}
     together = placement_group([share] * execution.devices)  # all at once, or none
     host = ray.util.get_node_ip_address()
@@ -85,7 +89,7 @@ def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator
     )
     try:
         while not together.wait(PATIENCE):  # a node may be lost that still counts
-            _check_room(execution.devices, execution.worker_cpus, execution.worker_gpus)
+            _check_room(execution.devices, execution, networks=True)
         running = [
             task.remote(loop, host, store.port, rank, execution)
             for rank in range(execution.devices)
@@ -121,16 +125,32 @@ def _rank(
     yield from run_rank(loop, TCPStore(host, port, is_master=False), rank, 0, execution)
 
 
-def _check_room(processes: int, cpus: float, gpus: float) -> None:
-    """Tell what the cluster lacks; Ray itself would wait for it."""
-    there = ray.cluster_resources()
-    for name, each in (("CPU", cpus), ("GPU", gpus)):
-        if there.get(name, 0) < processes * each:
-            raise UserError(
-                f"The Ray cluster has {there.get(name, 0):g} {name}s, but {processes} "
-                f"processes of {each:g} are to run at once; lower execution.devices or "
-                f"execution.worker_{name.lower()}s, or add nodes"
-            )
+def _check_room(processes: int, execution: Execution, networks: bool) -> None:
+    """Tell what the cluster lacks; Ray itself would wait for it, or crowd all on one GPU."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus, gpus = execution.worker_cpus, execution.worker_gpus if networks else 0
+    room = sum(_room(node, {"CPU": cpus, "GPU": gpus}) for node in nodes)
+    there = Counter((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
+    has = "The Ray cluster has " + ", ".join(
+        f"{count} node(s) of {node_cpus:g} CPUs and {node_gpus:g} GPUs"
+        for (node_cpus, node_gpus), count in sorted(there.items())
+    )
+    if room < processes:
+        raise UserError(
+            f"{has}: room for {room} processes of {cpus:g} CPUs and {gpus:g} GPUs, but {processes} "
+            "must run at once, each on one node; lower execution.devices, execution.worker_cpus "
+            "or execution.worker_gpus, or add nodes"
+        )
+    if networks and not gpus and execution.device != "cpu" and any(gpus for _, gpus in there):
+        raise UserError(
+            f"{has}, but execution.worker_gpus is 0, so that all networks of a node would share "
+            "its first GPU; set execution.worker_gpus=1, or execution.device=cpu to use none"
+        )
+
+
+def _room(node: dict[str, float], share: dict[str, float]) -> int:
+    """Count the processes that find their share of a node's resources at once."""
+    return min(int(node.get(name, 0) / each + 1e-6) for name, each in share.items() if each)
 
 
 def connect(execution: Execution) -> None:

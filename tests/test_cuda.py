@@ -50,7 +50,7 @@ def test_affinities_loss_and_gradient():
     torch.testing.assert_close(on_cuda(pair_affinities, features), pair_affinities(features))
     gradients = []
     for device in ("cpu", "cuda"):
-        leaf = features.to(device).requires_grad_()
+        leaf = features.detach().clone().to(device).requires_grad_()
         affinity_loss(leaf, labels.to(device)).backward()
         gradients.append(leaf.grad.cpu())
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)

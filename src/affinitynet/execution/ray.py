@@ -79,14 +79,14 @@ def launch(loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator
     together = placement_group([share] * execution.devices)  # all at once, or none
     host = ray.util.get_node_ip_address()
     store = TCPStore(host, 0, is_master=True, wait_for_workers=False)
-    task = ray.remote(_rank).options(
+    task = ray.remote(
         num_returns="streaming",
         num_cpus=execution.worker_cpus,
         num_gpus=execution.worker_gpus,
         max_retries=0,
         max_calls=1,  # a process that failed is still one of its group
         scheduling_strategy=PlacementGroupSchedulingStrategy(together),
-    )
+    )(_rank)
     try:
         while not together.wait(PATIENCE):  # a node may be lost that still counts
             _check_room(execution.devices, execution, networks=True)

@@ -49,6 +49,8 @@ def pixel_loss(network: nn.Module, batch: Batch) -> Tensor:
     logits = functional.interpolate(
         network(photos).float(), labels.shape[-2:], mode="bilinear", align_corners=False
     )
+    if logits.is_cuda:  # of images it adds up in any order there, of a list in one
+        logits, labels = logits.movedim(1, -1).flatten(0, -2), labels.flatten()
     total = functional.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
     # no labelled pixel at all makes no loss, where the mean would be 0 / 0
     return total / whole((labels != IGNORE_INDEX).sum()).clamp(min=1)

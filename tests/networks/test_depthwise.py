@@ -28,10 +28,11 @@ def test_phases_give_what_the_dilated_convolution_gives(size, kernel, dilation):
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("trained", [True, False])
 @pytest.mark.parametrize("quicken", [quicken_inference, quicken_training])
-def test_a_network_computes_what_it_did(quicken):
+def test_a_network_computes_what_it_did(quicken, trained):
     network = AffinityNet(Backbone("tf_efficientnet_lite0", output_stride=8), channels=(4, 4, 8))
-    network.eval()
+    network.eval().requires_grad_(trained)
     photos = torch.rand(1, 3, 50, 66)
     names = list(network.state_dict())
     expected = network(photos)

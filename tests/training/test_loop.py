@@ -109,6 +109,16 @@ def test_frozen_parts_keep_weights_and_statistics(initial):
         assert torch.equal(value, initial.weights[key]) == key.startswith("backbone.")
 
 
+def test_a_backbone_that_is_frozen_as_a_whole_teaches_the_same(initial):
+    """Though its norms are folded into its convolutions meanwhile."""
+    (*_, one), (*_, other) = (
+        run(initial, replace(PARAMETERS, frozen=(part,))) for part in ("backbone", "backbone.trunk")
+    )
+    assert one.weights.keys() == initial.weights.keys()
+    for key, value in one.weights.items():
+        torch.testing.assert_close(value, other.weights[key], rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("fixed", [True, False])
 def test_fixed_norms_keep_their_statistics_and_learn_their_weights(initial, fixed):
     (*_, final) = run(initial, replace(PARAMETERS, fixed_norms=fixed))

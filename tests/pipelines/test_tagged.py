@@ -492,8 +492,28 @@ def test_the_whole_road_without_masks(project, scenes):
     }
 
 
-def test_some_masks_are_enough_to_score(project, scenes):
-    for path in sorted((scenes / "masks").rglob("*.png"))[::2]:
+@pytest.mark.parametrize(
+    ("masked", "scores"),
+    [
+        (("train", "val"), {"cam.miou", "affinity_labels.accuracy", "segmentation.miou"}),
+        (("train",), {"cam.miou", "affinity_labels.accuracy"}),
+        (("val",), {"segmentation.miou"}),
+    ],
+)
+def test_some_masks_are_enough_to_score(project, scenes, masked, scores):
+    split = {  # the first photo of each three is val
+        line.split(";")[0]: "val" if number % 3 == 1 else "train"
+        for number, line in enumerate((scenes / "tags.csv").read_text().splitlines())
+    }
+    rows = (scenes / "tags.csv").read_text().splitlines()
+    told = [f"{row};{split[row.split(';')[0]]}" for row in rows[1:]]
+    (scenes / "tags.csv").write_text("\n".join(["file;tags;split", *told]))
+    kept = [
+        path
+        for path in sorted((scenes / "masks").rglob("*.png"))
+        if split[f"{path.relative_to(scenes / 'masks').with_suffix('')}.webp"] in masked
+    ][::2]
+    for path in {*(scenes / "masks").rglob("*.png")}.difference(kept):
         path.unlink()
     given = {
         "images": str(scenes / "photos"),
@@ -502,9 +522,10 @@ def test_some_masks_are_enough_to_score(project, scenes):
     }
     project.run(env="tagged", parameters=small_networks() | given)
     heard = dict(project.query("select key, value from metrics"))
-    assert {"cam.miou", "affinity_labels.accuracy", "segmentation.miou"} <= heard.keys()
+    named = {"cam.miou", "affinity_labels.accuracy", "segmentation.miou"}
+    assert named & heard.keys() == scores
     report = project.catalog(env="tagged").load("ingestion.report")
-    assert sum(report["masks"].values()) == 8
+    assert sum(report["masks"].values()) == len(kept)
 
 
 def test_another_tag_file_is_another_run(project, scenes):

@@ -41,15 +41,13 @@ def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Mapping[str, i
     if values.empty:
         axes.set_title(UNSCORED)
         return figure
-    named = [f"{BARS[bar]}\n{value:.3f}" for bar, value in values.items()]
+    named = [f"{BARS[bar]}\n{value:.3f}" for bar, value in zip(values.index, values, strict=True)]
     axes.bar(named, values, color=PALE, width=0.6)
     positions = {stage: bar for bar, (stage, _) in enumerate(values.index)}  # of two the last
     for (name, marker), scores in zip(
         _markers(classes).items(), iou[[*positions]].to_numpy(), strict=False
     ):
-        axes.plot(
-            [*positions.values()], scores, label=name, linewidth=0.8, markersize=6, **marker
-        )
+        axes.plot([*positions.values()], scores, label=name, linewidth=0.8, markersize=6, **marker)
     axes.set(ylim=(0, 1), ylabel="mIoU (marks: IoU by class)")
     _finish(axes)
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)

@@ -113,6 +113,7 @@ def test_an_unknown_environment_is_told(run, project):
         ({"affinity_labels.alphas.low": 5}, "affinity_labels.alphas.low is 5, above"),
         ({"scenes.train": -3}, "scenes.train is -3; give a whole number above 0"),
         ({"masks": ""}, "--params masks=: name a folder"),
+        ({"mask_folder": ""}, "--params mask_folder=: name a folder"),
         ({"execution.device": "gpu"}, "execution.device is gpu; give auto, cpu, cuda or cuda:<num"),
         ({"execution.device": "cuda:99"}, "CUDA device"),
         ({"revision.random_walk.beta": "abc"}, "beta is abc; give a number above 0"),

@@ -54,7 +54,7 @@ class RunContext(KedroContext):
         told = self.config_loader.runtime_params = {**(self.config_loader.runtime_params or {})}
         if told.get("images") == [None]:  # `images=-`: the command line reads a YAML list
             told["images"] = "-"
-        for name in ("data", "images", "masks", "voc_root"):
+        for name in ("data", "images", "masks", "mask_folder", "voc_root"):
             if name in told and not told[name]:
                 raise UserError(f"--params {name}=: name a folder")
         for name, value in told.items():  # the shell leaves `images=~/photos` to us

@@ -1,8 +1,6 @@
 """The reference of all parameters, made from the commented files of conf/.
 
-A parameter's description is its comment: behind its value, and in the lines above it. One without a
-comment is described by the first whose name ends alike: `revision.crf.srgb` by
-`affinity_labels.crf.srgb`.
+A parameter's description is its comment: behind its value, and in the lines above it.
 """
 
 import functools
@@ -57,6 +55,9 @@ def reference(conf: Path) -> str:
 
     Returns:
         Markdown: a section a file of `conf/base`, in it a definition list, an anchor a parameter.
+
+    Raises:
+        ValueError: If a parameter of `conf/base` has no comment.
     """
     sections = {path: read(path) for path in parameter_files(conf / "base")}
     base = {entry.name: entry for _, entries in sections.values() for entry in entries}
@@ -71,7 +72,6 @@ def reference(conf: Path) -> str:
     values = {environment: load(conf, environment) for environment in ("base", *ENVIRONMENTS)}
 
     page = [INTRODUCTION]
-    described: list[str] = []
     for path, (header, entries) in sorted(sections.items(), key=in_order):
         page.append(f"## {section(path)}\n\n{as_markdown(header)} (`conf/base/{path.name}`)\n")
         names = [entry.name for entry in entries]
@@ -89,12 +89,9 @@ def reference(conf: Path) -> str:
                         text = "" if is_said else f": {as_markdown(other.comment)}"
                         overrides.append(f"    - `{environment}`{theirs}{text}")
             text = as_markdown(entry.comment)
-            if entry.comment:
-                described.append(name)
-            elif not entry.is_group:
-                like = alike(name, described)
-                text = f"as [`{like}`](#{like})"
-            elif not overrides:
+            if not entry.comment and not entry.is_group:
+                raise ValueError(f"parameter {name}: no comment in {path}; write what it does")
+            if not entry.comment and not overrides:
                 continue
             page.append(f"`{name}`{{ #{name} }}{value}\n:   {text}\n")
             page.extend([*overrides, ""])
@@ -195,20 +192,6 @@ def with_further(names: list[str], further: dict[str, Entry]) -> list[str]:
         last = max(i for i, other in enumerate(names) if f"{other}.".startswith(f"{group}."))
         names.insert(last + 1, name)
     return names
-
-
-def alike(name: str, described: list[str]) -> str:
-    """Find the first described parameter with the longest end in common.
-
-    Raises:
-        ValueError: If none has the same last part: the parameter needs a comment.
-    """
-    parts = name.split(".")
-    for start in range(len(parts)):
-        end = "." + ".".join(parts[start:])
-        if like := next((other for other in described if f".{other}".endswith(end)), None):
-            return like
-    raise ValueError(f"parameter {name}: it has no comment in conf/base; write what it does")
 
 
 def as_markdown(comment: str) -> str:

@@ -92,8 +92,30 @@ def test_an_unknown_environment_is_told(run, project):
     [
         ({"revision.random_walk.betta": 3}, "did you mean revision.random_walk.beta?"),
         ({"revison.confidence": 0.5}, "did you mean revision?"),
-        ({"segmentation.inference.crf.srbg": 13}, "'srbg'; it has iterations, sxy_gaussian"),
+        ({"segmentation.inference.crf.srbg": 13}, "did you mean segmentation.inference.crf.srgb?"),
+        ({"cam.training.epoch": 3}, "did you mean cam.training.epochs?"),
+        ({"segmentation.training.cache_megabyte": 3}, "training.cache_megabytes?"),
+        ({"cam.augmentation.hues": 0.1}, "did you mean cam.augmentation.hue?"),
+        ({"execution.engin": "ray"}, "did you mean execution.engine?"),
+        ({"cam.network.head.drop_out": 0.1}, "did you mean cam.network.head.dropout?"),
+        (
+            {"affinity_training.network.head.norm": 1},
+            "network.head.norm: no such parameter",
+        ),
+        ({"segmentation.network.backbone.levls": [-1]}, "segmentation.network.backbone.levels?"),
         ({"revision.confidence": 1.5}, "revision.confidence is 1.5; give a number between 0 and 1"),
+        ({"affinity_training.radius": 0}, "affinity_training.radius is 0; give a whole number abo"),
+        ({"affinity_training.radius": 1}, "affinity_training.radius is 1; give a whole number abo"),
+        ({"affinity_training.radius": "null"}, "affinity_training.radius is null; give a whole"),
+        ({"seed": "abc"}, "seed is abc; give a whole number, 0 or more"),
+        ({"seed": -1}, "seed is -1; give a whole number, 0 or more"),
+        ({"cam.thresholds": []}, "cam.thresholds is []; give a list of numbers between 0 and 1"),
+        ({"affinity_labels.alphas.low": 5}, "affinity_labels.alphas.low is 5, above"),
+        ({"scenes.train": -3}, "scenes.train is -3; give a whole number above 0"),
+        ({"masks": ""}, "--params masks=: name a folder"),
+        ({"mask_folder": ""}, "--params mask_folder=: name a folder"),
+        ({"execution.device": "gpu"}, "execution.device is gpu; give auto, cpu, cuda or cuda:<num"),
+        ({"execution.device": "cuda:99"}, "CUDA device"),
         ({"revision.random_walk.beta": "abc"}, "beta is abc; give a number above 0"),
         ({"execution.workers": -1}, "execution.workers is -1"),
     ],
@@ -101,9 +123,20 @@ def test_an_unknown_environment_is_told(run, project):
 def test_wrong_parameters_are_told_at_the_start(run, project, parameters, message):
     status, said = run(*project.options("--pipeline", "scenes", parameters=parameters))
     assert status == 1
-    assert message in said
+    assert message in " ".join(said.split())
     assert "Traceback" not in said
     assert not project.records
+
+
+def test_what_a_class_alone_has_a_name_for_is_known(run, project):
+    parameters = {
+        "cam.training.warmup": 0.1,
+        "segmentation.network.head.dropout": 0.2,
+        "affinity_training.network.backbone.std": "[1]",
+        "segmentation.inference.crf.srgb": 13,
+    }
+    status, said = run(*project.options("--pipeline", "scenes", parameters=parameters))
+    assert status == 0, said
 
 
 def test_an_unknown_supervision_is_told(run, project):

@@ -8,6 +8,7 @@ import yaml
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
+from scripts.parameters_reference import ENVIRONMENTS, parameter_files, read
 
 from affinitynet.pipeline_registry import build_pipelines
 
@@ -56,12 +57,24 @@ def test_every_parameter_is_in_the_reference_with_its_comment(site: Path) -> Non
             assert words.strip(), f"{name} of {path.name}"
 
 
+@pytest.mark.parametrize("environment", ["base", *ENVIRONMENTS])
+def test_every_parameter_has_a_comment_of_its_own(environment: str) -> None:
+    conf = PROJECT / "conf"
+    base = {entry.name: entry for file in parameter_files(conf / "base") for entry in read(file)[1]}
+    leaves = None if environment == "base" else base
+    assert [
+        f"{entry.name} of {file.name}"
+        for file in parameter_files(conf / environment)
+        for entry in read(file, leaves)[1]
+        if not entry.is_group and not entry.comment.strip()
+    ] == []
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("cam.training.epochs", "until the loss levels off"),  # behind the value
         ("execution.devices", "each on a device of its own"),  # above it, two lines
-        ("revision.crf.srgb", 'href="#affinity_labels.crf.srgb"'),  # described elsewhere
         ("revision.random_walk.alpha", "On 80 training photos"),  # of an environment
         ("data_set.val_share", "0.2"),  # set by an environment alone
     ],

@@ -78,6 +78,23 @@ def test_every_photo_gets_a_mask_of_its_name_and_size(finished_copy, folder, tmp
         assert set(np.unique(np.asarray(mask))) <= {0, 1, 2, 3, 4}
 
 
+def test_what_was_made_is_said(finished_copy, folder, tmp_path, caplog):
+    with caplog.at_level("INFO", logger="affinitynet"):
+        infer(finished_copy, folder, tmp_path / "masks")
+    said = f"{len(SIZES)} photos in '{folder}' have their masks, in '{tmp_path}/masks'."
+    assert said in caplog.messages
+
+
+def test_relative_paths_begin_at_the_projects_folder(finished_copy, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"No photos in '{PROJECT}/gone/photos'"):
+        infer(finished_copy, "gone/photos", tmp_path / "masks")
+    context = finished_copy.session(parameters={"masks": "some/masks"}).load_context()
+    assert context.params["masks"] == f"{PROJECT}/some/masks"
+    assert context.catalog.get("inference.masks")._path == f"{PROJECT}/some/masks"
+    assert context.params["voc_root"] == f"{finished_copy.data}/01_raw/scenes"
+
+
 def test_photos_of_one_name_have_one_mask_of_the_sound_one(finished_copy, tmp_path):
     images = tmp_path / "photos"
     images.mkdir()

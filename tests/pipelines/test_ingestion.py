@@ -11,6 +11,9 @@ PARAMETERS = {
     "data_set.classes": [*CLASSES],
     "data_set.mask_classes": [*CLASSES],
     "data_set.splits": {"train": "train", "val": "val"},
+    "cam.training.batch_size": 1,
+    "affinity_training.training.batch_size": 1,
+    "segmentation.training.batch_size": 1,
 }
 
 
@@ -147,10 +150,11 @@ def test_missing_folders_lists_and_classes_are_named(project, tmp_path):
     with pytest.raises(UserError) as error:
         ingest(project, tmp_path / "nowhere", **{"data_set.classes": ["unicorn"]})
     for line in (
-        "parameter data_set.classes: 'unicorn' is none of mask_classes",
+        "parameter data_set.classes: 'unicorn' is none of data_set.mask_classes",
+        "the masks' folder SegmentationClassAug: missing or empty",
         "JPEGImages: missing or empty",
         "Annotations: missing or empty",
-        "ImageSets/Segmentation/train.txt: missing (parameter splits.train)",
+        "ImageSets/Segmentation/train.txt: missing (parameter data_set.splits.train)",
     ):
         assert line in str(error.value)
 
@@ -159,3 +163,60 @@ def test_an_empty_list_is_named(project, voc):
     (voc / "ImageSets/Segmentation/train.txt").write_text("\n")
     with pytest.raises(UserError, match=r"train.txt: empty"):
         ingest(project, voc)
+
+
+def test_the_archive_as_it_is_published_lacks_train_aug_and_its_masks(project, voc):
+    (voc / "SegmentationClassAug").rename(voc / "SegmentationClass")
+    official = {
+        name: value for name, value in PARAMETERS.items() if not name.startswith("data_set.splits")
+    }
+    with pytest.raises(UserError) as error:
+        project.run("ingestion", env="voc_cpu", parameters=official | {"voc_root": str(voc)})
+    for line in (
+        "train_aug.txt: missing (parameter data_set.splits.train); there are train, val",
+        "the masks' folder SegmentationClassAug: missing or empty; "
+        "give --params voc_root=<path>,mask_folder=<name>",
+    ):
+        assert line in str(error.value)
+    told = {"data_set.splits.train": "train", "mask_folder": "SegmentationClass"}
+    project.run("ingestion", env="voc_cpu", parameters=official | told | {"voc_root": str(voc)})
+    report = project.catalog(env="voc_cpu").load("ingestion.report")
+    assert sum(report["masks"].values()) == 6
+
+
+def test_batches_that_no_stage_can_fill_are_told_with_all_else(project, voc):
+    (voc / "SegmentationClassAug/image_5.png").unlink()
+    with pytest.raises(UserError) as error:
+        ingest(
+            project,
+            voc,
+            **{
+                "cam.training.batch_size": 5,
+                "affinity_training.training.batch_size": 4,
+                "segmentation.training.batch_size": 17,
+            },
+        )
+    said = str(error.value)
+    assert said.startswith("3 problems")
+    assert "image_5: the mask is missing" in said
+    assert "cam.training.batch_size is 5, but the stage has only 4 photos to train on" in said
+    assert "segmentation.training.batch_size is 17, but the stage has only 4 photos" in said
+    ingest(project, voc, **{"data_set.strict": False, "cam.training.batch_size": 4})
+    with pytest.raises(UserError, match=r"cam\.training\.batch_size is 5"):
+        ingest(project, voc, **{"data_set.strict": False, "cam.training.batch_size": 5})
+    ingest(
+        project,
+        voc,
+        **{
+            "data_set.strict": False,
+            "cam.training.batch_size": 5,
+            "cam.training.epochs": 0,
+        },
+    )
+
+
+def test_only_photos_with_labels_fill_the_later_stages_batches(project, voc):
+    (voc / "SegmentationClassAug/image_0.png").unlink()
+    masked = {"segmentation.supervision": "masks", "segmentation.training.batch_size": 4}
+    with pytest.raises(UserError, match=r"segmentation\..* has only 3 photos to train on"):
+        ingest(project, voc, **masked)

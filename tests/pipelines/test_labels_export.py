@@ -75,12 +75,14 @@ def test_photos_are_linked_and_never_written(voc):
 def test_the_project_itself_can_learn_from_the_export(voc):
     project, version, _, _ = voc
     root = version / "VOCdevkit/VOC2012"
-    (root / "SegmentationClassAug").symlink_to("SegmentationClass")
     told = {
         "voc_root": str(root),
+        "mask_folder": "SegmentationClass",
         "data_set.classes": ["car", "fish", "house", "owl"],
         "data_set.mask_classes": ["car", "fish", "house", "owl"],
         "data_set.splits": {"train": "train", "val": "val"},
+        "cam.training.batch_size": 4,
+        "segmentation.training.batch_size": 4,
     }
     project.run("ingestion", env="voc_cpu", parameters=told)
 

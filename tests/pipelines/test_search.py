@@ -11,6 +11,7 @@ from kedro.framework.project import pipelines
 
 from affinitynet.core.affinity import pair_affinities
 from affinitynet.core.cams import with_background
+from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.random_walk import propagate
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
@@ -19,6 +20,7 @@ from affinitynet.pipelines.images import upsample
 from affinitynet.pipelines.search.nodes import (
     choose_photos,
     report_trials,
+    search_refinements,
     search_walks,
     settings,
     suggest,
@@ -342,6 +344,14 @@ def test_the_walk_alone_needs_no_optuna(finished_copy, monkeypatch):
 
 
 def test_an_unknown_parameter_is_named(finished_copy):
-    with pytest.raises(UserError, match=r"search.refine.space: revision has no crf.rgb; known: "):
+    with pytest.raises(UserError, match=r"did you mean search\.refine\.space\.crf\.srgb\?"):
         finished_copy.run("search", parameters={"search.refine.space.crf.rgb": [1]})
     assert "search" in pipelines
+
+
+def test_an_unknown_parameter_of_a_file_is_named():
+    nothing = (pd.DataFrame(), {}, {}, {}, {})
+    with pytest.raises(UserError, match=r"search.refine.space: revision has no crf.rgb; known: "):
+        search_refinements(
+            *nothing, {"crf": {"rgb": [1]}}, 1, CRFParameters(), 0.7, None, 0, Execution(workers=1)
+        )

@@ -28,6 +28,7 @@ from affinitynet.pipelines.ingestion.split import draw_val
 from affinitynet.pipelines.ingestion.tag_file import read_tagged
 from affinitynet.pipelines.scenes.render import render_scene
 from affinitynet.runs.record import flatten
+from affinitynet.training.parameters import TrainingParameters
 
 FILES = ["rex.jpg", "tom.png", "beach/both.webp", "beach/empty.tif"]
 TAGS = {"rex": "dog", "tom": "cat", "beach/both": "cat|dog", "beach/empty": ""}
@@ -75,8 +76,19 @@ def ingest(folder, text, truth=None, **options):
     given = OPTIONS | options | ({"tags": None} if text is None else {})
     execution = Execution(workers=1)
     inspected, findings = inspect_photos(read_tagged, load(folder), given, 0, execution, source)
+    training = TrainingParameters(epochs=1, batch_size=1)
     report, *_ = check_data_set(
-        inspected, findings, truth or {}, given, str(folder), execution, parameter="images"
+        inspected,
+        findings,
+        truth or {},
+        given,
+        str(folder),
+        given["masks"],
+        *[training] * 3,
+        "pseudo_labels",
+        execution,
+        parameter="images",
+        masks_told="masks=<path>",
     )
     return *build_index(inspected, findings), report
 
@@ -217,7 +229,7 @@ def test_no_index_is_built_of_a_data_set_with_problems():
         ({"classes": ["a|b"]}, r"'a\|b': a name must not contain"),
         ({"classes": ["c" * 201]}, "the class 'c+…': a name has 200 characters at most"),
         ({"classes": ["\ud800"]}, "half a character; save the tags as UTF-8"),
-        ({"classes": ["cat"], "mask_classes": ["dog"]}, "'cat' is none of mask_classes"),
+        ({"classes": ["cat"], "mask_classes": ["dog"]}, "'cat' is none of data_set.mask_classes"),
         ({"classes": [f"c{i}" for i in range(255)]}, "255 classes are too many"),
         ({"masks": "/nowhere"}, "masks=/nowhere: there are no indexed PNGs"),
         ({"classes": ["zebra"]}, "no training photo has a tag among zebra"),
@@ -492,8 +504,24 @@ def test_the_whole_road_without_masks(project, scenes):
     }
 
 
-def test_some_masks_are_enough_to_score(project, scenes):
-    for path in sorted((scenes / "masks").rglob("*.png"))[::2]:
+@pytest.mark.parametrize(
+    ("masked", "scores"),
+    [
+        (("train", "val"), {"cam.miou", "affinity_labels.accuracy", "segmentation.miou"}),
+        (("train",), {"cam.miou", "affinity_labels.accuracy"}),
+        (("val",), {"segmentation.miou"}),
+    ],
+)
+def test_some_masks_are_enough_to_score(project, scenes, masked, scores):
+    head, *rows = (scenes / "tags.csv").read_text().splitlines()
+    splits = ["val" if number % 3 == 0 else "train" for number in range(len(rows))]
+    told = [f"{row};{split}" for row, split in zip(rows, splits, strict=True)]
+    (scenes / "tags.csv").write_text("\n".join([f"{head};split", *told]))
+    names = [Path(row.split(";")[0]).stem for row in rows]
+    split_of = dict(zip(names, splits, strict=True))
+    masks = sorted((scenes / "masks").rglob("*.png"))
+    kept = [path for path in masks if split_of[path.stem] in masked][::2]
+    for path in {*masks}.difference(kept):
         path.unlink()
     given = {
         "images": str(scenes / "photos"),
@@ -502,13 +530,15 @@ def test_some_masks_are_enough_to_score(project, scenes):
     }
     project.run(env="tagged", parameters=small_networks() | given)
     heard = dict(project.query("select key, value from metrics"))
-    assert {"cam.miou", "affinity_labels.accuracy", "segmentation.miou"} <= heard.keys()
+    named = {"cam.miou", "affinity_labels.accuracy", "segmentation.miou"}
+    assert named & heard.keys() == scores
     report = project.catalog(env="tagged").load("ingestion.report")
-    assert sum(report["masks"].values()) == 8
+    assert sum(report["masks"].values()) == len(kept)
 
 
 def test_another_tag_file_is_another_run(project, scenes):
-    given = {"images": str(scenes / "photos"), "tags": str(scenes / "tags.csv")}
+    named = {"images": str(scenes / "photos"), "tags": str(scenes / "tags.csv")}
+    given = small_networks() | named
     project.run("ingestion", env="tagged", parameters=given)
     before = project.record()["inputs"]
     (scenes / "tags.csv").write_text((scenes / "tags.csv").read_text().replace("owl", "bird"))

@@ -1,3 +1,4 @@
+import os
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from affinitynet.runs.record import (
     code_fingerprint,
     flatten,
     git_revision,
+    identify_process,
     read_records,
 )
 
@@ -90,6 +92,35 @@ def test_a_record_that_is_written_again_is_replaced(tmp_path):
     RECORD.write(str(tmp_path))
     RECORD.finish().write(str(tmp_path))
     assert len([*tmp_path.iterdir()]) == 1
+
+
+def test_a_record_of_before_there_were_processes_is_read(tmp_path):
+    RECORD.write(str(tmp_path))
+    (file,) = tmp_path.iterdir()
+    file.write_text(file.read_text().replace(',\n  "process": ""', ""))
+    assert "process" not in file.read_text()
+    assert read_records(str(tmp_path)) == [RECORD]
+    assert not RECORD.is_alive
+
+
+def test_a_run_is_alive_as_long_as_its_process():
+    with subprocess.Popen(["sleep", "60"]) as process:
+        here = identify_process(process.pid)
+        running = replace(RECORD, process=here)
+        assert running.is_alive
+        host, pid, started = here.split()
+        assert not replace(RECORD, process=f"{host} {pid} {int(started) - 1}").is_alive
+        assert not replace(RECORD, process=f"elsewhere {pid} {started}").is_alive
+        process.kill()
+        process.wait()
+    assert not running.is_alive
+    assert not replace(RECORD, process=identify_process(os.getpid())).is_alive  # it is this one
+
+
+def test_a_process_that_is_only_waited_for_is_none():
+    with subprocess.Popen(["true"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert identify_process(process.pid) == ""
 
 
 def test_the_version_is_the_start_of_the_run():

@@ -1,8 +1,10 @@
 """Interrupted at any moment, a run goes on with `resume=true` and ends with the same files."""
 
 import json
+import os
 import shutil
 import signal
+import subprocess
 import time
 
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 
 from affinitynet.datasets.partitions import MARKER_SUFFIX
 from affinitynet.errors import UserError
+from affinitynet.runs.record import identify_process
 
 
 def kill_when(process, project, pattern):
@@ -181,6 +184,26 @@ def test_newer_inputs_are_another_run_unless_the_former_ones_are_named(finished_
     fail_late(finished_copy, parameters={"resume": True}, load_versions=versions)
 
 
+def test_a_run_that_is_still_going_on_is_not_resumed(finished_copy):
+    record = finished_copy.record()
+    with subprocess.Popen(["sleep", "600"]) as process:
+        told = {"finished": None, "process": identify_process(process.pid)}
+        finished_copy.records[-1].write_text(json.dumps(record | told))
+        with pytest.raises(UserError, match=f"still going on, in the process {process.pid} of"):
+            finished_copy.run(parameters={"resume": True})
+        assert not finished_copy.record()["finished"]
+        process.kill()
+    finished_copy.run(parameters={"resume": True})
+    assert finished_copy.record()["finished"]
+    assert finished_copy.record()["process"] == identify_process(os.getpid())
+
+
+def test_a_run_that_failed_is_not_going_on_though_its_process_may_be(finished_copy):
+    fail_late(finished_copy)
+    assert not finished_copy.record()["finished"]
+    assert finished_copy.record()["process"] == ""
+
+
 def test_another_pipeline_is_another_run(finished_copy):
     fail_late(finished_copy)
     with pytest.raises(
@@ -266,6 +289,48 @@ def test_inputs_that_were_never_made_name_their_command(project):
         assert f"make it with: kedro run --env test --pipeline {stage}" in str(error.value)
     assert not project.data.exists()
     assert not project.query("select * from runs")
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters", "line"),
+    [
+        (
+            {"pipelines": ["cam"]},
+            {},
+            "photos: nothing in {root}/JPEGImages; give --params voc_root=",
+        ),
+        (
+            {"tags": ["scoring"]},
+            {},
+            "masks: nothing in {root}/SegmentationClassAug; give --params "
+            "voc_root=<path>,mask_folder=<name>",
+        ),
+        (
+            {"pipelines": ["segmentation"]},
+            {"segmentation.supervision": "masks", "data_set.strict": False},
+            "masks: nothing in {root}/SegmentationClassAug",
+        ),
+    ],
+)
+def test_a_stage_alone_tells_that_its_data_set_is_not_there(
+    finished_copy, options, parameters, line
+):
+    for folder in finished_copy.data.glob("*/test"):
+        folder.rename(folder.with_name("voc_cpu"))
+    root = finished_copy.folder / "nowhere"
+    told = {"voc_root": str(root)} | parameters
+    names = options.get("pipelines", [])
+    with pytest.raises(UserError, match="missing or empty") as error:
+        finished_copy.run(*names, env="voc_cpu", parameters=told, tags=options.get("tags"))
+    assert line.format(root=root) in str(error.value)
+    assert len(finished_copy.records) == 1
+
+
+def test_scores_need_no_masks_where_none_are_asked_for(finished_copy):
+    for folder in finished_copy.data.glob("*/test"):
+        folder.rename(folder.with_name("tagged"))
+    finished_copy.run(env="tagged", tags=["scoring"])
+    assert not finished_copy.catalog(env="tagged").load("segmentation.metrics")
 
 
 def test_a_run_that_made_nothing_is_forgotten(project, tmp_path):

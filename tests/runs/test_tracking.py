@@ -6,8 +6,12 @@ from contextlib import contextmanager
 import mlflow
 import pandas as pd
 import pytest
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from tests.conftest import PROJECT
 
 from affinitynet.pipeline_registry import build_pipelines
+from affinitynet.runs.context import RunContext
 from affinitynet.runs.record import RunRecord
 from affinitynet.runs.tracking import log_compared, log_model, run_name
 
@@ -28,6 +32,31 @@ def test_a_run_is_named_by_what_tells_it_from_others():
     assert named("base", "reporting", "revision", told={"revision.random_walk.alpha": 4}) == (
         "base revision, reporting: revision.random_walk.alpha=4"
     )
+
+
+def test_the_last_loss_is_said(finished_copy, caplog):
+    with caplog.at_level("INFO", logger="affinitynet"):
+        finished_copy.run("affinity_training", from_nodes=["affinity_training.keep_last"])
+    loss = finished_copy.catalog().load("affinity_training.history")["loss"].iloc[-1]
+    assert f"affinity_training: loss {loss:.3f}" in caplog.messages
+
+
+def test_mlflows_file_lies_in_the_projects_folder(finished_copy, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    bootstrap_project(PROJECT)
+    anchored = {None: f"{PROJECT}/mlflow.db", "some.db": f"{PROJECT}/some.db", "/a.db": "/a.db"}
+    for told, path in anchored.items():
+        parameters = {"mlflow_db": told} if told else {}
+        with KedroSession.create(PROJECT, runtime_params=parameters) as session:
+            config = RunContext(
+                package_name="affinitynet",
+                project_path=PROJECT,
+                config_loader=session._get_config_loader(),
+                env=None,
+                hook_manager=None,
+            ).config_loader
+            config.config_patterns["mlflow"] = ["mlflow*"]
+            assert config["mlflow"]["server"]["mlflow_tracking_uri"] == f"sqlite:///{path}"
 
 
 @contextmanager

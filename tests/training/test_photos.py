@@ -30,6 +30,14 @@ def test_sixteen_bit_greyscale_is_scaled_not_clipped():
     np.testing.assert_array_equal(rgb[0, :, 0], [0, 1, 128, 255])
 
 
+def test_fractions_are_scaled_too():
+    values = np.array([[0, 1 / 255, 0.5, 1]], np.float32)
+
+    rgb = np.asarray(to_rgb(Image.fromarray(values)))
+
+    np.testing.assert_array_equal(rgb[0, :, 0], [0, 1, 128, 255])
+
+
 def test_transparent_pixels_become_white():
     photo = Image.new("RGBA", (1, 2), (10, 20, 30, 0))
     photo.putpixel((0, 1), (10, 20, 30, 255))

@@ -98,7 +98,7 @@ def train_on_tags(
     yield from _epochs(initial, samples, tag_loss, training, seed, execution, "Classifier")
 
 
-def train_on_labels(
+def train_on_pairs(
     initial: dict[str, Any],
     index: pd.DataFrame,
     photos: Readers,
@@ -108,10 +108,9 @@ def train_on_labels(
     augmentation: Augmentation,
     seed: int,
     execution: Execution,
-    *,
-    radius: int | None = None,
+    radius: int,
 ) -> Iterator[dict[str, Any]]:
-    """Train a network on the training photos and label maps.
+    """Train AffinityNet on the training photos and pairs of labelled cells.
 
     Args:
         initial: The checkpoint to go on from.
@@ -123,27 +122,51 @@ def train_on_labels(
         augmentation: How photos and label maps are varied.
         seed: Seed of order, variation and dropout.
         execution: Device.
-        radius: Of AffinityNet's neighbourhood; None to train a segmentation network.
+        radius: Pairs of cells closer than this are compared.
 
     Yields:
         The checkpoint after each epoch, by the epoch's number, four digits.
     """
-    from affinitynet.training.losses import pair_loss, pixel_loss
-    from affinitynet.training.samples import LabelledPhotos
+    from affinitynet.training.losses import pair_loss
 
-    values = list(classes.values())
-    ids = [i for i in index.index[index["split"] == "train"] if i in labels]
-    samples = partial(
-        LabelledPhotos,
-        ids,
-        photos,
-        {i: partial(_read_labels, labels[i], values) for i in ids},
-        augmentation,
-        cache_megabytes=training.cache_megabytes if training.epochs else 0,
+    samples = _labelled_photos(index, photos, labels, classes, training, augmentation)
+    loss = partial(pair_loss, radius=radius)
+    yield from _epochs(initial, samples, loss, training, seed, execution, "AffinityNet")
+
+
+def train_on_pixels(
+    initial: dict[str, Any],
+    index: pd.DataFrame,
+    photos: Readers,
+    labels: Readers,
+    classes: dict[str, int],
+    training: TrainingParameters,
+    augmentation: Augmentation,
+    seed: int,
+    execution: Execution,
+) -> Iterator[dict[str, Any]]:
+    """Train a segmentation network on the training photos and each labelled pixel.
+
+    Args:
+        initial: The checkpoint to go on from.
+        index: The images of the data set.
+        photos: Image id to a function that reads the photo.
+        labels: Image id to a function that reads the label map, in mask values.
+        classes: Class name to mask value.
+        training: How to train.
+        augmentation: How photos and label maps are varied.
+        seed: Seed of order, variation and dropout.
+        execution: Device.
+
+    Yields:
+        The checkpoint after each epoch, by the epoch's number, four digits.
+    """
+    from affinitynet.training.losses import pixel_loss
+
+    samples = _labelled_photos(index, photos, labels, classes, training, augmentation)
+    yield from _epochs(
+        initial, samples, pixel_loss, training, seed, execution, "Segmentation network"
     )
-    loss = partial(pair_loss, radius=radius) if radius else pixel_loss
-    name = "AffinityNet" if radius else "Segmentation network"
-    yield from _epochs(initial, samples, loss, training, seed, execution, name)
 
 
 def keep_last(
@@ -160,6 +183,28 @@ def keep_last(
     columns = ["epoch", "step", "loss", "learning_rate"]
     history = pd.DataFrame(last["progress"]["history"], columns=columns)
     return Checkpoint(config=last["config"], weights=last["weights"]), history
+
+
+def _labelled_photos(
+    index: pd.DataFrame,
+    photos: Readers,
+    labels: Readers,
+    classes: dict[str, int],
+    training: TrainingParameters,
+    augmentation: Augmentation,
+) -> "Callable[[], Dataset[Any]]":
+    from affinitynet.training.samples import LabelledPhotos
+
+    values = list(classes.values())
+    ids = [i for i in index.index[index["split"] == "train"] if i in labels]
+    return partial(
+        LabelledPhotos,
+        ids,
+        photos,
+        {i: partial(_read_labels, labels[i], values) for i in ids},
+        augmentation,
+        cache_megabytes=training.cache_megabytes if training.epochs else 0,
+    )
 
 
 def _epochs(

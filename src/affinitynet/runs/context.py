@@ -27,6 +27,12 @@ CONTROL = (
 )
 """Parameters that say how and where to run, not what: they may differ between two commands."""
 
+PATHS = (
+    *("data", "voc_root", "images", "tags", "masks", "overlays", "confidences", "coco"),
+    *("exported", "mlflow_db"),
+)
+"""Parameters that name a file or a folder."""
+
 
 class RunContext(KedroContext):
     """A context that knows its run's record, the folder of records, and the run that it resumes."""
@@ -45,10 +51,10 @@ class RunContext(KedroContext):
         if self.env and not (conf / self.env).is_dir():
             others = ", ".join(sorted(path.name for path in conf.iterdir() if path.is_dir()))
             raise UserError(f"--env {self.env}: there is no folder conf/{self.env}; give {others}")
-        told = self.config_loader.runtime_params or {}
+        told = self.config_loader.runtime_params = {**(self.config_loader.runtime_params or {})}
         if told.get("images") == [None]:  # `images=-`: the command line reads a YAML list
             told["images"] = "-"
-        for name in ("data", "images", "voc_root"):
+        for name in ("data", "images", "masks", "mask_folder", "voc_root"):
             if name in told and not told[name]:
                 raise UserError(f"--params {name}=: name a folder")
         for name, value in told.items():  # the shell leaves `images=~/photos` to us
@@ -57,6 +63,18 @@ class RunContext(KedroContext):
         folders = [conf / name for name in ("base", self.env or "local")]
         if unknown := [*list_unknown_names(told, folders)]:
             raise UserError("--params has names that nothing reads:" + _lines(unknown))
+        told.setdefault("mlflow_db", "mlflow.db")
+        self._anchor(told)
+        parameters = self.config_loader["parameters"]
+        self._anchor(parameters)
+        self.config_loader["parameters"] = parameters
+
+    def _anchor(self, values: dict[str, Any]) -> None:
+        """Let relative paths begin at the project's folder, as the catalog's do."""
+        for name in PATHS:
+            path = values.get(name)
+            if isinstance(path, str) and path != "-" and "://" not in path:
+                values[name] = str(Path(self.project_path, path))
 
     @property
     def params(self) -> dict[str, Any]:
@@ -106,7 +124,7 @@ class RunContext(KedroContext):
         """The newest unfinished run of this environment and pipeline if `resume` is set, else None.
 
         Raises:
-            UserError: If `resume` is set and there is no unfinished run.
+            UserError: If `resume` is set and there is no unfinished run, or it is still going on.
         """
         if not self.raw_parameters.get("resume"):
             return None
@@ -117,6 +135,11 @@ class RunContext(KedroContext):
         unfinished = [run for run in read_records(self.records) if not run.finished]
         for run in unfinished:
             if run.env == env and set(run.pipelines) == set(names):
+                if run.is_alive:
+                    raise UserError(
+                        f"resume=true: the run {run.version} is still going on, in the process "
+                        f"{run.process.split()[1]} of this machine. Wait for its end, or end it."
+                    )
                 return run
         others = "".join(
             f"\n  {run.version}: {', '.join(run.pipelines)} in environment '{run.env}'"

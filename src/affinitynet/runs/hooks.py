@@ -1,7 +1,9 @@
 """Hooks that keep a run's record, check its inputs, and continue an unfinished run."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -16,8 +18,10 @@ from affinitynet.datasets import FileDataset, FolderDataset, VersionedPartitions
 from affinitynet.errors import UserError
 from affinitynet.pipeline_registry import build_pipelines
 from affinitynet.pipelines.inference.pipeline import BESIDE_MASKS
+from affinitynet.pipelines.ingestion.pipeline import LAYOUTS
 from affinitynet.runs.context import RunContext
-from affinitynet.runs.record import RunRecord, code_fingerprint, git_revision
+from affinitynet.runs.parameters import check_device
+from affinitynet.runs.record import RunRecord, code_fingerprint, git_revision, identify_process
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +63,8 @@ class RunHooks:
             UserError: If an input was never made, or the unfinished run was another one.
         """
         check_inputs(pipeline, catalog, env=self.context.env)
+        check_folders(pipeline, catalog, self.context.raw_parameters)
+        check_device(self.context.raw_parameters["execution"])
         now = self._describe(run_params, pipeline, catalog)
         before = self.context.resumed
         if before is None:
@@ -70,7 +76,7 @@ class RunHooks:
                     + "".join(f"\n  {line}" for line in differences)
                     + "\nRepeat its command, or leave `resume` out to start a new run."
                 )
-            self.context.record = before
+            self.context.record = replace(before, process=now.process)
             self._skip_finished(before, pipeline, catalog)
         self.context.record.write(self.context.records)
 
@@ -107,10 +113,15 @@ class RunHooks:
 
     @hook_impl
     def on_pipeline_error(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Forget a run that failed before it made anything: there is nothing to resume."""
+        """Forget a run that failed before it made anything: there is nothing to resume.
+
+        Any other one can be resumed from now on, though this process may live on.
+        """
         record = self.context.record
         if record and not any(_begun(catalog, name) for name in record.outputs):
             record.forget(self.context.records)
+        elif record:
+            replace(record, process="").write(self.context.records)
 
     def _watch(self, node: Node) -> None:
         """Note in the record what a node skips, and forget what it skipped when it ran before."""
@@ -139,6 +150,7 @@ class RunHooks:
             git=git_revision(self.context.project_path),
             inputs=dict(_input_versions(pipeline, catalog)),
             outputs=sorted(name for name in pipeline.all_outputs() if _versioned(catalog, name)),
+            process=identify_process(os.getpid()),
         )
 
     def _skip_finished(
@@ -179,6 +191,42 @@ def check_inputs(pipeline: Pipeline, catalog: CatalogProtocol, *, env: str | Non
             missing.append(f"\n  {name}: no complete version in {dataset._filepath}; {hint}")
     if missing:
         raise UserError("Inputs that have never been made:" + "".join(missing))
+
+
+def check_folders(
+    pipeline: Pipeline, catalog: CatalogProtocol, parameters: Mapping[str, Any]
+) -> None:
+    """Check that the user's photos and masks are where a stage that runs alone looks for them.
+
+    Where `ingestion` runs too, it tells this together with all else.
+
+    Raises:
+        UserError: Naming each folder that is missing or empty, and its parameter.
+    """
+    if any(node.name == "ingestion.inspect" for node in pipeline.nodes):
+        return
+    data_set = parameters["data_set"]
+    layout = LAYOUTS[data_set["layout"]]
+    needed = {"photos": f"{layout.folder}=<path>"}
+    if any(_needs_masks(node, data_set) for node in pipeline.nodes):
+        needed["masks"] = layout.masks_told
+    missing = [
+        f"\n  {name}: nothing in {catalog[name]._path}; give --params {told}"
+        for name, told in needed.items()
+        if name in pipeline.inputs()
+        and isinstance(catalog[name], FolderDataset)
+        and not catalog[name].load()
+    ]
+    if missing:
+        raise UserError("Folders of the data set are missing or empty:" + "".join(missing))
+
+
+def _needs_masks(node: Node, data_set: Mapping[str, Any]) -> bool:
+    """Whether the node cannot do without masks: it trains on them, or scores where some must be."""
+    must_score = data_set["strict"] or data_set["masks"]
+    return "masks" in node.inputs and (
+        TRAINING in node.tags or ("scoring" in node.tags and bool(must_score))
+    )
 
 
 def _versioned(catalog: CatalogProtocol, name: str) -> Any:

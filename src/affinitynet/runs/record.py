@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
+import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -36,6 +38,7 @@ class RunRecord:
         skipped: Node name to the images that it left out, as processes died over them.
         mlflow_run: Id of the MLflow run.
         finished: When the run ended successfully; None for an unfinished run.
+        process: The process that it runs in, see `identify_process`; empty once it has failed.
     """
 
     version: str
@@ -50,6 +53,15 @@ class RunRecord:
     skipped: dict[str, list[str]] = field(default_factory=dict)
     mlflow_run: str | None = None
     finished: str | None = None
+    process: str = ""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether another process of this machine is still at it."""
+        host, _, started = self.process.partition(" ")
+        pid = int(started.partition(" ")[0] or 0)
+        here = pid and host == socket.gethostname() and pid != os.getpid()
+        return bool(here) and identify_process(pid) == self.process
 
     @property
     def started(self) -> datetime:
@@ -122,6 +134,25 @@ def read_records(folder: str) -> list[RunRecord]:
         RunRecord(**json.loads(files.cat_file(path)))
         for path in sorted(files.glob(f"{root}/*.json"), reverse=True)
     ]
+
+
+def identify_process(pid: int) -> str:
+    """Name a process so that no other is taken for it, as ids are given again.
+
+    Args:
+        pid: Its id.
+
+    Returns:
+        The host's name, the id, and when it began, in the kernel's ticks; empty if there is no
+        such process, or it has ended and is only waited for.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    # behind the command's name, which may contain anything: proc_pid_stat(5)
+    state, *fields = stat.rpartition(")")[2].split()
+    return "" if state in "ZX" else f"{socket.gethostname()} {pid} {fields[18]}"
 
 
 def code_fingerprint() -> str:

@@ -159,7 +159,10 @@ class TrackingHooks:
             log_metrics({f"{stage}.{name}": value for name, value in scores.items()})
             _describe()
         elif kind == "history":
-            log_history(data, prefix=dataset_name.rpartition(".")[0])
+            stage = dataset_name.rpartition(".")[0]
+            if len(data):
+                logger.info("%s: loss %.3f", stage, data["loss"].iloc[-1])
+            log_history(data, prefix=stage)
         elif kind in ("table", "scores", "trials") and mlflow.active_run():
             mlflow.log_text(data.to_csv(index=False), f"{dataset_name}.csv")
             if kind == "scores":

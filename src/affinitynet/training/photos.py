@@ -12,15 +12,17 @@ def to_rgb(photo: Image.Image) -> Image.Image:
     """Turn a photo upright (EXIF) and convert it to RGB.
 
     Transparent parts become white, as on the page where such pictures are seen. Greyscale with
-    more than 8 bits is scaled to 8: Pillow's own conversion would clip it.
+    more than 8 bits, or in fractions, is scaled to 8: Pillow's own conversion would clip it.
     """
     photo.load()
     with suppress(Exception):  # EXIF that cannot be read says nothing of the photo
         photo = ImageOps.exif_transpose(photo)
     if photo.mode.startswith("I") or photo.mode == "F":
         values = np.asarray(photo, np.float32)
-        # 16-bit files hold 0 ... 65535, whatever the mode Pillow reads them in
-        photo = Image.fromarray(np.clip(values / 257 + 0.5, 0, 255).astype(np.uint8))
+        # 16-bit files hold 0 ... 65535, whatever the mode Pillow reads them in; others 0 ... 1
+        is_share = photo.mode == "F" and values.max(initial=0) <= 1
+        scale = 255 if is_share else 1 / 257
+        photo = Image.fromarray(np.clip(values * scale + 0.5, 0, 255).astype(np.uint8))
     if photo.has_transparency_data:
         layer = photo.convert("RGBA")
         photo = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

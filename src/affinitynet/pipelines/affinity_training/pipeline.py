@@ -4,7 +4,7 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from affinitynet.pipelines.training import initialise_network, keep_last, train_on_labels
+from affinitynet.pipelines.training import initialise_network, keep_last, train_on_pairs
 
 
 def create_pipeline() -> Pipeline:
@@ -18,7 +18,7 @@ def create_pipeline() -> Pipeline:
                 name="initialise",
             ),
             node(
-                train_on_labels,
+                train_on_pairs,
                 inputs={
                     "initial": "initial",
                     "index": "index",

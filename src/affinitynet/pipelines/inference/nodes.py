@@ -1,5 +1,6 @@
 """Nodes of the `inference` pipeline."""
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,8 @@ from affinitynet.execution import Execution, map_images, stream, track
 from affinitynet.pipelines import coco
 from affinitynet.pipelines.images import Readers, inspect_photo, is_too_long
 from affinitynet.pipelines.segmentation.nodes import segment, segment_with_confidence
+
+logger = logging.getLogger(__name__)
 
 
 def inspect_photos(
@@ -272,13 +275,18 @@ def _encode_one(read_mask: Any, read_confidence: Any) -> list[dict[str, Any]]:
 
 
 def report_problems(
-    photos: pd.DataFrame, folder: str, masks: Mapping[str, Any], *others: object
+    photos: pd.DataFrame,
+    folder: str,
+    mask_folder: str,
+    masks: Mapping[str, Any],
+    *others: object,
 ) -> None:
     """Say how many masks were written; fail if photos had to be skipped.
 
     Args:
         photos: What `inspect_photos` found.
         folder: The folder of the photos, for messages.
+        mask_folder: Likewise, of the masks.
         masks: The masks that were written; that they are listed makes this the last node.
         others: Likewise, what was made of them.
 
@@ -295,6 +303,7 @@ def report_problems(
             f"{len(photos) - len(skipped)} of {len(photos)} photos in '{folder}' have their "
             f"masks; {len(skipped)} had to be skipped:{lines}"
         )
+    logger.info("%d photos in '%s' have their masks, in '%s'.", len(photos), folder, mask_folder)
 
 
 def _fill(options: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

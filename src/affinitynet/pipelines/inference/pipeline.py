@@ -82,7 +82,7 @@ def create_pipeline(beside_masks: Collection[str] = ()) -> Pipeline:
     nodes.append(
         node(
             report_problems,
-            inputs=["photos", "params:images", *made],
+            inputs=["photos", "params:images", "params:masks", *made],
             outputs=None,
             name="report",
         )

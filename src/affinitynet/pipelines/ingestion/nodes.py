@@ -27,9 +27,12 @@ from affinitynet.pipelines.ingestion.report import (
 )
 from affinitynet.pipelines.ingestion.split import draw_val
 from affinitynet.pipelines.ingestion.tagged import TAG_SEPARATOR, Tagged
+from affinitynet.training.parameters import TrainingParameters
 
 logger = logging.getLogger(__name__)
 
+TRAINED = ("cam", "affinity_training", "segmentation")
+"""Stages that train a network."""
 MAX_LINES = 100
 """Problems printed at most; the rest is counted."""
 
@@ -123,9 +126,15 @@ def check_data_set(
     masks: Readers,
     data_set: dict[str, Any],
     folder: str,
+    mask_folder: str | None,
+    cam: TrainingParameters,
+    affinity_training: TrainingParameters,
+    segmentation: TrainingParameters,
+    supervision: str,
     execution: Execution,
     *,
     parameter: str,
+    masks_told: str,
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, Figure]:
     """Check the masks, report on the data set, and stop if something is wrong with it.
 
@@ -135,8 +144,14 @@ def check_data_set(
         masks: Image id to a function that reads the mask.
         data_set: See `conf/base/parameters.yml`.
         folder: Of the data set, for messages.
+        mask_folder: Likewise, of the masks.
+        cam: How the classifier is trained.
+        affinity_training: How AffinityNet is trained.
+        segmentation: How the segmentation network is trained.
+        supervision: What that learns from: `pseudo_labels` or `masks`.
         execution: Processes.
         parameter: That names the folder, for messages.
+        masks_told: What `--params` takes to find the masks, for messages.
 
     Returns:
         The report; the photos of each class; how many photos show each two classes; a figure.
@@ -146,7 +161,11 @@ def check_data_set(
     """
     classes: dict[str, int] = findings["classes"]
     sound = inspected[inspected["problem"] == ""]
-    problems = [*findings["problems"], *_list_problems(inspected, findings, masks, data_set)]
+    problems = [*findings["problems"]]
+    problems += _list_mask_gaps(inspected, masks, data_set, mask_folder, masks_told)
+    if not findings["problems"]:  # of which what follows is likely a consequence
+        trained = dict(zip(TRAINED, (cam, affinity_training, segmentation), strict=True))
+        problems += _list_gaps(sound, classes, trained, masks if supervision == "masks" else None)
     masked = [str(image_id) for image_id in inspected.index if image_id in masks]
     sizes = inspected.loc[masked, ["width", "height"]]
     for chunk in stream(
@@ -176,31 +195,63 @@ def check_data_set(
     return report, counts, together, plot_data(sound, counts, together)
 
 
-def _list_problems(
-    inspected: pd.DataFrame, findings: dict[str, Any], masks: Readers, data_set: dict[str, Any]
+def _list_mask_gaps(
+    inspected: pd.DataFrame,
+    masks: Readers,
+    data_set: dict[str, Any],
+    mask_folder: str | None,
+    masks_told: str,
 ) -> Iterator[str]:
-    """Say what keeps the data set from being learned or scored, masks' contents apart."""
-    sound = inspected[inspected["problem"] == ""]
-    val = sound.index[sound["split"] == "val"]
+    """Say which photos and masks are missing that must be there, masks' contents apart."""
     if data_set["strict"]:
         wrong = inspected.loc[inspected["problem"] != "", "problem"]
         yield from (f"{image_id}: {problem}" for image_id, problem in wrong.items())
         if not masks:
-            yield "the masks' folder: missing or empty; data_set.strict=false does without masks"
+            yield (
+                f"the masks' folder {mask_folder or '(none is named)'}: missing or empty; give "
+                f"--params {masks_told}, or data_set.strict=false to do without masks"
+            )
         else:
+            val = inspected.index[(inspected["problem"] == "") & (inspected["split"] == "val")]
             yield from (
                 f"{i}: the mask is missing, but val is scored" for i in val.difference([*masks])
             )
     elif data_set["masks"] and not masks:
         yield f"masks={data_set['masks']}: there are no indexed PNGs, or it is no COCO file"
-    if findings["problems"]:
-        return  # of which what follows is likely a consequence
-    if not ((sound["split"] == "train") & (sound["tags"] != "")).any():
-        names = ", ".join(findings["classes"])
+
+
+def _list_gaps(
+    sound: pd.DataFrame,
+    classes: dict[str, int],
+    trained: dict[str, TrainingParameters],
+    masks: Readers | None,
+) -> Iterator[str]:
+    """Say what keeps a data set without problems from being learned or evaluated.
+
+    Args:
+        sound: The photos that can be read.
+        classes: Class name to mask value.
+        trained: Stage to how it is trained.
+        masks: What the segmentation network learns from, if not from pseudo labels.
+    """
+    train = sound[sound["split"] == "train"]
+    tagged = train.index[train["tags"] != ""]
+    if not len(tagged):
+        names = ", ".join(classes)
         hint = f"among {names} (parameter data_set.classes)" if names else "(parameter tags)"
         yield f"no training photo has a tag {hint}"
-    if not len(val):
+    if not (sound["split"] == "val").any():
         yield "no photo is of the split val, which the results are evaluated on"
+    samples = {"cam": train.index, "affinity_training": tagged, "segmentation": tagged}
+    if masks is not None:
+        samples["segmentation"] = train.index.intersection([*masks])
+    for stage, training in trained.items():
+        count = len(samples[stage])
+        if len(tagged) and training.epochs and training.batch_size > count:
+            yield (
+                f"{stage}.training.batch_size is {training.batch_size}, but the stage has only "
+                f"{count} photos to train on; lower it"
+            )
 
 
 def build_index(

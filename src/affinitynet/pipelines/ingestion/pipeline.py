@@ -7,7 +7,12 @@ from functools import partial, update_wrapper
 from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.errors import UserError
-from affinitynet.pipelines.ingestion.nodes import build_index, check_data_set, inspect_photos
+from affinitynet.pipelines.ingestion.nodes import (
+    TRAINED,
+    build_index,
+    check_data_set,
+    inspect_photos,
+)
 from affinitynet.pipelines.ingestion.tag_file import read_tagged
 from affinitynet.pipelines.ingestion.tagged import Tagged
 from affinitynet.pipelines.ingestion.voc import read_voc
@@ -21,16 +26,32 @@ class Layout:
         read: Maps the photos, `params:data_set` and the sources to `Tagged`.
         sources: Catalog entries of those files.
         folder: Parameter that names the data set's folder.
+        masks: Parameter that names the masks' folder.
+        masks_told: What `--params` takes to find the masks.
     """
 
     read: Callable[..., Tagged]
     sources: tuple[str, ...]
     folder: str
+    masks: str
+    masks_told: str
 
 
 LAYOUTS = {
-    "voc": Layout(read_voc, ("annotations", "splits"), "voc_root"),
-    "tagged": Layout(read_tagged, ("tags",), "images"),
+    "voc": Layout(
+        read_voc,
+        ("annotations", "splits"),
+        folder="voc_root",
+        masks="mask_folder",
+        masks_told="voc_root=<path>,mask_folder=<name>",
+    ),
+    "tagged": Layout(
+        read_tagged,
+        ("tags",),
+        folder="images",
+        masks="data_set.masks",
+        masks_told="masks=<path>",
+    ),
 }
 """By `data_set.layout`."""
 
@@ -66,13 +87,19 @@ def create_pipeline(layout: str = "voc") -> Pipeline:
                 name="inspect",
             ),
             node(
-                update_wrapper(partial(check_data_set, parameter=chosen.folder), check_data_set),
+                update_wrapper(
+                    partial(check_data_set, parameter=chosen.folder, masks_told=chosen.masks_told),
+                    check_data_set,
+                ),
                 inputs=[
                     "inspected",
                     "findings",
                     "masks",
                     "params:data_set",
                     f"params:{chosen.folder}",
+                    f"params:{chosen.masks}",
+                    *(f"params:{stage}.training" for stage in TRAINED),
+                    "params:segmentation.supervision",
                     "params:execution",
                 ],
                 outputs=["report", "class_counts", "co_occurrence", "data_plot"],
@@ -88,5 +115,13 @@ def create_pipeline(layout: str = "voc") -> Pipeline:
         namespace="ingestion",
         inputs={"photos", "masks", *chosen.sources},
         outputs={"index", "classes"},
-        parameters={"data_set", chosen.folder, "seed", "execution"},
+        parameters={
+            "data_set",
+            chosen.folder,
+            chosen.masks,
+            *(f"{stage}.training" for stage in TRAINED),
+            "segmentation.supervision",
+            "seed",
+            "execution",
+        },
     )

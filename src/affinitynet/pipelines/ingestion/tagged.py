@@ -52,7 +52,7 @@ def choose_classes(
     chosen = list(listed if listed else names)
     values = {name: value for value, name in enumerate(mask_names or chosen, start=1)}
     problems = [
-        f"parameter data_set.classes: '{name}' is none of mask_classes"
+        f"parameter data_set.classes: '{name}' is none of data_set.mask_classes"
         for name in chosen
         if name not in values
     ]

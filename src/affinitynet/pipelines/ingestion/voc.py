@@ -92,7 +92,8 @@ def read_voc(
         ids = parse_split(splits[file]()) if file in splits else []
         if not ids:
             state = "empty" if file in splits else "missing"
-            problems.append(f"{source}: {state} (parameter splits.{split})")
+            others = f"; there are {', '.join(sorted(splits))}" if splits else ""
+            problems.append(f"{source}: {state} (parameter data_set.splits.{split}){others}")
         for image_id in ids:
             if image_id in seen:
                 again = "twice" if seen[image_id] == source else f"and {seen[image_id]} too"
@@ -130,7 +131,7 @@ def _read_annotation(
     except Exception as error:
         return None, [f"{file}: {why_unreadable(error)}"]
     problems = [
-        f"{file}: the tag '{tag}' is no class (parameter mask_classes)"
+        f"{file}: the tag '{tag}' is no class (parameter data_set.mask_classes)"
         for tag in annotation.tags
         if tag not in mask_classes
     ]

@@ -12,7 +12,13 @@ from matplotlib.figure import Figure
 from affinitynet.pipelines.reporting.pictures import class_colours
 from affinitynet.pipelines.scoring import NEUTRAL
 
-STAGES = ("CAM", "random walk", "pseudo labels", "segmentation (val)")
+BARS = {
+    ("cam", "mIoU"): "CAM",
+    ("revision", "random walk mIoU"): "random walk",
+    ("revision", "pseudo label mIoU"): "pseudo labels",
+    ("segmentation", "mIoU"): "segmentation (val)",
+}
+"""Stage and score, as `tabulate` names them, to the name of its bar."""
 BLUE, PALE, ORANGE = "#2f6690", "#9db8d3", "#d1622b"
 MARKERS = "osD^vP*X<>hp"  # beside the colours, for those who cannot tell these apart
 UNSCORED = "no masks, no mIoU"
@@ -30,17 +36,18 @@ def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Mapping[str, i
     """
     figure = Figure(figsize=(7.5, 4), layout="constrained")
     axes = figure.subplots()
-    values = stages[stages["score"].str.endswith("mIoU")]["value"].to_numpy()
-    if not len(values):
+    values = stages.set_index(["stage", "score"])["value"]
+    values = values[[bar in BARS for bar in values.index]]
+    if values.empty:
         axes.set_title(UNSCORED)
         return figure
-    named = [f"{stage}\n{value:.3f}" for stage, value in zip(STAGES, values, strict=True)]
+    named = [f"{BARS[bar]}\n{value:.3f}" for bar, value in zip(values.index, values, strict=True)]
     axes.bar(named, values, color=PALE, width=0.6)
-    positions = [0, 2, 3]
+    positions = {stage: bar for bar, (stage, _) in enumerate(values.index)}  # of two the last
     for (name, marker), scores in zip(
-        _markers(classes).items(), iou.set_index("class").to_numpy(), strict=False
+        _markers(classes).items(), iou[[*positions]].to_numpy(), strict=False
     ):
-        axes.plot(positions, scores, label=name, linewidth=0.8, markersize=6, **marker)
+        axes.plot([*positions.values()], scores, label=name, linewidth=0.8, markersize=6, **marker)
     axes.set(ylim=(0, 1), ylabel="mIoU (marks: IoU by class)")
     _finish(axes)
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)

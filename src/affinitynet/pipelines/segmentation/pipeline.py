@@ -6,7 +6,7 @@ from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.errors import UserError
 from affinitynet.pipelines.segmentation.nodes import predict_masks, score_predictions
-from affinitynet.pipelines.training import initialise_network, keep_last, train_on_labels
+from affinitynet.pipelines.training import initialise_network, keep_last, train_on_pixels
 
 SUPERVISION = {"pseudo_labels": "revision.labels", "masks": "masks"}
 """What the network learns from: `segmentation.supervision` -> catalog entry."""
@@ -43,7 +43,7 @@ def create_pipeline(supervision: str = "pseudo_labels") -> Pipeline:
                 name="initialise",
             ),
             node(
-                train_on_labels,
+                train_on_pixels,
                 inputs=[
                     "initial",
                     "index",

@@ -108,6 +108,7 @@ def test_photos_of_a_batch_walk_as_each_by_itself(photos, height, width, steps):
     maps, features = (torch.stack(each) for each in zip(*scenes, strict=True))
     together = propagate(maps, features, steps=steps)
     assert together.shape == maps.shape
+    assert together.is_contiguous()
     for walked, (own_maps, own_features) in zip(together, scenes, strict=True):
         expected = dense_walk(own_maps, own_features, 5, 8.0, steps)
         assert float((walked - expected).abs().max()) < 1e-5

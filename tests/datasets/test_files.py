@@ -44,6 +44,16 @@ def picture(mode):
     return Image.new(mode, (4, 4))
 
 
+def test_arrays_are_what_they_were_however_they_lie_in_memory(tmp_path):
+    table = np.arange(24.0).reshape(2, 3, 4)
+    arrays = {"turned": table.T, "striped": table[:, ::2], "one": np.array(7)}
+    dataset = ArraysDataset(filepath=str(tmp_path / "arrays.safetensors"))
+    dataset.save(arrays)
+    for name, array in dataset.load().items():
+        np.testing.assert_array_equal(array, arrays[name])
+        assert array.shape == arrays[name].shape
+
+
 @pytest.mark.parametrize("mode", ["w", "wb"])
 def test_a_file_appears_only_when_it_is_complete(tmp_path, mode):
     path = tmp_path / "file"

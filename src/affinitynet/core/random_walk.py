@@ -120,7 +120,7 @@ def walk_many(
         if j + 1 < terms:
             previous, current = current, 2 * (symmetric @ current) - previous
     walked = [(result / root).view(planes_last.shape).movedim(-1, -3) for result in results]
-    return torch.stack(walked).float()
+    return torch.stack(walked).float().contiguous()
 
 
 def symmetric_transition(

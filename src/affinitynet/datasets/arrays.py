@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from kedro.io.core import get_filepath_str
 from kedro_datasets_experimental.safetensors import SafetensorsDataset
 from safetensors.numpy import save
@@ -25,7 +26,8 @@ class ArraysDataset(SafetensorsDataset):
 
     def save(self, data: dict[str, Any]) -> None:
         """Write the arrays."""
-        content = save(data)
+        # safetensors takes the memory as it lies
+        content = save({name: np.asarray(array, order="C") for name, array in data.items()})
         path = get_filepath_str(self._get_save_path(), self._protocol)
         with self._fs.open(path, **self._fs_open_args_save) as file:
             file.write(content)

@@ -18,9 +18,6 @@ from affinitynet.networks.inference import fold_norms
 from affinitynet.training.parameters import TrainingParameters
 from affinitynet.training.ranks import Share, rank, ranks, synchronise, vary, whole
 
-FIXED_BACKBONE = "backbone"
-"""Among `frozen`, it is run as in inference."""
-
 Loss = Callable[[nn.Module, Any], Tensor]
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
@@ -80,10 +77,9 @@ def train(
             f"training.batch_size: {parameters.batch_size} samples cannot be shared out among "
             f"{ranks()} processes; raise it, or lower execution.devices"
         )
-    network = restore(initial, device=device)
-    if FIXED_BACKBONE in parameters.frozen:
-        network = fold_norms(network, within=FIXED_BACKBONE)
-    network = network.to(memory_format=torch.channels_last)
+    whole_network = restore(initial, device=device).to(memory_format=torch.channels_last)
+    _frozen_parts(whole_network, parameters.frozen)
+    network = fold_norms(whole_network, frozen=True)  # they share what is learnt
     fixed = _frozen_parts(network, parameters.frozen)
     if parameters.fixed_norms:
         backbone: Any = network.backbone
@@ -125,7 +121,7 @@ def train(
         )
         yield Checkpoint(
             config=initial.config,
-            weights=_weights(network, initial, parameters),
+            weights=snapshot(whole_network),
             progress={
                 "epoch": epoch,
                 "optimiser": _snapshot_optimiser(optimiser),
@@ -180,20 +176,6 @@ def _optimiser(network: nn.Module, parameters: TrainingParameters) -> torch.opti
         ):
             groups.append({"params": members, "initial_lr": factor * rate, "weight_decay": decay})
     return torch.optim.SGD(groups, lr=0.0, momentum=parameters.momentum)
-
-
-def _weights(
-    network: nn.Module, initial: Checkpoint, parameters: TrainingParameters
-) -> dict[str, Tensor]:
-    """Copy the weights; a backbone that is frozen as a whole has folded ones, and keeps its own."""
-    trained = snapshot(network)
-    if FIXED_BACKBONE not in parameters.frozen:
-        return trained
-    prefix = f"{FIXED_BACKBONE}."
-    return {
-        name: weight if name.startswith(prefix) else trained[name]
-        for name, weight in initial.weights.items()
-    }
 
 
 def _snapshot_optimiser(optimiser: torch.optim.SGD) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Training samples: photos with tags, and photos with label maps, varied at random."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy.typing as npt
@@ -14,6 +15,9 @@ from torchvision.transforms import v2
 from affinitynet.core.label_maps import IGNORE_INDEX
 from affinitynet.training.parameters import Augmentation
 from affinitynet.training.photos import image_tensor, resize_long_side, to_rgb
+
+AT_ONCE = 64
+"""Photos that are decoded before it is seen whether they fit into memory."""
 
 Images = Mapping[str, Callable[[], Image.Image]]
 """Image id -> a function that opens the image. It must be picklable where workers call it."""
@@ -70,12 +74,13 @@ class _Photos(Dataset[tuple[Tensor, Tensor]]):
         # Filled here and not as training goes: workers then share these pages with their parent.
         self.cache: dict[str, tuple[Tensor, ...]] = {}
         left = cache_megabytes * 2**20
-        for image_id in self.ids if left else ():
-            tensors = self._decode(image_id)
-            left -= sum(tensor.nbytes for tensor in tensors)
-            if left < 0:
-                break
-            self.cache[image_id] = tensors
+        with ThreadPoolExecutor() as threads:
+            while left > 0 and (some := self.ids[len(self.cache) :][:AT_ONCE]):
+                for image_id, tensors in zip(some, threads.map(self._decode, some), strict=True):
+                    left -= sum(tensor.nbytes for tensor in tensors)
+                    if left < 0:
+                        break
+                    self.cache[image_id] = tensors
 
     def __len__(self) -> int:
         return len(self.ids)

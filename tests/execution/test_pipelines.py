@@ -8,6 +8,7 @@ from functools import partial
 
 import psutil
 
+from affinitynet import execution
 from affinitynet.pipelines.affinity_labels import nodes as affinity_labels
 from affinitynet.pipelines.cam import nodes as cam
 from affinitynet.pipelines.revision import nodes as revision
@@ -45,7 +46,7 @@ WORK = {
     "affinity_labels.label": (affinity_labels, "_label_one"),
     "revision.walk": (revision, "_walk"),
     "revision.refine": (revision, "_refine_one"),
-    "segmentation.predict": (segmentation, "_score"),
+    "segmentation.predict": (segmentation, "_label"),
 }
 """Node -> what its workers call."""
 
@@ -83,3 +84,9 @@ def per_image(project):
         for layer in ("04_feature", "05_model_input", "07_model_output")
         for path in (project.data / layer).rglob(f"*/{version}/*/*")
     }
+
+
+def test_what_is_called_by_hand_after_a_run_saves_nothing_in_it(finished_copy):
+    finished_copy.run(node_names=["cam.infer"])
+    assert not execution.savers
+    assert not execution.watchers

@@ -108,6 +108,7 @@ class RunHooks:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Close the record."""
+        _let_go()
         if self.context.record:
             self.context.record.finish().write(self.context.records)
 
@@ -117,6 +118,7 @@ class RunHooks:
 
         Any other one can be resumed from now on, though this process may live on.
         """
+        _let_go()
         record = self.context.record
         if record and not any(_begun(catalog, name) for name in record.outputs):
             record.forget(self.context.records)
@@ -242,6 +244,12 @@ def _input_versions(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tu
             yield name, dataset.fingerprint()
         elif versioned := _versioned(catalog, name):
             yield name, str(versioned.resolve_load_version())
+
+
+def _let_go() -> None:
+    """Nodes that are called by hand from now on save nothing in this run's version."""
+    execution.watchers.clear()
+    execution.savers.clear()
 
 
 def _savers(node: Node, catalog: CatalogProtocol) -> Iterator[Callable[[str, Any], Any]]:

@@ -77,9 +77,10 @@ def train(
             f"training.batch_size: {parameters.batch_size} samples cannot be shared out among "
             f"{ranks()} processes; raise it, or lower execution.devices"
         )
-    whole_network = restore(initial, device=device).to(memory_format=torch.channels_last)
-    _frozen_parts(whole_network, parameters.frozen)
-    network = fold_norms(whole_network, frozen=True)  # they share what is learnt
+    network = restore(initial, device=device).to(memory_format=torch.channels_last)
+    whole_network = network
+    if _frozen_parts(whole_network, parameters.frozen):
+        network = fold_norms(whole_network, frozen=True)  # they share what is learnt
     fixed = _frozen_parts(network, parameters.frozen)
     if parameters.fixed_norms:
         backbone: Any = network.backbone

@@ -1,4 +1,4 @@
-"""What inference does to a network before it is run."""
+"""Norms and activations that convolutions compute."""
 
 import pytest
 import torch
@@ -8,7 +8,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from affinitynet.networks.affinity_net import AffinityNet
 from affinitynet.networks.backbones import Backbone
 from affinitynet.networks.cam_net import CAMNet
-from affinitynet.networks.inference import fold_norms
+from affinitynet.networks.convolutions import quicken
+from affinitynet.networks.folding import fold_fixed_norms, fold_norms, fuse_activations
+from affinitynet.networks.inference import for_inference
 from affinitynet.networks.segmentation_net import SegmentationNet
 
 
@@ -64,17 +66,79 @@ def test_any_backbone_computes_what_it_did(name):
         torch.testing.assert_close(folded(photos()), network(photos()), rtol=1e-3, atol=1e-4)
 
 
-def test_a_norm_that_another_layer_feeds_is_left_alone():
-    class Crossed(nn.Module):
-        """Its norm is listed after the convolution, and applied before it."""
+class Crossed(nn.Module):
+    """Its norm and activation are listed after the convolution, and applied before it."""
 
-        def __init__(self):
-            super().__init__()
-            self.convolution = nn.Conv2d(3, 3, 3)
-            self.norm = nn.BatchNorm2d(3)
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 3, 3)
+        self.norm = nn.BatchNorm2d(3)
+        self.other = nn.Conv2d(3, 3, 1)
+        self.activation = nn.ReLU6()
 
-        def forward(self, images):
-            return self.convolution(self.norm(images).relu())
+    def forward(self, images):
+        return self.other(self.convolution(self.activation(self.norm(images))))
 
+
+def test_what_another_layer_feeds_is_left_alone():
     network = trained(Crossed())
+    expected = network(photos())
+
     assert fold_norms(network) is network
+    fold_fixed_norms(network, [network])
+    fuse_activations(network)
+
+    torch.testing.assert_close(network(photos()), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "vgg16_deeplab"])
+def test_inference_computes_what_the_network_did(name):
+    network = trained(CAMNet(Backbone(name, output_stride=8), 3))
+    expected = network(photos())
+    quick = for_inference(network)
+    with torch.inference_mode():
+        torch.testing.assert_close(quick(photos()), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "frozen"),
+    [
+        ("test_efficientnet", []),
+        ("test_efficientnet", ["backbone.trunk.blocks.0"]),
+        ("resnet18", []),
+    ],
+)
+def test_with_folded_norms_the_same_is_learnt(name, frozen):
+    def learn(fold):
+        torch.manual_seed(0)
+        network = trained(CAMNet(Backbone(name, output_stride=16), 3, dropout=0.0)).double()
+        parts = dict(network.named_modules())
+        fixed = [part for part in parts.values() if isinstance(part, _BatchNorm)]
+        for part in frozen:
+            fixed.append(parts[part].requires_grad_(False))
+        if fold:
+            fold_fixed_norms(network, fixed)
+            quicken(network)
+        network(photos().double()).square().sum().backward()
+        return {key: weight.grad for key, weight in network.named_parameters()}
+
+    expected, found = learn(fold=False), learn(fold=True)
+    assert list(found) == list(expected)
+    for key, gradient in expected.items():
+        if gradient is None:
+            assert found[key] is None
+        else:
+            torch.testing.assert_close(found[key], gradient, rtol=1e-6, atol=1e-9, msg=key)
+
+
+def test_only_norms_that_keep_their_statistics_are_folded():
+    network = trained(SegmentationNet(Backbone("test_efficientnet"), 3, channels=8))
+    fold_fixed_norms(network, [network.backbone])
+    network.train()
+    network.backbone.eval()
+    before = {name: value.clone() for name, value in network.named_buffers()}
+
+    network(photos())
+
+    changed = {name for name, value in network.named_buffers() if not value.equal(before[name])}
+    assert {name.split(".")[0] for name in changed} == {"head"}

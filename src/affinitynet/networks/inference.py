@@ -1,17 +1,15 @@
 """Scores of photos at several scales and flips, in batches of one shape."""
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from affinitynet.networks.checkpoint import Checkpoint, restore
-from affinitynet.networks.depthwise import quicken_inference
+from affinitynet.networks.convolutions import quicken
+from affinitynet.networks.folding import fold_norms, fuse_activations
 
 Score = Callable[[Tensor], Tensor]
 """Images (N, 3, h, w) in [0, 1] to scores (N, K, h', w')."""
@@ -53,54 +51,9 @@ def for_inference(network: nn.Module) -> nn.Module:
     """
     folded = fold_norms(network)
     if next(folded.parameters()).device.type == "cpu":
-        quicken_inference(folded)
+        fuse_activations(folded)
+        quicken(folded)
     return folded
-
-
-def fold_norms(network: nn.Module, *, frozen: bool = False) -> nn.Module:
-    """Fold the batch norms into the convolutions before them; a fifth of the time on a CPU.
-
-    A norm is taken to belong to the convolution that its module lists just before it. Networks of
-    which this does not hold compute something else then; they are left as they are.
-
-    Args:
-        network: A network in evaluation mode that maps images (N, 3, H, W) to a tensor.
-        frozen: Fold only norms and convolutions of which nothing is learnt, to train the rest.
-
-    Returns:
-        A network that computes the same, or the network itself. With `frozen` it shares what is
-        learnt with the network: training one trains the other.
-    """
-    kept = [*network.buffers(), *(each for each in network.parameters() if each.requires_grad)]
-    folded = deepcopy(network, {id(each): each for each in kept} if frozen else None)
-    _fold(folded, frozen)
-    weight = next(network.parameters())
-    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)).to(weight)
-    with torch.inference_mode():
-        expected, found = network(images), folded(images)
-    tolerance = 1e-2 * float(expected.abs().max())  # TF32 is no better
-    return folded if torch.allclose(found, expected, rtol=0, atol=tolerance) else network
-
-
-def _fold(network: nn.Module, frozen: bool) -> None:
-    before: nn.Module | None = None
-    for name, part in list(network.named_children()):
-        if (
-            isinstance(part, _BatchNorm)
-            and isinstance(before, nn.Conv2d)
-            and not (frozen and _learns(before, part))
-        ):
-            fused = fuse_conv_bn_eval(before, part)
-            before.weight, before.bias = fused.weight, fused.bias
-            # timm's norms end in the activation.
-            setattr(network, name, getattr(part, "act", nn.Identity()))
-        else:
-            _fold(part, frozen)
-        before = part
-
-
-def _learns(*parts: nn.Module) -> bool:
-    return any(weight.requires_grad for part in parts for weight in part.parameters())
 
 
 @torch.inference_mode()

@@ -13,8 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from affinitynet.networks.checkpoint import Checkpoint, restore, snapshot
-from affinitynet.networks.depthwise import quicken_training
-from affinitynet.networks.inference import fold_norms
+from affinitynet.networks.convolutions import quicken
+from affinitynet.networks.folding import fold_fixed_norms
 from affinitynet.training.parameters import TrainingParameters
 from affinitynet.training.ranks import Share, rank, ranks, synchronise, vary, whole
 
@@ -78,15 +78,13 @@ def train(
             f"{ranks()} processes; raise it, or lower execution.devices"
         )
     network = restore(initial, device=device).to(memory_format=torch.channels_last)
-    whole_network = network
-    if _frozen_parts(whole_network, parameters.frozen):
-        network = fold_norms(whole_network, frozen=True)  # they share what is learnt
     fixed = _frozen_parts(network, parameters.frozen)
     if parameters.fixed_norms:
         backbone: Any = network.backbone
         fixed += [part for part in backbone.modules() if isinstance(part, _BatchNorm)]
-    if device.type == "cpu" and parameters.precision == "bfloat16":
-        quicken_training(network)
+    fold_fixed_norms(network, fixed)
+    if device.type == "cpu":
+        quicken(network)
     optimiser = _optimiser(network, parameters)
     done = initial.progress.get("epoch", 0)
     history = list(initial.progress.get("history", []))
@@ -122,7 +120,7 @@ def train(
         )
         yield Checkpoint(
             config=initial.config,
-            weights=snapshot(whole_network),
+            weights=snapshot(network),
             progress={
                 "epoch": epoch,
                 "optimiser": _snapshot_optimiser(optimiser),
@@ -176,7 +174,7 @@ def _optimiser(network: nn.Module, parameters: TrainingParameters) -> torch.opti
             (biases, parameters.bias_rate, 0.0),
         ):
             groups.append({"params": members, "initial_lr": factor * rate, "weight_decay": decay})
-    return torch.optim.SGD(groups, lr=0.0, momentum=parameters.momentum)
+    return torch.optim.SGD(groups, lr=0.0, momentum=parameters.momentum, fused=True)
 
 
 def _snapshot_optimiser(optimiser: torch.optim.SGD) -> dict[str, Any]:

@@ -5,6 +5,8 @@ whole batch's count, so that the shares add up to the batch's loss. A mean of th
 would weigh pairs and pixels by the process that they happen to fall to.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -46,11 +48,19 @@ def pair_loss(network: nn.Module, batch: Batch, *, radius: int = 5) -> Tensor:
 def pixel_loss(network: nn.Module, batch: Batch) -> Tensor:
     """Cross-entropy between a `SegmentationNet`'s upsampled logits and label maps (N, H, W)."""
     photos, labels = batch
-    logits = functional.interpolate(
-        network(photos).float(), labels.shape[-2:], mode="bilinear", align_corners=False
-    )
+    logits = _upsample(network(photos).float(), labels.shape[-2:])
     if logits.is_cuda:  # of images it adds up in any order there, of a list in one
         logits, labels = logits.movedim(1, -1).flatten(0, -2), labels.flatten()
     total = functional.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
     # no labelled pixel at all makes no loss, where the mean would be 0 / 0
     return total / whole((labels != IGNORE_INDEX).sum()).clamp(min=1)
+
+
+def _upsample(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear upsampling as two matrix products, whose gradients take a quarter of the time."""
+    rows, columns = (
+        functional.interpolate(torch.eye(few, device=maps.device)[:, None], many, mode="linear")
+        for few, many in zip(maps.shape[-2:], size, strict=True)
+    )
+    with torch.autocast(maps.device.type, enabled=False):
+        return rows[:, 0].T @ maps.contiguous() @ columns[:, 0]

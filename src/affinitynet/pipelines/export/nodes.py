@@ -49,7 +49,7 @@ def export_onnx(
             probabilities than torch.
     """
     from affinitynet.networks.checkpoint import Checkpoint, restore
-    from affinitynet.networks.inference import fold_norms
+    from affinitynet.networks.folding import fold_norms
     from affinitynet.networks.onnx import PhotoSegmenter, deviation, export
 
     config = model["config"]

@@ -1,0 +1,300 @@
+"""Convolutions in the form that a CPU computes fastest, with the same results."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.padding import get_same_padding, pad_same
+from torch import Tensor, nn
+from torch.amp import custom_bwd, custom_fwd
+from torch.nn import functional
+from torch.nn.grad import conv2d_weight
+
+SLOW_DILATION = 4
+"""From here on oneDNN has no fast path for a dilated depthwise convolution, not even forwards."""
+
+WIDEST = 3
+"""Columns of a kernel up to which oneDNN has a fast path for the gradient of its weights."""
+
+FUSED: dict[type[nn.Module], tuple[str, list[float]]] = {
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+    nn.Hardswish: ("hardswish", []),
+    nn.SiLU: ("swish", []),
+}
+"""Activations that oneDNN computes with the convolution before them: its name, its arguments."""
+
+NOTHING = nn.Identity()
+
+
+def quicken(network: nn.Module) -> None:
+    """Let the convolutions of a network on a CPU work as `convolve` does, if they do not yet.
+
+    Args:
+        network: Changed in place; its parameters keep their names.
+    """
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d) and is_plain(part) and "forward" not in vars(part):
+            part.forward = partial(_convolve_itself, part)  # type: ignore[method-assign]
+
+
+def is_plain(conv: nn.Conv2d) -> bool:
+    """Whether `convolve` knows all that a convolution does: other classes change their weights."""
+    return type(conv) in (nn.Conv2d, Conv2dSame)
+
+
+def convolve(
+    conv: nn.Conv2d,
+    images: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    activation: nn.Module = NOTHING,
+) -> Tensor:
+    """Compute what a convolution would with these weights, and the activation after it.
+
+    - Without gradients oneDNN computes both at once: the maps are written once.
+    - Depthwise ones have quicker gradients (see `depthwise`). In bfloat16 oneDNN's take up to three
+      times as long as in single precision.
+    - timm's `Conv2dSame` pads the images by one more at the end than before it, and copies them. A
+      kernel with a row and a column of zeros before its own takes as much on both sides, which
+      oneDNN does by itself.
+
+    Args:
+        conv: torch's or timm's `Conv2dSame`.
+        images: (N, C, H, W).
+        weight: Of the shape of `conv.weight`.
+        bias: (C',).
+        activation: What becomes of the result.
+
+    Returns:
+        (N, C', h, w).
+    """
+    learns = _learns(images, weight)
+    is_depthwise = images.is_cpu and 1 < conv.groups == conv.in_channels == conv.out_channels
+    if is_depthwise and _keeps_size(conv) and (learns or conv.dilation[0] >= SLOW_DILATION):
+        return depthwise(images, weight, bias, conv.dilation[0], activation)
+    padding: Any = conv.padding
+    if isinstance(conv, Conv2dSame):
+        if learns or not images.is_cpu or conv.dilation != (1, 1):
+            images = pad_same(images, [*conv.kernel_size], [*conv.stride], [*conv.dilation])
+        else:
+            weight, padding = _centre(conv, images, weight)
+    if learns and is_depthwise:
+        with torch.autocast("cpu", enabled=False):
+            maps: Tensor = activation(conv._conv_forward(images.to(weight), weight, bias))
+    elif learns or not images.is_cpu or conv.padding_mode != "zeros" or isinstance(padding, str):
+        maps = activation(conv._conv_forward(images, weight, bias))
+    else:
+        shape = conv.stride, padding, conv.dilation, conv.groups
+        maps = _activated(images, weight, bias, *shape, activation)
+    return maps
+
+
+def depthwise(
+    images: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    dilation: int = 1,
+    activation: nn.Module = NOTHING,
+) -> Tensor:
+    """Convolve each channel with its own kernel; zeros around the images keep their size.
+
+    Args:
+        images: (N, C, H, W).
+        weight: (C, 1, k, k), k odd.
+        bias: (C,).
+        dilation: d, in both directions. With d > 1 it is a convolution without dilation, on d x d
+            images of every d-th pixel.
+        activation: What becomes of the result.
+
+    Returns:
+        (N, C, H, W).
+    """
+    if not _learns(images, weight):
+        maps = _same_size(_split(images, dilation), weight, bias, activation)
+        return _join(maps, dilation, images.shape[-2:])
+    learnt: Tensor = activation(_Depthwise.apply(images, weight, bias, dilation))  # type: ignore[no-untyped-call]
+    return learnt
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.bfloat16)  # type: ignore[untyped-decorator]
+    def forward(
+        ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None, dilation: int
+    ) -> Tensor:
+        ctx.dilation, ctx.size = dilation, images.shape[-2:]
+        images = _split(images, dilation)
+        ctx.save_for_backward(images, weight)
+        return _join(_same_size(images, weight, bias), dilation, ctx.size)
+
+    @staticmethod
+    @custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        images, weight = ctx.saved_tensors
+        of_images, of_weight, of_bias, _ = ctx.needs_input_grad
+        gradient = _split(gradient, ctx.dilation)
+        back = weight.flip(-2, -1)
+        return (
+            _join(_same_size(gradient, back), ctx.dilation, ctx.size) if of_images else None,
+            weight_gradient(images, gradient, weight.shape[-1]) if of_weight else None,
+            _sum(gradient) if of_bias else None,
+            None,
+        )
+
+
+def _same_size(
+    images: Tensor, weight: Tensor, bias: Tensor | None = None, activation: nn.Module = NOTHING
+) -> Tensor:
+    padding = (weight.shape[-1] // 2,) * 2
+    return _activated(images, weight, bias, (1, 1), padding, (1, 1), len(weight), activation)
+
+
+def _activated(
+    images: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    activation: nn.Module,
+) -> Tensor:
+    """A convolution without gradients, and the activation after it."""
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        images, weight = images.to(dtype), weight.to(dtype)
+        bias = None if bias is None else bias.to(dtype)
+    fused = FUSED.get(type(activation))
+    quick = torch.backends.mkldnn.is_available() and images.dtype in (torch.float32, torch.bfloat16)
+    if fused is None or not quick:
+        maps: Tensor = activation(
+            functional.conv2d(images, weight, bias, stride, padding, dilation, groups)
+        )
+        return maps
+    together = torch.ops.mkldnn._convolution_pointwise  # torch.compile takes it too
+    both: Tensor = together(images, weight, bias, padding, stride, dilation, groups, *fused, "")
+    return both
+
+
+def _centre(conv: Conv2dSame, images: Tensor, weight: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """Add zeros to a kernel so that it takes the same padding on both sides; and that padding."""
+    sides = zip(images.shape[-2:], conv.kernel_size, conv.stride, conv.dilation, strict=True)
+    rows, columns = (get_same_padding(*side) for side in sides)
+    larger = functional.pad(weight, (columns % 2, 0, rows % 2, 0))
+    return larger, (-(-rows // 2), -(-columns // 2))
+
+
+def _split(images: Tensor, d: int) -> Tensor:
+    """Rearrange images (N, C, H, W) to those of every d-th pixel (N d d, C, H / d, W / d)."""
+    if d == 1:
+        return images
+    n, channels, height, width = images.shape
+    if height % d or width % d:
+        images = functional.pad(images, (0, -width % d, 0, -height % d))
+    rows, columns = images.shape[2] // d, images.shape[3] // d
+    pixels = images.permute(0, 2, 3, 1).reshape(n, rows, d, columns, d, channels)
+    pixels = pixels.permute(0, 2, 4, 1, 3, 5).reshape(n * d * d, rows, columns, channels)
+    return pixels.permute(0, 3, 1, 2)
+
+
+def _join(images: Tensor, d: int, size: Sequence[int]) -> Tensor:
+    """Undo `_split`; H, W are `size`."""
+    if d == 1:
+        return images
+    n, channels, rows, columns = images.shape
+    # Not a view of what was computed: activations work in place, which autograd forbids on those.
+    joined = torch.empty(
+        (n // d**2, channels, rows * d, columns * d),
+        dtype=images.dtype,
+        memory_format=torch.channels_last,
+    )
+    pixels = joined.permute(0, 2, 3, 1).view(-1, rows, d, columns, d, channels)
+    pixels[:] = images.unflatten(0, (-1, d, d)).permute(0, 4, 1, 5, 2, 3)
+    if joined.shape[-2:] == size:
+        return joined
+    return joined[..., : size[0], : size[1]].contiguous(memory_format=torch.channels_last)
+
+
+def weight_gradient(images: Tensor, gradient: Tensor, kernel: int) -> Tensor:
+    """Compute the gradient of a depthwise convolution's weights.
+
+    oneDNN is quick for three columns of a kernel at a time. Those of a wider one are three columns
+    of images that are shifted; with zeros between the rows, shifted images are the same memory read
+    from another place.
+
+    Args:
+        images: (N, C, H, W), the convolution's.
+        gradient: (N, C, H, W), that of the result; zeros around the images kept the size.
+        kernel: k, the side of the kernel; odd.
+
+    Returns:
+        (C, 1, k, k), in at least single precision.
+    """
+    n, channels, height, width = images.shape
+    reach = kernel // 2
+    if kernel <= WIDEST:
+        wide = torch.promote_types(images.dtype, torch.float32)
+        shape = [channels, 1, kernel, kernel]
+        narrow: Tensor = conv2d_weight(
+            images.to(wide), shape, gradient.to(wide), padding=reach, groups=channels
+        )
+        return narrow
+    shape = [n, height, width + reach, channels]
+    pixels, gradients = _frame(images, reach), _frame(gradient, reach)
+    still = gradients[reach * channels :][: n * height * (width + reach) * channels]
+    columns, at = [], -reach
+    while at <= reach:
+        # The middle one of the three columns; to the left of the image there are zeros at hand.
+        shift, first = (at + 1, 0) if at < 0 else (at, 1)
+        shifted = pixels[(reach + shift) * channels :][: len(still)]
+        three = conv2d_weight(
+            shifted.view(shape).permute(0, 3, 1, 2),
+            [channels, 1, kernel, WIDEST],
+            still.view(shape).permute(0, 3, 1, 2),
+            padding=(reach, 1),
+            groups=channels,
+        )
+        columns.append(three[..., first:])
+        at += WIDEST - first
+    return torch.cat(columns, dim=-1)[..., :kernel]
+
+
+def _frame(images: Tensor, zeros: int) -> Tensor:
+    """Lay images (N, C, H, W) out by pixels, with zero pixels after each row and around all."""
+    n, channels, height, width = images.shape
+    wide = torch.promote_types(images.dtype, torch.float32)
+    pixels = images.new_empty(n * height * (width + zeros) + 2 * zeros, channels, dtype=wide)
+    pixels[:zeros] = pixels[-zeros:] = 0
+    rows = pixels[zeros:-zeros].view(n, height, width + zeros, channels)
+    rows[:, :, :width] = images.permute(0, 2, 3, 1)
+    rows[:, :, width:] = 0
+    return pixels.view(-1)
+
+
+def _sum(maps: Tensor) -> Tensor:
+    """Add up maps (N, C, H, W) over all but the channels, as a product: in single precision."""
+    pixels = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
+    return pixels.new_ones(len(pixels)) @ pixels
+
+
+def _convolve_itself(conv: nn.Conv2d, images: Tensor) -> Tensor:
+    return convolve(conv, images, conv.weight, conv.bias)
+
+
+def _learns(*inputs: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
+
+
+def _keeps_size(conv: nn.Conv2d) -> bool:
+    padding: Any = conv.padding
+    return (
+        type(conv) is nn.Conv2d
+        and conv.stride == (1, 1)
+        and conv.padding_mode == "zeros"
+        and len({*conv.kernel_size}) == len({*conv.dilation}) == 1
+        and conv.kernel_size[0] % 2 == 1
+        and padding == (conv.dilation[0] * (conv.kernel_size[0] // 2),) * 2
+    )

@@ -2,17 +2,21 @@
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 from affinitynet.core.affinity import affinity_loss, neighbourhood
 from affinitynet.networks.checkpoint import Checkpoint, initialise, restore
+from affinitynet.networks.convolutions import depthwise
 from affinitynet.training.loop import train
 from affinitynet.training.losses import tag_loss
 from affinitynet.training.parameters import TrainingParameters
 
 PHOTOS, CHANNELS, SIDE = 8, 448, 28  # crops of 224 pixels at stride 8
+FIRST = tuple(f"backbone.trunk.{part}" for part in ("conv_stem", "bn1", "blocks.0", "blocks.1"))
 
 
 def sample() -> tuple[Tensor, Tensor]:
@@ -76,9 +80,42 @@ def test_affinity_loss(compare: Any, peak_memory: Any) -> None:
     )
 
 
-def plain_training(initial: Checkpoint, samples: TensorDataset, rate: float) -> float:
+@pytest.mark.parametrize(("kernel", "dilation"), [(5, 1), (5, 2)])
+def test_depthwise_gradients(compare: Any, kernel: int, dilation: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shape, channels = (16, 1152, 14, 14), 1152
+    images = torch.rand(shape, generator=generator).contiguous(memory_format=torch.channels_last)
+    weight = torch.rand(channels, 1, kernel, kernel, generator=generator)
+    images, weight = images.bfloat16().requires_grad_(), weight.requires_grad_()
+    padding = dilation * (kernel // 2)
+
+    def plain() -> Tensor:
+        maps = functional.conv2d(
+            images.float(), weight, padding=padding, dilation=dilation, groups=channels
+        )
+        return torch.autograd.grad(maps.sum(), [images, weight])[1]
+
+    def ours() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            maps = depthwise(images, weight, dilation=dilation)
+        return torch.autograd.grad(maps.sum(), [images, weight])[1]
+
+    compare(
+        f"depthwise {kernel} x {kernel}, dilation {dilation}, and gradients, 16 x 1152 x 14 x 14",
+        ours,
+        plain,
+        tolerance=1e-2 * float(plain().abs().max()),
+        calls=5,
+    )
+
+
+def plain_training(initial: Checkpoint, samples: TensorDataset, rate: float, fixed: bool) -> float:
     """One pass in float32, in torch's own memory layout; returns the mean loss."""
     network: Any = restore(initial).train()
+    if fixed:
+        network.backbone.eval()
+        for part in FIRST:
+            network.get_submodule(part).requires_grad_(False)
     optimiser = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9)
     losses = []
     for batch in torch.utils.data.DataLoader(samples, batch_size=PHOTOS):
@@ -90,7 +127,8 @@ def plain_training(initial: Checkpoint, samples: TensorDataset, rate: float) -> 
     return sum(losses) / len(losses)
 
 
-def test_training_step(compare: Any) -> None:
+@pytest.mark.parametrize("fixed", [False, True])
+def test_training_step(compare: Any, fixed: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     samples = TensorDataset(
         torch.rand(2 * PHOTOS, 3, 224, 224, generator=generator),
@@ -108,7 +146,8 @@ def test_training_step(compare: Any) -> None:
         batch_size=PHOTOS,
         learning_rate=1e-3,
         head_learning_rate=1e-3,
-        fixed_norms=False,
+        fixed_norms=fixed,
+        frozen=FIRST if fixed else (),
         precision="bfloat16",
     )
 
@@ -118,9 +157,10 @@ def test_training_step(compare: Any) -> None:
         return loss
 
     compare(
-        f"two training steps of the classifier, {PHOTOS} x 224 x 224",
+        f"two training steps of the classifier, {PHOTOS} x 224 x 224"
+        + (", norms and first parts kept (voc_cpu)" if fixed else ""),
         ours,
-        lambda: plain_training(initial, samples, 1e-3),
+        lambda: plain_training(initial, samples, 1e-3, fixed),
         tolerance=0.02,
         turns=2,
         calls=1,

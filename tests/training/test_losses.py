@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from affinitynet.core.affinity import affinity_loss
 from affinitynet.training.losses import pair_loss, pixel_loss, tag_loss
@@ -23,6 +24,21 @@ def test_pixel_loss_ignores_unknown_pixels():
 
     assert pixel_loss(nn.Identity(), (logits, labels)) < 1e-6
     assert pixel_loss(nn.Identity(), (logits, torch.full_like(labels, 255))) == 0
+
+
+@pytest.mark.parametrize("size", [(32, 48), (4, 6), (3, 5)])
+def test_pixel_loss_is_the_cross_entropy_of_bilinearly_upsampled_logits(size):
+    logits = torch.rand(2, 3, 4, 6, dtype=torch.double, requires_grad=True)
+    labels = torch.randint(0, 3, (2, *size))
+    upsampled = functional.interpolate(logits.float(), size, mode="bilinear")
+    expected = functional.cross_entropy(upsampled, labels)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = pixel_loss(nn.Identity(), (logits, labels))
+
+    torch.testing.assert_close(loss, expected)
+    ours, theirs = (torch.autograd.grad(value, logits)[0] for value in (loss, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
 
 
 def test_pair_loss_compares_labels_at_the_features_cells():

@@ -84,9 +84,9 @@ class _PairDistances(torch.autograd.Function):
         result = torch.zeros_like(features, dtype=gradient.dtype)
         for p, offset in enumerate(neighbourhood(ctx.radius)):
             first, second = pair_slices(offset, *features.shape[-2:])
-            signed = (features[first] - features[second]).sign_() * gradient[:, p][first][:, None]
-            result[first] += signed
-            result[second] -= signed
+            signs, shares = (features[first] - features[second]).sign_(), gradient[:, p][first]
+            result[first].addcmul_(signs, shares[:, None])
+            result[second].addcmul_(signs, shares[:, None], value=-1)
         return result.to(features.dtype), None
 
 

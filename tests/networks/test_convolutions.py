@@ -67,6 +67,7 @@ def test_it_is_in_single_precision_for_maps_in_bfloat16():
         nn.Conv2d(4, 4, 5, padding=2, groups=4),
         nn.Conv2d(4, 8, 3, padding=1, groups=4),
         nn.Conv2d(4, 8, 3, padding="same"),
+        nn.Conv2d(4, 8, 3, padding="valid"),
         nn.Conv2d(4, 8, 3, padding=1, padding_mode="reflect"),
         Conv2dSame(4, 8, 3, stride=2),
         Conv2dSame(4, 4, 5, stride=2, groups=4),

@@ -1,6 +1,7 @@
 """Convolutions in the form that a CPU computes fastest, with the same results."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -55,8 +56,7 @@ def convolve(
     """Compute what a convolution would with these weights, and the activation after it.
 
     - Without gradients oneDNN computes both at once: the maps are written once.
-    - Depthwise ones have quicker gradients (see `depthwise`). In bfloat16 oneDNN's take up to three
-      times as long as in single precision.
+    - Depthwise ones have quicker gradients, see `depthwise`.
     - timm's `Conv2dSame` pads the images by one more at the end than before it, and copies them. A
       kernel with a row and a column of zeros before its own takes as much on both sides, which
       oneDNN does by itself.
@@ -75,21 +75,21 @@ def convolve(
     is_depthwise = images.is_cpu and 1 < conv.groups == conv.in_channels == conv.out_channels
     if is_depthwise and _keeps_size(conv) and (learns or conv.dilation[0] >= SLOW_DILATION):
         return depthwise(images, weight, bias, conv.dilation[0], activation)
-    padding: Any = conv.padding
+    padding: Any = (0, 0) if conv.padding == "valid" else conv.padding
     if isinstance(conv, Conv2dSame):
         if learns or not images.is_cpu or conv.dilation != (1, 1):
             images = pad_same(images, [*conv.kernel_size], [*conv.stride], [*conv.dilation])
         else:
             weight, padding = _centre(conv, images, weight)
-    if learns and is_depthwise:
-        with torch.autocast("cpu", enabled=False):
-            maps: Tensor = activation(conv._conv_forward(images.to(weight), weight, bias))
-    elif learns or not images.is_cpu or conv.padding_mode != "zeros" or isinstance(padding, str):
-        maps = activation(conv._conv_forward(images, weight, bias))
-    else:
+    if not learns and images.is_cpu and conv.padding_mode == "zeros" and padding != "same":
         shape = conv.stride, padding, conv.dilation, conv.groups
-        maps = _activated(images, weight, bias, *shape, activation)
-    return maps
+        return _activated(images, weight, bias, *shape, activation)
+    # Of those with a stride, oneDNN's gradients in bfloat16 take eight times as long.
+    wide = learns and is_depthwise and torch.is_autocast_enabled("cpu")
+    with torch.autocast("cpu", enabled=False) if wide else nullcontext():
+        maps: Tensor = conv._conv_forward(images.to(weight) if wide else images, weight, bias)
+    learnt: Tensor = activation(maps)
+    return learnt
 
 
 def depthwise(

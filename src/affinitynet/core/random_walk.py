@@ -10,6 +10,7 @@ matrices on its diagonal, so that no walk leaves its photo.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -166,34 +167,55 @@ def transition_from_affinities(
             f"affinities have {planes} planes, the neighbourhood of radius {radius} has "
             f"{len(neighbourhood(radius))} offsets; give the radius that they were computed with."
         )
-    offsets, cells = neighbourhood(radius), height * width
+    cells = height * width
     weights = affinities.double().reshape(-1, planes, height, width) ** beta
-    photos = len(weights)
+    photos, device = len(weights), weights.device
     # A plane for each neighbour of a pixel in reading order: before it, itself, after it. So a
     # pixel's entries are a row of the matrix, sorted already.
     table = weights.new_zeros(photos, 2 * planes + 1, height, width)
-    inside = torch.zeros_like(table[0], dtype=torch.bool)
-    table[:, planes], inside[planes] = 1, True
-    for p, offset in enumerate(offsets, start=1):
+    table[:, planes] = 1
+    for p, offset in enumerate(neighbourhood(radius), start=1):
         first, second = pair_slices(offset, height, width)
         table[:, planes + p][first] = table[:, planes - p][second] = weights[:, p - 1][first]
-        inside[planes + p][first] = inside[planes - p][second] = True
     root = table.sum(dim=1).sqrt().flatten(1)
-    device = table.device
-    steps = [dy * width + dx for dy, dx in offsets]
-    shifts = torch.tensor([*(-step for step in reversed(steps)), 0, *steps], device=device)
-    present = inside.flatten(1).T
-    columns = (torch.arange(cells, device=device)[:, None] + shifts)[present]
-    values = (table.flatten(2) / root[:, None]).transpose(1, 2)[:, present] / root[:, columns]
+    places, columns, entries = _entries(height, width, radius, device)
+    values = (table.flatten(2) / root[:, None]).flatten(1).index_select(1, places)
+    values /= root.index_select(1, columns)
     rows = torch.zeros(photos * cells + 1, dtype=torch.int32, device=device)
-    rows[1:] = present.sum(dim=1).repeat(photos).cumsum(dim=0)
-    columns = columns + cells * torch.arange(photos, device=device)[:, None]
+    rows[1:] = entries.repeat(photos).cumsum(dim=0)
+    columns = columns + cells * torch.arange(photos, dtype=torch.int32, device=device)[:, None]
     size = (photos * cells, photos * cells)
     # 32-bit indices are what MKL multiplies with; others are converted for each product.
     matrix = torch.sparse_csr_tensor(
-        rows, columns.flatten().int(), values.flatten(), size, check_invariants=False
+        rows, columns.flatten(), values.flatten(), size, check_invariants=False
     )
     return matrix, root.view(-1, 1)
+
+
+@lru_cache(maxsize=1)
+def _entries(
+    height: int, width: int, radius: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Find S's entries, row by row; kept, as photos of one shape follow each other.
+
+    Returns:
+        Each entry's place in a table of planes (2 P + 1, H W) and its column, int32; the number of
+        entries of each row.
+    """
+    offsets, cells = neighbourhood(radius), height * width
+    planes = len(offsets)
+    steps = [dy * width + dx for dy, dx in offsets]
+    with torch.inference_mode(mode=False):  # whoever calls it first
+        inside = torch.zeros(2 * planes + 1, height, width, dtype=torch.bool, device=device)
+        inside[planes] = True
+        for p, offset in enumerate(offsets, start=1):
+            first, second = pair_slices(offset, height, width)
+            inside[planes + p][first] = inside[planes - p][second] = True
+        shifts = torch.tensor([*(-step for step in reversed(steps)), 0, *steps], device=device)
+        present = inside.flatten(1).T
+        row, plane = present.nonzero(as_tuple=True)
+        places, columns = plane * cells + row, row + shifts[plane]
+        return places.int(), columns.int(), present.sum(dim=1)
 
 
 def chebyshev_power(steps: int, tolerance: float) -> npt.NDArray[np.float64]:

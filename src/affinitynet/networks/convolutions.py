@@ -168,8 +168,7 @@ def _activated(
         images, weight = images.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
     fused = FUSED.get(type(activation))
-    quick = torch.backends.mkldnn.is_available() and images.dtype in (torch.float32, torch.bfloat16)
-    if fused is None or not quick:
+    if fused is None or not _can_fuse(images.dtype):
         maps: Tensor = activation(
             functional.conv2d(images, weight, bias, stride, padding, dilation, groups)
         )
@@ -177,6 +176,13 @@ def _activated(
     together = torch.ops.mkldnn._convolution_pointwise  # torch.compile takes it too
     both: Tensor = together(images, weight, bias, padding, stride, dilation, groups, *fused, "")
     return both
+
+
+def _can_fuse(dtype: torch.dtype) -> bool:
+    if not torch.backends.mkldnn.is_available():
+        return False
+    half = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return half or dtype == torch.float32
 
 
 def _centre(conv: Conv2dSame, images: Tensor, weight: Tensor) -> tuple[Tensor, tuple[int, int]]:

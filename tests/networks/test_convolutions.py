@@ -95,6 +95,7 @@ def test_a_network_computes_what_it_did(trained, precision):
         quicken(network)
         found = network(photos)
 
+    assert all("forward" in vars(p) for p in network.modules() if isinstance(p, nn.Conv2d))
     tolerance = 1e-4 if precision is torch.float32 else 0.05 * expected.abs().max().item()
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=tolerance)
     assert list(network.state_dict()) == names

@@ -170,13 +170,7 @@ def transition_from_affinities(
     cells = height * width
     weights = affinities.double().reshape(-1, planes, height, width) ** beta
     photos, device = len(weights), weights.device
-    # A plane for each neighbour of a pixel in reading order: before it, itself, after it. So a
-    # pixel's entries are a row of the matrix, sorted already.
-    table = weights.new_zeros(photos, 2 * planes + 1, height, width)
-    table[:, planes] = 1
-    for p, offset in enumerate(neighbourhood(radius), start=1):
-        first, second = pair_slices(offset, height, width)
-        table[:, planes + p][first] = table[:, planes - p][second] = weights[:, p - 1][first]
+    table = _table(weights, radius)
     root = table.sum(dim=1).sqrt().flatten(1)
     places, columns, entries = _entries(height, width, radius, device)
     values = (table.flatten(2) / root[:, None]).flatten(1).index_select(1, places)
@@ -190,6 +184,21 @@ def transition_from_affinities(
         rows, columns.flatten(), values.flatten(), size, check_invariants=False
     )
     return matrix, root.view(-1, 1)
+
+
+def _table(weights: Tensor, radius: int) -> Tensor:
+    """Lay out what belongs to pairs (N, P, H, W) by pixels: (N, 2 P + 1, H, W), 1 for themselves.
+
+    There is a plane for each neighbour of a pixel in reading order: before it, itself, after it. So
+    a pixel's entries are a row of the matrix, sorted already.
+    """
+    photos, planes, height, width = weights.shape
+    table = weights.new_zeros(photos, 2 * planes + 1, height, width)
+    table[:, planes] = 1
+    for p, offset in enumerate(neighbourhood(radius), start=1):
+        first, second = pair_slices(offset, height, width)
+        table[:, planes + p][first] = table[:, planes - p][second] = weights[:, p - 1][first]
+    return table
 
 
 @lru_cache(maxsize=1)
@@ -206,11 +215,8 @@ def _entries(
     planes = len(offsets)
     steps = [dy * width + dx for dy, dx in offsets]
     with torch.inference_mode(mode=False):  # whoever calls it first
-        inside = torch.zeros(2 * planes + 1, height, width, dtype=torch.bool, device=device)
-        inside[planes] = True
-        for p, offset in enumerate(offsets, start=1):
-            first, second = pair_slices(offset, height, width)
-            inside[planes + p][first] = inside[planes - p][second] = True
+        pairs = torch.ones(1, planes, height, width, dtype=torch.bool, device=device)
+        inside = _table(pairs, radius)[0]
         shifts = torch.tensor([*(-step for step in reversed(steps)), 0, *steps], device=device)
         present = inside.flatten(1).T
         row, plane = present.nonzero(as_tuple=True)

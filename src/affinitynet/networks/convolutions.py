@@ -38,12 +38,17 @@ def quicken(network: nn.Module) -> None:
     """
     for part in network.modules():
         if isinstance(part, nn.Conv2d) and is_plain(part) and "forward" not in vars(part):
-            part.forward = partial(_convolve_itself, part)  # type: ignore[method-assign]
+            part.forward = partial(convolve_itself, part, NOTHING)  # type: ignore[method-assign]
 
 
 def is_plain(conv: nn.Conv2d) -> bool:
     """Whether `convolve` knows all that a convolution does: other classes change their weights."""
     return type(conv) in (nn.Conv2d, Conv2dSame)
+
+
+def convolve_itself(conv: nn.Conv2d, activation: nn.Module, images: Tensor) -> Tensor:
+    """Compute a convolution and the activation after it, see `convolve`."""
+    return convolve(conv, images, conv.weight, conv.bias, activation)
 
 
 def convolve(
@@ -250,12 +255,12 @@ def weight_gradient(images: Tensor, gradient: Tensor, kernel: int) -> Tensor:
         return narrow
     shape = [n, height, width + reach, channels]
     pixels, gradients = _frame(images, reach), _frame(gradient, reach)
-    still = gradients[reach * channels :][: n * height * (width + reach) * channels]
+    still = gradients[reach:-reach]
     columns, at = [], -reach
     while at <= reach:
         # The middle one of the three columns; to the left of the image there are zeros at hand.
         shift, first = (at + 1, 0) if at < 0 else (at, 1)
-        shifted = pixels[(reach + shift) * channels :][: len(still)]
+        shifted = pixels[reach + shift :][: len(still)]
         three = conv2d_weight(
             shifted.view(shape).permute(0, 3, 1, 2),
             [channels, 1, kernel, WIDEST],
@@ -277,17 +282,13 @@ def _frame(images: Tensor, zeros: int) -> Tensor:
     rows = pixels[zeros:-zeros].view(n, height, width + zeros, channels)
     rows[:, :, :width] = images.permute(0, 2, 3, 1)
     rows[:, :, width:] = 0
-    return pixels.view(-1)
+    return pixels
 
 
 def _sum(maps: Tensor) -> Tensor:
     """Add up maps (N, C, H, W) over all but the channels, as a product: in single precision."""
     pixels = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
     return pixels.new_ones(len(pixels)) @ pixels
-
-
-def _convolve_itself(conv: nn.Conv2d, images: Tensor) -> Tensor:
-    return convolve(conv, images, conv.weight, conv.bias)
 
 
 def _learns(*inputs: Tensor) -> bool:

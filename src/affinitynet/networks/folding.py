@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from affinitynet.networks.convolutions import FUSED, NOTHING, convolve, is_plain
+from affinitynet.networks.convolutions import (
+    FUSED,
+    NOTHING,
+    convolve,
+    convolve_itself,
+    is_plain,
+)
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -63,7 +69,7 @@ def fuse_activations(network: nn.Module) -> None:
     pairs = [
         (conv, part) for activation in FUSED for _, _, conv, part in _pairs(network, activation)
     ]
-    forwards = {conv: partial(_with_activation, conv, part) for conv, part in pairs}
+    forwards = {conv: partial(convolve_itself, conv, part) for conv, part in pairs}
     _replace(network, forwards, {part for _, part in pairs})
 
 
@@ -74,10 +80,6 @@ def _with_norm(conv: nn.Conv2d, norm: _BatchNorm, images: Tensor) -> Tensor:
     mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
     weight = conv.weight * scale.view(-1, 1, 1, 1)
     return convolve(conv, images, weight, norm.bias - mean * scale, _rest(norm))
-
-
-def _with_activation(conv: nn.Conv2d, activation: nn.Module, images: Tensor) -> Tensor:
-    return convolve(conv, images, conv.weight, conv.bias, activation)
 
 
 def _pairs(

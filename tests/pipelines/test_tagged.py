@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.conftest import PROJECT
 
+from affinitynet.data.coco import draw_mask, read_masks
+from affinitynet.data.files import name_photos
+from affinitynet.data.near_duplicates import difference_hash, group_near_duplicates
+from affinitynet.data.report import list_doubts
+from affinitynet.data.split import draw_val
+from affinitynet.data.tag_file import read_tagged
 from affinitynet.datasets import FileDataset, MasksDataset, PhotosDataset
-from affinitynet.datasets.coco import draw_mask, read_masks
-from affinitynet.datasets.photos import name_photos
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipelines.ingestion.nodes import build_index, check_data_set, inspect_photos
-from affinitynet.pipelines.ingestion.photos import difference_hash, group_near_duplicates
-from affinitynet.pipelines.ingestion.report import list_doubts
-from affinitynet.pipelines.ingestion.split import draw_val
-from affinitynet.pipelines.ingestion.tag_file import read_tagged
 from affinitynet.pipelines.scenes.render import render_scene
 from affinitynet.runs.record import flatten
 from affinitynet.training.parameters import TrainingParameters

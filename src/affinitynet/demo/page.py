@@ -17,6 +17,7 @@ import streamlit
 from omegaconf import OmegaConf
 from PIL import Image
 
+from affinitynet.core.images import resize_long_side, to_rgb
 from affinitynet.demo.road import Road, Steps
 from affinitynet.errors import UserError
 from affinitynet.model import Prediction, open_photo
@@ -27,7 +28,6 @@ from affinitynet.pipelines.reporting.pictures import (
     paint_heat,
     paint_labels,
 )
-from affinitynet.training.photos import resize_long_side, to_rgb
 
 PROJECT = Path(__file__).parents[3]
 SHOWN = 480

@@ -8,16 +8,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from affinitynet.errors import UserError
-from affinitynet.execution import Execution, stream
-from affinitynet.pipelines.images import Readers, is_too_long
-from affinitynet.pipelines.ingestion.photos import (
+from affinitynet.data.checks import (
     CRASHES,
-    group_near_duplicates,
     inspect_photo,
     list_mask_problems,
 )
-from affinitynet.pipelines.ingestion.report import (
+from affinitynet.data.files import Readers, is_too_long
+from affinitynet.data.near_duplicates import group_near_duplicates
+from affinitynet.data.report import (
     count_classes,
     count_together,
     list_doubts,
@@ -25,8 +23,10 @@ from affinitynet.pipelines.ingestion.report import (
     plot_data,
     summarise_photos,
 )
-from affinitynet.pipelines.ingestion.split import draw_val
-from affinitynet.pipelines.ingestion.tagged import TAG_SEPARATOR, Tagged
+from affinitynet.data.split import draw_val
+from affinitynet.data.tagged import TAG_SEPARATOR, Tagged
+from affinitynet.errors import UserError
+from affinitynet.execution import Execution, stream
 from affinitynet.training.parameters import TrainingParameters
 
 logger = logging.getLogger(__name__)

@@ -6,6 +6,9 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Pipeline, node, pipeline
 
+from affinitynet.data.tag_file import read_tagged
+from affinitynet.data.tagged import Tagged
+from affinitynet.data.voc import read_voc
 from affinitynet.errors import UserError
 from affinitynet.pipelines.ingestion.nodes import (
     TRAINED,
@@ -13,9 +16,6 @@ from affinitynet.pipelines.ingestion.nodes import (
     check_data_set,
     inspect_photos,
 )
-from affinitynet.pipelines.ingestion.tag_file import read_tagged
-from affinitynet.pipelines.ingestion.tagged import Tagged
-from affinitynet.pipelines.ingestion.voc import read_voc
 
 
 @dataclass(frozen=True)

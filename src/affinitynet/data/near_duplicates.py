@@ -1,6 +1,5 @@
-"""What a single look at every photo tells: its size, whether it is sound, and which look alike."""
+"""Photos that look alike: resized, compressed or slightly recoloured copies of each other."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,37 +7,8 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from affinitynet.core.label_maps import IGNORE_INDEX
-from affinitynet.pipelines.images import why_unreadable
-
-MIN_SIDE = 16
-"""Pixels; photos with a shorter side show nothing that could be learned."""
-CRASHES = (0, 0, "", "the process that reads it dies, each time")
-"""What is told of a photo that `inspect_photo` never returned from."""
 MAX_DISTANCE = 7
 """Bits of 128 that near-duplicates differ in at most: one less than the hash has bands."""
-
-
-def inspect_photo(read: Callable[[], Any]) -> tuple[int, int, str, str]:
-    """Read a photo in full.
-
-    Args:
-        read: Reads the photo, a PIL image.
-
-    Returns:
-        Width and height, upright, in pixels; its hash, 32 hexadecimal digits; and what is wrong
-        with it. The hash is empty where something is wrong.
-    """
-    from affinitynet.training.photos import to_rgb
-
-    try:
-        photo = to_rgb(read())
-    except Exception as error:
-        return 0, 0, "", f"cannot be read ({why_unreadable(error)})"
-    width, height = photo.size
-    if min(width, height) < MIN_SIDE:
-        return width, height, "", f"is too small: {width} x {height} pixels"
-    return width, height, difference_hash(photo), ""
 
 
 def difference_hash(photo: Any) -> str:
@@ -88,32 +58,3 @@ def group_near_duplicates(hashes: list[str]) -> npt.NDArray[np.int32]:
     groups = len(codes) + np.arange(count, dtype=np.int32)
     groups[rows] = group_of_code[code_of_row]
     return groups
-
-
-def list_mask_problems(
-    read_mask: Callable[[], npt.NDArray[np.uint8]], width: int, height: int, num_values: int
-) -> list[str]:
-    """Say what is wrong with a mask, read in full.
-
-    Args:
-        read_mask: Reads the mask, (H, W) uint8.
-        width: Of its photo, in pixels; 0 if that is not known.
-        height: Of its photo, in pixels.
-        num_values: Number of classes that mask values may stand for.
-    """
-    try:
-        mask = read_mask()
-    except Exception as error:
-        return [f"the mask cannot be read ({why_unreadable(error)})"]
-    problems = []
-    if width and mask.shape != (height, width):
-        shape = f"{mask.shape[1]} x {mask.shape[0]}"
-        problems.append(f"the mask is {shape}, the photo {width} x {height} pixels")
-    values = np.unique(mask)
-    wrong = values[(values > num_values) & (values != IGNORE_INDEX)]
-    if wrong.size:
-        problems.append(
-            f"mask values {wrong.tolist()} are no class (0 … {num_values} and {IGNORE_INDEX} are; "
-            "data_set.mask_classes names them)"
-        )
-    return problems

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from affinitynet.pipelines.images import Readers, why_unreadable
-from affinitynet.pipelines.ingestion.tagged import Tagged, choose_classes
+from affinitynet.data.files import Readers, why_unreadable
+from affinitynet.data.tagged import Tagged, choose_classes
 
 
 @dataclass(frozen=True)

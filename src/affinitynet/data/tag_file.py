@@ -17,10 +17,9 @@ from typing import Any
 
 import pandas as pd
 
-from affinitynet.datasets.coco import category_values
-from affinitynet.datasets.photos import PHOTO_SUFFIXES
-from affinitynet.pipelines.images import Readers
-from affinitynet.pipelines.ingestion.tagged import BACKGROUND, SPLITS, Tagged, choose_classes
+from affinitynet.data.coco import category_values
+from affinitynet.data.files import PHOTO_SUFFIXES, Readers
+from affinitynet.data.tagged import BACKGROUND, SPLITS, Tagged, choose_classes
 
 FLAGS = {"1": True, "true": True, "0": False, "false": False, "": False}
 """Cells of a CSV with a column for each class."""

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from affinitynet.pipelines.ingestion.tagged import SPLITS, TAG_SEPARATOR
+from affinitynet.data.tagged import SPLITS, TAG_SEPARATOR
 
 FEW_PHOTOS = 20
 """Training photos of a class below which a classifier hardly learns it."""

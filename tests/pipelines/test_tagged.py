@@ -4,6 +4,7 @@ import json
 import os
 import re
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.conftest import PROJECT
 
-from affinitynet.data.coco import draw_mask, read_masks
+from affinitynet.data.coco import parse_coco
 from affinitynet.data.files import name_photos
+from affinitynet.data.masks import draw_masks
 from affinitynet.data.near_duplicates import difference_hash, group_near_duplicates
 from affinitynet.data.report import list_doubts
 from affinitynet.data.split import draw_val
 from affinitynet.data.tag_file import read_tagged
-from affinitynet.datasets import FileDataset, MasksDataset, PhotosDataset
+from affinitynet.datasets import MasksDataset, PhotosDataset, TagsDataset
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipelines.ingestion.nodes import build_index, check_data_set, inspect_photos
@@ -169,18 +171,18 @@ def test_spellings_that_are_understood(folder, text):
         ("file\nrex.jpg", "its columns are file; they must be"),
         ("file,tags,cat\nrex.jpg,dog,1", "its columns are file, tags, cat; they must be"),
         ("file,cat,cat\nrex.jpg,1,0", "the column cat is there twice"),
-        ("file,cat\nrex.jpg,yes", "line 2: 'yes' in the column cat is neither 0 nor 1"),
+        ("file,cat,dog\nrex.jpg,0.7,1", "line 2: '0.7' in the column cat is neither 0 nor 1"),
         ("file,tags\nrex.jpg,dog,cat", "line 2: 3 cells where there are 2 columns; quote a cell"),
-        ("file,tags\nrex.jpg", "line 2: 1 cells where there are 2 columns"),
-        (b"file,tags\nrex.jpg,dog\ntom.png,b\xe4r", "line 3: byte 0xe4 is not UTF-8; save"),
-        ("file,tags\nrex.jpg,dog".encode("utf-16-le"), "line 1: has NUL bytes; save the file as"),
-        ("\nfile,tags", "its columns are (an empty line); they must be"),
+        (b"file,tags\nrex.jpg,d\0og", "line 2: has NUL bytes; save the file as"),
+        ("\n,,\n", "its columns are (an empty line); they must be"),
+        (b"PK\x03\x04 xl/workbook.xml", "is a spreadsheet; save the sheet as CSV"),
+        (b"PAR1", "is a Parquet file; write it as CSV"),
         ("[" * 100_000, 'line 1: is no {"file": "…"'),
         ('file,tags\nrex.jpg,"dog', "line 2: unexpected end of data"),
         ('{"file": "rex.jpg", "tags": ["dog"]}\nrex', 'line 2: is no {"file": "…"'),
-        ('{"file": "rex.jpg", "tags": "dog"}', "line 1: file must be a text and tags a list"),
-        ('{"file": "rex.jpg", "tags": [1]}', "line 1: file must be a text and tags a list"),
-        ('{"file": "rex.jpg"}\n{"file": "a"}', 'line 1: is no {"file": "…"'),
+        ('{"file": "rex.jpg", "tags": [[1]]}', "line 1: file must be a text and tags a list"),
+        ('{"file": "rex.jpg"}\n{"file": "a"}', "its columns are file; they must be"),
+        ('{"tags": ["dog"]}', 'line 1: is no {"file": "…"'),
         ("[1, 2]", "is neither JSON Lines nor a COCO file"),
         ('{"images": []}', "is no COCO file of instances: 'categories' is missing"),
     ],
@@ -195,10 +197,10 @@ def test_what_is_no_tag_file_is_told(folder, text, message):
     [
         (
             "rex.jpg,dog,train\nrex.jpg,cat,val",
-            "line 3: 'rex.jpg' is named in tags.csv, line 2 too",
+            "'rex' is in two splits: tags.csv, line 2, tags.csv, line 3",
         ),
         ("rex.jpg,dog,train\ngone.jpg,cat,val", "line 3: there is no photo 'gone.jpg'"),
-        ("rex.jpg,dog,test\ntom.png,cat,val", "line 2: the split 'test' is none of train, val"),
+        ("rex.jpg,dog,odd\ntom.png,cat,val", "line 2: the split 'odd' is none of train, val"),
         ("rex.jpg,dog,train\ntom.png,cat,", "some photos have a split and some have none"),
     ],
 )
@@ -208,13 +210,13 @@ def test_rows_that_do_not_fit_are_told(folder, rows, problem):
 
 
 def test_all_problems_come_in_one_message(folder):
-    text = "file,tags,split\nrex.jpg,dog,train\nrex.jpg,cat,train\ngone.jpg,cat,test\n"
+    text = "file,tags,split\nrex.jpg,dog,train\nrex.png,cat,train\ngone.jpg,cat,odd\ntom,,odd\n"
     masks = {"rex": lambda: np.full((3, 5), 9, np.uint8)}
     with pytest.raises(UserError) as error:
         ingest(folder, text, masks)
     message = str(error.value)
     assert message.startswith(f"5 problems with the data set in '{folder}' (parameter images):")
-    for line in ("is named in", "no photo 'gone.jpg'", "'test'", "5 x 3", "mask values [9]"):
+    for line in ("the same photo, 'rex'", "no photo 'gone.jpg'", "'odd'", "5 x 3", "values [9]"):
         assert line in message
 
 
@@ -232,7 +234,8 @@ def test_no_index_is_built_of_a_data_set_with_problems():
         ({"classes": ["cat"], "mask_classes": ["dog"]}, "'cat' is none of data_set.mask_classes"),
         ({"classes": [f"c{i}" for i in range(255)]}, "255 classes are too many"),
         ({"masks": "/nowhere"}, "masks=/nowhere: there are no indexed PNGs"),
-        ({"classes": ["zebra"]}, "no training photo has a tag among zebra"),
+        ({"classes": ["zebra"]}, "classes: no photo has the tag 'zebra'; the tags are: cat, dog"),
+        ({"classes": ["Dog"]}, "no photo has the tag 'Dog'; the tags are: dog"),
     ],
 )
 def test_wrong_parameters_are_told(folder, options, message):
@@ -245,8 +248,8 @@ def test_missing_files_and_folders_are_told(folder, tmp_path):
         inspect_photos(read_tagged, load(folder), OPTIONS, 0, Execution(workers=1), None)
     with pytest.raises(UserError, match=r"no such folder, or no photo in it \(.jpg, .jpeg"):
         ingest(tmp_path / "nowhere", EXAMPLES["tags.csv"])
-    assert FileDataset(filepath=str(tmp_path / "gone.csv")).load() is None
-    assert FileDataset(filepath=None).fingerprint() == "none"
+    assert TagsDataset(filepath=str(tmp_path / "gone.csv")).load() is None
+    assert TagsDataset(filepath=None).fingerprint() == "none"
 
 
 def test_no_tags_at_all_are_told(tmp_path):
@@ -357,19 +360,47 @@ def test_ids_are_as_many_as_files(files):
     assert sorted(names.values()) == sorted(files)
 
 
-def test_near_duplicates_are_found_by_all_pairs():
+def pack(codes):
+    return [np.packbits(code).tobytes().hex() for code in codes]
+
+
+def test_near_duplicates_are_those_of_a_representative():
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 2, (60, 128))
     for row in range(30, 60):  # copies with some bits flipped
         codes[row] = codes[rng.integers(0, 30)]
         codes[row, rng.choice(128, rng.integers(0, 12), replace=False)] ^= 1
-    near = (codes[:, None] != codes).sum(axis=-1) <= 7
-    for _ in range(6):
-        near = near @ near
-    hashes = [np.packbits(code).tobytes().hex() for code in codes]
-    groups = group_near_duplicates([*hashes, "", ""])
-    assert (np.equal.outer(groups[:60], groups[:60]) == near).all()
+    distance = (codes[:, None] != codes).sum(axis=-1)
+    groups = group_near_duplicates([*pack(codes), "", ""])
     assert groups[60] != groups[61]
+    same = np.equal.outer(groups[:60], groups[:60])
+    assert same[distance == 0].all()
+    assert distance[same].max() <= 14
+    assert len({*groups[:60]}) < 60
+    for group in {*groups[:60]}:
+        rows = np.flatnonzero(groups[:60] == group)
+        assert (distance[np.ix_(rows, rows)].max(axis=1) <= 7).any()
+
+
+def test_near_duplicates_do_not_chain():
+    """Each photo is near the next one, as of a camera that turns, but not near all others."""
+    codes = np.tril(np.ones((128, 128), int))
+    groups = group_near_duplicates(pack(codes))
+    assert np.bincount(groups).max() <= 15
+
+
+def test_ten_thousand_frames_of_one_camera_take_little_memory():
+    rng = np.random.default_rng(0)
+    codes = np.repeat(rng.integers(0, 2, (1, 128)), 10_000, axis=0)
+    for code in codes:
+        code[rng.choice(128, rng.integers(0, 24), replace=False)] ^= 1
+    hashes = pack(codes)
+    tracemalloc.start()
+    groups = group_near_duplicates(hashes)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.bincount(groups).max() > 1000
+    assert peak < 20e6
 
 
 def test_hashes_survive_resizing_and_compression(tmp_path):
@@ -423,14 +454,18 @@ def test_masks_of_coco_are_drawn(tmp_path):
     path = tmp_path / "instances.json"
     path.write_text(EXAMPLES["instances.json"])
     masks = MasksDataset(path=str(path)).load()
-    assert masks.keys() == TAGS.keys()
-    both = masks["beach/both"]()
+    assert masks.keys() == {*FILES}  # nothing says which photos there are
+    both = masks["beach/both.webp"]()
     assert both.shape == (48, 64)
     assert [both[20, 20], both[15, 45], both[0, 0]] == [1, 2, 0]
-    assert not masks["beach/empty"]().any()
+    assert not masks["beach/empty.tif"]().any()
 
 
-def test_small_instances_lie_over_large_ones_and_crowds_do_not_count():
+def masks_of(coco, photos=TAGS):
+    return draw_masks(parse_coco(coco, "m.json"), dict.fromkeys(photos), "m.json")
+
+
+def test_small_instances_lie_over_large_ones_and_crowds_count():
     coco = json.loads(EXAMPLES["instances.json"])
     square = {"image_id": 10, "category_id": 17, "area": 9}
     big = {"image_id": 10, "category_id": 18, "area": 900}
@@ -438,11 +473,12 @@ def test_small_instances_lie_over_large_ones_and_crowds_do_not_count():
     coco["annotations"] = [
         square | {"segmentation": [[5, 5, 8, 5, 8, 8, 5, 8]]},
         big | {"segmentation": [[0, 0, 30, 0, 30, 30, 0, 30]]},
-        big | {"area": 9999, "iscrowd": 1, "segmentation": runs},
+        square | {"area": None, "iscrowd": 1, "segmentation": runs},
     ]
-    mask = read_masks(coco)["beach/empty"]()
-    assert [mask[6, 6], mask[20, 20], mask[40, 40]] == [1, 2, 255]
-    assert draw_mask([], 3, 4).shape == (3, 4)
+    drawn = masks_of(coco)
+    mask = drawn.masks["beach/empty"]()
+    assert [mask[6, 6], mask[20, 20], mask[40, 40]] == [1, 2, 1]
+    assert drawn.notes == ["m.json: crowds, counted as the class that they are of: 1"]
 
 
 def test_a_mask_file_that_is_no_coco_file_has_no_masks(tmp_path):

@@ -1,6 +1,7 @@
 """What a single look at every photo tells: its size, whether it is sound, and which look alike."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ MIN_SIDE = 16
 """Pixels; photos with a shorter side show nothing that could be learned."""
 CRASHES = (0, 0, "", "the process that reads it dies, each time")
 """What is told of a photo that `inspect_photo` never returned from."""
+
+UNKNOWN_VALUES = "are no class"
+"""Of a mask with values that stand for nothing."""
 
 
 def inspect_photo(read: Callable[[], Any]) -> tuple[int, int, str, str]:
@@ -37,10 +41,23 @@ def inspect_photo(read: Callable[[], Any]) -> tuple[int, int, str, str]:
     return width, height, difference_hash(photo), ""
 
 
-def list_mask_problems(
+@dataclass(frozen=True)
+class MaskInspection:
+    """What reading a mask in full tells.
+
+    Attributes:
+        problems: What is wrong with it.
+        shown: Values that it has, 0 and `IGNORE_INDEX` apart.
+    """
+
+    problems: list[str]
+    shown: tuple[int, ...] = ()
+
+
+def inspect_mask(
     read_mask: Callable[[], npt.NDArray[np.uint8]], width: int, height: int, num_values: int
-) -> list[str]:
-    """Say what is wrong with a mask, read in full.
+) -> MaskInspection:
+    """Read a mask in full.
 
     Args:
         read_mask: Reads the mask, (H, W) uint8.
@@ -51,16 +68,16 @@ def list_mask_problems(
     try:
         mask = read_mask()
     except Exception as error:
-        return [f"the mask cannot be read ({why_unreadable(error)})"]
+        return MaskInspection([f"the mask cannot be read ({why_unreadable(error)})"])
     problems = []
     if width and mask.shape != (height, width):
         shape = f"{mask.shape[1]} x {mask.shape[0]}"
         problems.append(f"the mask is {shape}, the photo {width} x {height} pixels")
-    values = np.unique(mask)
-    wrong = values[(values > num_values) & (values != IGNORE_INDEX)]
+    values = np.setdiff1d(mask, [0, IGNORE_INDEX])
+    wrong = values[values > num_values]
     if wrong.size:
         problems.append(
-            f"mask values {wrong.tolist()} are no class (0 … {num_values} and {IGNORE_INDEX} are; "
-            "data_set.mask_classes names them)"
+            f"mask values {wrong.tolist()} {UNKNOWN_VALUES} (0 … {num_values} and {IGNORE_INDEX} "
+            "are; data_set.mask_classes names them)"
         )
-    return problems
+    return MaskInspection(problems, tuple(values.tolist()))

@@ -14,7 +14,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from affinitynet import execution
-from affinitynet.datasets import FileDataset, FolderDataset, VersionedPartitionsDataset
+from affinitynet.datasets import FolderDataset, TagsDataset, VersionedPartitionsDataset
 from affinitynet.errors import UserError
 from affinitynet.pipeline_registry import build_pipelines
 from affinitynet.pipelines.inference.pipeline import BESIDE_MASKS
@@ -240,7 +240,7 @@ def _versioned(catalog: CatalogProtocol, name: str) -> Any:
 def _input_versions(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tuple[str, str]]:
     for name in sorted(pipeline.inputs()):
         dataset = catalog.get(name)
-        if isinstance(dataset, FolderDataset | FileDataset):
+        if isinstance(dataset, FolderDataset | TagsDataset):
             yield name, dataset.fingerprint()
         elif versioned := _versioned(catalog, name):
             yield name, str(versioned.resolve_load_version())

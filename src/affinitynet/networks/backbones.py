@@ -60,6 +60,8 @@ class Backbone(nn.Module):
             name, output_stride=output_stride, num_classes=0, global_pool="", **(options or {})
         )
         maps = list(self.trunk.feature_info)
+        if not all(-len(maps) <= level < len(maps) for level in levels):
+            raise ValueError(f"levels are {[*levels]}, but {name} has {len(maps)} feature maps")
         self.indices = sorted(level % len(maps) for level in levels)
         self.channels: list[int] = [
             *(maps[index]["num_chs"] for index in self.indices),

@@ -83,9 +83,7 @@ class Alphas:
 
     def __post_init__(self) -> None:
         if self.low > self.high:
-            raise ValueError(
-                f"low is {self.low:g}, above high, {self.high:g}; give the smaller one as low"
-            )
+            raise ValueError(f"low is {self.low:g}, above high, {self.high:g}; swap them")
 
 
 @parameters
@@ -171,9 +169,9 @@ class Range:
 
     def __post_init__(self) -> None:
         if self.low > self.high:
-            raise ValueError(f"low is {self.low:g}, above high, {self.high:g}")
+            raise ValueError(f"low is {self.low:g}, above high, {self.high:g}; swap them")
         if self.log and self.low == 0:
-            raise ValueError("low is 0, which has no logarithm; raise it, or leave out log")
+            raise ValueError("low is 0, which has no logarithm; give a number above 0")
 
 
 @parameters

@@ -10,6 +10,7 @@ from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, DataCatalog
 
 from affinitynet.errors import UserError
+from affinitynet.pipelines.parameters import Parameters
 from affinitynet.runs.parameters import anchor_paths, check_parameters
 from affinitynet.runs.record import RunRecord, flatten, read_records
 
@@ -30,6 +31,9 @@ CONTROL = (
 class RunContext(KedroContext):
     """A context that knows its run's record, the folder of records, and the run that it resumes."""
 
+    checked: Parameters
+    """All parameters, as built from their declarations."""
+
     record: RunRecord | None = None
     """The record of this run, from the moment that its inputs are checked."""
 
@@ -49,7 +53,9 @@ class RunContext(KedroContext):
         folder = Path(self.project_path)
         self.config_loader.runtime_params = anchor_paths(told, folder)
         raw = anchor_paths(self.config_loader["parameters"], folder)
-        check_parameters(raw, others=_read_at_run_time(conf / "base", conf / (self.env or "local")))
+        self.checked = check_parameters(
+            raw, others=_read_at_run_time(conf / "base", conf / (self.env or "local"))
+        )
         self.config_loader["parameters"] = raw
 
     @cached_property

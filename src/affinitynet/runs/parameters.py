@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from affinitynet.core.ranges import IsPath
 from affinitynet.errors import UserError
+from affinitynet.execution import Execution
 from affinitynet.networks.parameters import WEIGHT_PACKAGES
 from affinitynet.pipelines.parameters import Parameters
 
@@ -49,21 +50,16 @@ def check_parameters(raw: Mapping[str, Any], others: Set[str] = frozenset()) -> 
             {name: value for name, value in raw.items() if name not in others - known}
         )
     except ValidationError as error:
-        problems: dict[str, list[str]] = {}
-        named = [(_full_name(each, raw), each) for each in error.errors()]
-        blocks = {name[: end.start()] for name, _ in named for end in re.finditer(r"[.[]", name)}
-        for name, each in named:
-            if name not in blocks:  # else an entry of it is wrong
-                problems.setdefault(_subject(each, name), []).append(_wanted(each, name))
-        lines = [
-            subject + " or ".join(wanted).replace(" or it must be ", " or ")
-            for subject, wanted in problems.items()
-        ]
-        raise UserError(f"Wrong parameters{_lines(lines)}\nconf/base explains each.") from error
-
-
-def _lines(lines: Iterable[str]) -> str:
-    return "".join(f"\n  {line}" for line in lines)
+        problems: dict[str, list[ErrorDetails]] = {}
+        for each in error.errors():
+            problems.setdefault(_full_name(each, raw), []).append(each)
+        blocks = {name[: end.start()] for name in problems for end in re.finditer(r"[.[]", name)}
+        lines = "".join(
+            f"\n  {_describe(name, errors)}"
+            for name, errors in problems.items()
+            if name not in blocks  # else an entry of it is wrong
+        )
+        raise UserError(f"Wrong parameters:{lines}\nconf/base explains each.") from error
 
 
 def _full_name(error: ErrorDetails, raw: Any) -> str:
@@ -78,12 +74,15 @@ def _full_name(error: ErrorDetails, raw: Any) -> str:
     return name.removeprefix(".")
 
 
-def _subject(error: ErrorDetails, name: str) -> str:
-    value = error["input"]
-    if error["type"] in NAMES or isinstance(value, Mapping):
-        return f"{name}: "
+def _describe(name: str, errors: list[ErrorDetails]) -> str:
+    """Say in a line what is wrong with a parameter; a union has an error for each member."""
+    errors = [each for each in errors if each["type"] == "value_error"] or errors
+    wanted = " or ".join(_wanted(each, name) for each in errors).replace(" or it must be ", " or ")
+    value = errors[0]["input"]
+    if errors[0]["type"] in NAMES or isinstance(value, Mapping):
+        return f"{name}: {wanted}"
     shown = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
-    return f"{name} is {shown}; "
+    return f"{name} is {shown}; {wanted}"
 
 
 def _wanted(error: ErrorDetails, name: str) -> str:
@@ -172,7 +171,7 @@ def _anchor(value: Any, folder: Path, hint: Any) -> Any:
     return value if "://" in value else str(folder / Path(value).expanduser())
 
 
-def check_device(execution: Mapping[str, Any]) -> None:
+def check_device(execution: Execution) -> None:
     """Check that this machine has the CUDA device that the parameters ask for.
 
     Others are not looked for, as that takes the seconds in which torch is imported.
@@ -183,8 +182,8 @@ def check_device(execution: Mapping[str, Any]) -> None:
     Raises:
         UserError: If it has no such device.
     """
-    name = str(execution["device"])
-    if execution["engine"] != "local" or not name.startswith("cuda"):
+    name = execution.device
+    if execution.engine != "local" or not name.startswith("cuda"):
         return
     import torch
 

@@ -77,4 +77,4 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if self.long_side and self.long_side[0] > self.long_side[1]:
-            raise ValueError(f"long_side is {[*self.long_side]}; give the smaller length first")
+            raise ValueError(f"long_side is {[*self.long_side]}; swap them")

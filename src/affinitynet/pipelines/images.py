@@ -13,6 +13,11 @@ from affinitynet.core.label_maps import LabelMap
 from affinitynet.data.files import Readers as Readers
 from affinitynet.data.files import why_unreadable
 from affinitynet.execution import Execution, ahead, map_images, pick_device, saving, track
+from affinitynet.networks.parameters import (
+    BatchParameters,
+    FeatureParameters,
+    InferenceParameters,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +109,7 @@ def share_out(
     work: Callable[..., Iterator[tuple[str, T]]],
     index: pd.DataFrame,
     *readers: Readers,
-    options: Mapping[str, Any],
+    options: BatchParameters,
     execution: Execution,
     description: str,
     outputs: bool = False,
@@ -116,7 +121,7 @@ def share_out(
             part of the photos. Picklable, as are the results.
         index: The images to do, with `width` and `height`.
         *readers: What is read of them, by image id.
-        options: `long_side` and `batch_size`. Batches are the same however they are shared out.
+        options: Size and number of the photos. Batches are the same however they are shared out.
         execution: Engine and devices.
         description: For the progress bar.
         outputs: Whether the results are what a node yields: see `affinitynet.execution.saving`.
@@ -131,8 +136,8 @@ def share_out(
     if execution.in_process:
         yield from track(work(index, *readers), description, total=len(index))
         return
-    size = options["batch_size"]
-    groups = _group_by_shape(index, options["long_side"], size)
+    size = options.batch_size
+    groups = _group_by_shape(index, options.long_side, size)
     some = max(1, SHARE // size)
     shares = [
         [i for group in groups[start : start + some] for i in group]
@@ -172,7 +177,7 @@ def score_photos(
     *,
     model: dict[str, Any],
     score: "Callable[[Any, torch.Tensor], torch.Tensor]",
-    inference: dict[str, Any],
+    inference: InferenceParameters,
     execution: Execution,
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """Score photos with a trained network, averaged over scales and flips.
@@ -182,9 +187,7 @@ def score_photos(
         photos: Image id to a function that reads the photo.
         model: The network's checkpoint.
         score: Maps the network and images (N, 3, h, w) in [0, 1] to scores (N, K, h', w').
-        inference: `long_side` in pixels, or None; `scales`, pairs of a factor on that size and the
-            network's output stride at it; `flip`; `cell`, pixels a cell of the scores;
-            `batch_size`; `bfloat16`.
+        inference: Scales, flips, batches.
         execution: Device.
 
     Yields:
@@ -194,16 +197,16 @@ def score_photos(
     from affinitynet.networks.inference import multi_scale, scorers
 
     device = pick_device(execution)
-    scores_at = scorers(Checkpoint(**model), score, inference["scales"], device=device)
+    scores_at = scorers(Checkpoint(**model), score, inference.scales, device=device)
     for ids, images in batches(
-        index, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
+        index, photos, long_side=inference.long_side, batch_size=inference.batch_size
     ):
         scores = multi_scale(
             scores_at,
             images.to(device),
-            flip=inference["flip"],
-            cell=inference["cell"],
-            bfloat16=inference["bfloat16"],
+            flip=inference.flip,
+            cell=inference.cell,
+            bfloat16=inference.bfloat16,
         )
         yield from zip(ids, scores, strict=True)
 
@@ -213,7 +216,7 @@ def network_outputs(
     photos: Readers,
     *,
     model: dict[str, Any],
-    inference: dict[str, Any],
+    inference: FeatureParameters,
     execution: Execution,
 ) -> "Iterator[tuple[list[str], torch.Tensor]]":
     """Run a trained network on photos as they are, at one scale: AffinityNet's features, logits.
@@ -222,8 +225,7 @@ def network_outputs(
         index: The images to do, with `width` and `height`.
         photos: Image id to a function that reads the photo.
         model: The network's checkpoint.
-        inference: `long_side` in pixels, or None; `output_stride` of the network's deepest maps;
-            `batch_size`; `bfloat16`.
+        inference: Stride, size, batches.
         execution: Device.
 
     Yields:
@@ -236,20 +238,20 @@ def network_outputs(
     from affinitynet.networks.inference import for_inference
 
     device = pick_device(execution)
-    stride = inference["output_stride"]
+    stride = inference.output_stride
     network = for_inference(restore(Checkpoint(**model), output_stride=stride, device=device))
 
     def run(images: torch.Tensor) -> torch.Tensor:
         pixels = images.to(device).float() / 255
         with (
             torch.inference_mode(),
-            torch.autocast(device.type, torch.bfloat16, enabled=inference["bfloat16"]),
+            torch.autocast(device.type, torch.bfloat16, enabled=inference.bfloat16),
         ):
             outputs: torch.Tensor = network(pixels.contiguous(memory_format=torch.channels_last))
             return outputs.float()
 
     for ids, images in batches(
-        index, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
+        index, photos, long_side=inference.long_side, batch_size=inference.batch_size
     ):
         yield ids, run(images)
 

@@ -1,6 +1,6 @@
 """The project's Kedro context: a resumed run keeps the versions of the run that it continues."""
 
-import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,10 @@ from typing import Any
 from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, DataCatalog
-from kedro.validation.exceptions import ParameterValidationError
 
 from affinitynet.errors import UserError
-from affinitynet.runs.parameters import list_unknown_names, list_wrong_values
+from affinitynet.pipelines.parameters import Parameters
+from affinitynet.runs.parameters import anchor_paths, check_parameters
 from affinitynet.runs.record import RunRecord, flatten, read_records
 
 CONTROL = (
@@ -27,15 +27,12 @@ CONTROL = (
 )
 """Parameters that say how and where to run, not what: they may differ between two commands."""
 
-PATHS = (
-    *("data", "voc_root", "images", "tags", "masks", "overlays", "confidences", "coco"),
-    *("exported", "mlflow_db"),
-)
-"""Parameters that name a file or a folder."""
-
 
 class RunContext(KedroContext):
     """A context that knows its run's record, the folder of records, and the run that it resumes."""
+
+    checked: Parameters
+    """All parameters, as built from their declarations."""
 
     record: RunRecord | None = None
     """The record of this run, from the moment that its inputs are checked."""
@@ -44,51 +41,22 @@ class RunContext(KedroContext):
         """Make the context.
 
         Raises:
-            UserError: If there is no such environment, or a parameter of the command line is none.
+            UserError: If there is no such environment, or a parameter is wrong.
         """
         super().__init__(*args, **kwargs)
         conf = Path(self.project_path, "conf")
         if self.env and not (conf / self.env).is_dir():
             others = ", ".join(sorted(path.name for path in conf.iterdir() if path.is_dir()))
             raise UserError(f"--env {self.env}: there is no folder conf/{self.env}; give {others}")
-        told = self.config_loader.runtime_params = {**(self.config_loader.runtime_params or {})}
-        if told.get("images") == [None]:  # `images=-`: the command line reads a YAML list
-            told["images"] = "-"
-        for name in ("data", "images", "masks", "mask_folder", "voc_root"):
-            if name in told and not told[name]:
-                raise UserError(f"--params {name}=: name a folder")
-        for name, value in told.items():  # the shell leaves `images=~/photos` to us
-            if isinstance(value, str):
-                told[name] = os.path.expanduser(value)
-        folders = [conf / name for name in ("base", self.env or "local")]
-        if unknown := [*list_unknown_names(told, folders)]:
-            raise UserError("--params has names that nothing reads:" + _lines(unknown))
+        told = {**(self.config_loader.runtime_params or {})}
         told.setdefault("mlflow_db", "mlflow.db")
-        self._anchor(told)
-        parameters = self.config_loader["parameters"]
-        self._anchor(parameters)
-        self.config_loader["parameters"] = parameters
-
-    def _anchor(self, values: dict[str, Any]) -> None:
-        """Let relative paths begin at the project's folder, as the catalog's do."""
-        for name in PATHS:
-            path = values.get(name)
-            if isinstance(path, str) and path != "-" and "://" not in path:
-                values[name] = str(Path(self.project_path, path))
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The parameters, with those that a node takes as a dataclass built into one.
-
-        Raises:
-            UserError: If one of them has a value that it cannot have.
-        """
-        if wrong := [*list_wrong_values(self.raw_parameters)]:
-            raise UserError("Parameters have wrong values:" + _lines(wrong))
-        try:
-            return dict(super().params)
-        except ParameterValidationError as error:
-            raise UserError(f"{error}\nconf/base explains each parameter.") from error
+        folder = Path(self.project_path)
+        self.config_loader.runtime_params = anchor_paths(told, folder)
+        raw = anchor_paths(self.config_loader["parameters"], folder)
+        self.checked = check_parameters(
+            raw, others=_read_at_run_time(conf / "base", conf / (self.env or "local"))
+        )
+        self.config_loader["parameters"] = raw
 
     @cached_property
     def raw_parameters(self) -> dict[str, Any]:
@@ -165,3 +133,11 @@ class RunContext(KedroContext):
 
 def _lines(problems: list[str]) -> str:
     return "".join(f"\n  {problem}" for problem in problems)
+
+
+def _read_at_run_time(*folders: Path) -> set[str]:
+    """Names that the files of the configuration, such as a user's catalog, read of `--params`."""
+    files = (file for folder in folders for file in folder.rglob("*.yml"))
+    return {
+        name for file in files for name in re.findall(r"runtime_params:(\w+)", file.read_text())
+    }

@@ -20,6 +20,7 @@ from affinitynet.pipeline_registry import build_pipelines
 from affinitynet.pipelines.inference.pipeline import BESIDE_MASKS
 from affinitynet.pipelines.ingestion.pipeline import LAYOUTS
 from affinitynet.runs.context import RunContext
+from affinitynet.runs.networks import check_networks
 from affinitynet.runs.parameters import check_device
 from affinitynet.runs.record import RunRecord, code_fingerprint, git_revision, identify_process
 
@@ -64,7 +65,8 @@ class RunHooks:
         """
         check_inputs(pipeline, catalog, env=self.context.env)
         check_folders(pipeline, catalog, self.context.raw_parameters)
-        check_device(self.context.raw_parameters["execution"])
+        check_device(self.context.checked.execution)
+        check_networks({node.name for node in pipeline.nodes}, self.context.checked)
         now = self._describe(run_params, pipeline, catalog)
         before = self.context.resumed
         if before is None:

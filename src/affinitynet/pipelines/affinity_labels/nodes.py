@@ -13,6 +13,7 @@ from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode, encode
 from affinitynet.core.metrics import confusion_matrix
 from affinitynet.execution import Execution, stream
 from affinitynet.pipelines.images import Readers, read_photo, resize_labels, tagged_photos, upsample
+from affinitynet.pipelines.parameters import Alphas
 from affinitynet.pipelines.scoring import Counts, count, tabulate_confusion, tabulate_images
 
 
@@ -21,7 +22,7 @@ def label_pixels(
     photos: Readers,
     maps: Readers,
     classes: dict[str, int],
-    alphas: dict[str, float],
+    alphas: Alphas,
     crf: CRFParameters,
     long_side: int | None,
     execution: Execution,
@@ -33,7 +34,7 @@ def label_pixels(
         photos: Image id to a function that reads the photo.
         maps: Image id to a function that reads the CAMs.
         classes: Class name to mask value.
-        alphas: `low` and `high` exponent of the background, eq. 2.
+        alphas: Exponents of the background, eq. 2.
         crf: The dense CRF.
         long_side: Working size in pixels; None for the photo's own size.
         execution: Processes.
@@ -55,7 +56,7 @@ def label_pixels(
 
 def _label_one(
     values: list[int],
-    alphas: dict[str, float],
+    alphas: Alphas,
     crf: CRFParameters,
     long_side: int | None,
     read: Callable[[], Any],
@@ -72,7 +73,7 @@ def _label_one(
     cams = torch.from_numpy(upsample(stored["maps"], photo.shape[:2]))
     unaries = [
         unary_from_probabilities(with_background(cams, alpha).numpy())
-        for alpha in (alphas["low"], alphas["high"])
+        for alpha in (alphas.low, alphas.high)
     ]
     low, high = (scores.argmax(axis=0) for scores in refine_many(photo, unaries, crf))
     labels = np.asarray(affinity_labels(low, high))

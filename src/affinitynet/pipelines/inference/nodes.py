@@ -4,6 +4,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,7 +19,9 @@ from affinitynet.datasets.folder import source
 from affinitynet.datasets.label_map import indexed_image
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_images, stream, track
+from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.pipelines.images import Readers, inspect_photo
+from affinitynet.pipelines.parameters import InferenceOverrides
 from affinitynet.pipelines.segmentation.nodes import segment, segment_with_confidence
 
 logger = logging.getLogger(__name__)
@@ -134,7 +137,7 @@ def segment_photos(
     photos: pd.DataFrame,
     model: dict[str, Any],
     images: Readers,
-    inference: dict[str, Any],
+    inference: InferenceOverrides,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Segment the photos that can be read.
@@ -143,8 +146,7 @@ def segment_photos(
         photos: What `inspect_photos` found.
         model: The segmentation network's checkpoint.
         images: File name to a function that reads the photo.
-        inference: `scales`, `flip`, `batch_size`, …; what the checkpoint was trained with where
-            a value is null.
+        inference: Scales, flips, batches; None: as the checkpoint was evaluated.
         execution: Device.
 
     Yields:
@@ -158,7 +160,7 @@ def segment_photos_with_confidence(
     photos: pd.DataFrame,
     model: dict[str, Any],
     images: Readers,
-    inference: dict[str, Any],
+    inference: InferenceOverrides,
     execution: Execution,
 ) -> Iterator[tuple[dict[str, Image.Image], dict[str, LabelMap]]]:
     """Segment the photos that can be read, and say how sure the network is.
@@ -183,8 +185,8 @@ def segment_photos_with_confidence(
 
 
 def _sound(
-    photos: pd.DataFrame, model: dict[str, Any], images: Readers, inference: dict[str, Any]
-) -> tuple[pd.DataFrame, dict[str, Any], Readers, dict[str, Any]]:
+    photos: pd.DataFrame, model: dict[str, Any], images: Readers, inference: InferenceOverrides
+) -> tuple[pd.DataFrame, dict[str, Any], Readers, SegmentationInference]:
     """What `segment` takes of the photos that can be read."""
     sound = photos[photos["problem"] == ""]
     readers = {str(image_id): images[file] for image_id, file in sound["file"].items()}
@@ -306,5 +308,6 @@ def report_problems(
     logger.info("%d photos in '%s' have their masks, in '%s'.", len(photos), folder, mask_folder)
 
 
-def _fill(options: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    return defaults | {name: value for name, value in options.items() if value is not None}
+def _fill(overrides: InferenceOverrides, evaluated: dict[str, Any]) -> SegmentationInference:
+    given = {name: value for name, value in asdict(overrides).items() if value is not None}
+    return SegmentationInference(**evaluated | given)

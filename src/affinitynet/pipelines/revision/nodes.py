@@ -19,6 +19,7 @@ from affinitynet.pipelines.images import (
     tagged_photos,
     upsample,
 )
+from affinitynet.pipelines.parameters import RandomWalk
 from affinitynet.pipelines.scoring import (
     count,
     count_labels,
@@ -34,7 +35,7 @@ def walk_cams(
     model: dict[str, Any],
     photos: Readers,
     maps: Readers,
-    random_walk: dict[str, Any],
+    random_walk: RandomWalk,
     execution: Execution,
 ) -> Iterator[dict[str, dict[str, Any]]]:
     """Spread the CAMs, background included, by the random walk vec M* = T^t vec M.
@@ -44,8 +45,7 @@ def walk_cams(
         model: AffinityNet's checkpoint.
         photos: Image id to a function that reads the photo.
         maps: Image id to a function that reads the CAMs.
-        random_walk: `alpha` (eq. 2), `beta`, `steps` (t), `radius`, `long_side`, `output_stride`,
-            `batch_size`, `bfloat16`.
+        random_walk: The walk, and how AffinityNet computes its features.
         execution: Device.
 
     Yields:
@@ -75,7 +75,7 @@ def _walk(
     maps: Readers,
     *,
     model: dict[str, Any],
-    random_walk: dict[str, Any],
+    random_walk: RandomWalk,
     execution: Execution,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     import torch
@@ -90,13 +90,13 @@ def _walk(
         stored = [maps[image_id]() for image_id in ids]
         grid = (features.shape[-2], features.shape[-1])
         cams = [torch.from_numpy(upsample(each["maps"], grid)) for each in stored]
-        scores = [with_background(each.to(features.device), random_walk["alpha"]) for each in cams]
+        scores = [with_background(each.to(features.device), random_walk.alpha) for each in cams]
         revised = propagate(
             pad_sequence(scores, batch_first=True),  # with maps of zeros, where tags are fewer
             features,
-            radius=random_walk["radius"],
-            beta=random_walk["beta"],
-            steps=random_walk["steps"],
+            radius=random_walk.radius,
+            beta=random_walk.beta,
+            steps=random_walk.steps,
         )
         walked = revised.half().cpu().numpy()
         for image_id, each, planes in zip(ids, stored, walked, strict=True):

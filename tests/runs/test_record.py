@@ -49,8 +49,7 @@ def test_the_same_command_can_go_on():
         ),
         (
             {"inputs": RECORD.inputs | {"index": "2018-06-19T00.00.00.000Z"}},
-            "input index: was 2018-06-17T00.00.00.000Z, is 2018-06-19T00.00.00.000Z "
-            "(to go on with the former: --load-versions index:2018-06-17T00.00.00.000Z)",
+            "input index: was 2018-06-17T00.00.00.000Z, is 2018-06-19T00.00.00.000Z",
         ),
         (
             {"pipelines": ["__default__"], "nodes": ["cam.infer", "cam.score", "cam.train"]},

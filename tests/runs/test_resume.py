@@ -173,15 +173,17 @@ def test_parameters_that_differ_are_named(finished_copy):
     assert finished_copy.query("select count(*) from runs where status = 'RUNNING'") == [(0,)]
 
 
-def test_newer_inputs_are_another_run_unless_the_former_ones_are_named(finished_copy):
+def test_a_resumed_run_reads_the_inputs_that_it_began_with(finished_copy):
     former = finished_copy.record()["version"]
     fail_late(finished_copy)
+    path = finished_copy.records[-1]
     finished_copy.run("affinity_training")
+    fail_late(finished_copy, parameters={"resume": True})
+    assert json.loads(path.read_text())["inputs"]["affinity_training.model"] == former
+    newer = {"affinity_training.model": finished_copy.record()["version"]}
     again = {"revision.confidence": 0.9, "resume": True}
     with pytest.raises(UserError, match=rf"input affinity_training.model: was {former}, is "):
-        finished_copy.run("revision", parameters=again)
-    versions = {"affinity_training.model": former}
-    fail_late(finished_copy, parameters={"resume": True}, load_versions=versions)
+        finished_copy.run("revision", parameters=again, load_versions=newer)
 
 
 def test_a_run_that_is_still_going_on_is_not_resumed(finished_copy):

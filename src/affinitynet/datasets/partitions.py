@@ -128,7 +128,7 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         """List a complete version: item id to a function that loads the item.
 
         Returns:
-            This run's version if it has been begun, else the newest complete one.
+            The pinned version; else the one that was saved here, else the newest complete one.
 
         Raises:
             DatasetError: If the version is not complete, or files of it have gone since.
@@ -176,18 +176,19 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         self._clear_version_cache()
 
     def resolve_load_version(self) -> str | None:
-        """Take the pinned version, else this run's if it has been begun, else the newest."""
+        """Take the pinned version, else the one that was saved here, else the newest."""
         own = self._version.save if self._version and not self._version.load else None
-        if own:
-            path = self._get_versioned_path(own)
-            if self._begun or self._complete(str(path)) or self._fs.exists(str(path)):
-                return str(own)
+        if own and self._begun:
+            return str(own)
         return super().resolve_load_version()
 
     def _get_versions(self) -> list[str]:
         """All complete versions, newest first. A version without items has a marker alone."""
-        markers = self._glob_function(f"{self._get_versioned_path('*')}{MARKER_SUFFIX}")
-        return sorted((path.removesuffix(MARKER_SUFFIX) for path in markers), reverse=True)
+        root = str(self._filepath)
+        folders = self._fs.ls(root, detail=False) if self._fs.exists(root) else []
+        versions = sorted((PurePosixPath(folder).name for folder in folders), reverse=True)
+        paths = (str(self._get_versioned_path(version)) for version in versions)
+        return [path for path in paths if self._complete(path)]
 
     def _get_versioned_path(self, version: str) -> PurePosixPath:
         folder = self._folder or self._filepath.name

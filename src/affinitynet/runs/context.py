@@ -8,9 +8,11 @@ from typing import Any
 from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, DataCatalog
+from kedro.io.core import generate_timestamp
 from kedro.validation.exceptions import ParameterValidationError
 
 from affinitynet.errors import UserError
+from affinitynet.runs.lock import Lock
 from affinitynet.runs.parameters import list_unknown_names, list_wrong_values
 from affinitynet.runs.record import RunRecord, flatten, read_records
 
@@ -39,6 +41,9 @@ class RunContext(KedroContext):
 
     record: RunRecord | None = None
     """The record of this run, from the moment that its inputs are checked."""
+
+    lock: Lock | None = None
+    """The lock of this run, as long as it goes on."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Make the context.
@@ -123,8 +128,10 @@ class RunContext(KedroContext):
     def resumed(self) -> RunRecord | None:
         """The newest unfinished run of this environment and pipeline if `resume` is set, else None.
 
+        One from the future, of a clock that was ahead, comes last.
+
         Raises:
-            UserError: If `resume` is set and there is no unfinished run, or it is still going on.
+            UserError: If `resume` is set and there is no unfinished run.
         """
         if not self.raw_parameters.get("resume"):
             return None
@@ -132,14 +139,13 @@ class RunContext(KedroContext):
         # The session notes the pipelines asked for before it makes the context; there is no
         # public way to read them back.
         names = pipelines._requested_pipelines or ["__default__"]
-        unfinished = [run for run in read_records(self.records) if not run.finished]
+        now = generate_timestamp()
+        unfinished = sorted(
+            (run for run in read_records(self.records) if not run.finished),
+            key=lambda run: run.version > now,
+        )
         for run in unfinished:
             if run.env == env and set(run.pipelines) == set(names):
-                if run.is_alive:
-                    raise UserError(
-                        f"resume=true: the run {run.version} is still going on, in the process "
-                        f"{run.process.split()[1]} of this machine. Wait for its end, or end it."
-                    )
                 return run
         others = "".join(
             f"\n  {run.version}: {', '.join(run.pipelines)} in environment '{run.env}'"
@@ -159,7 +165,6 @@ class RunContext(KedroContext):
     ) -> CatalogProtocol:
         if save_version and (run := self.resumed):
             save_version = run.version
-            load_versions = dict.fromkeys(run.outputs, run.version) | (load_versions or {})
         return super()._get_catalog(catalog_class, save_version, load_versions)
 
 

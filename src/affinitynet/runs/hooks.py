@@ -2,26 +2,45 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+import socket
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import AbstractVersionedDataset, CatalogProtocol
+from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+from kedro.runner import SequentialRunner
 
 from affinitynet import execution
-from affinitynet.datasets import FileDataset, FolderDataset, VersionedPartitionsDataset
+from affinitynet.datasets import FileDataset, FolderDataset
 from affinitynet.errors import UserError
 from affinitynet.pipeline_registry import build_pipelines
 from affinitynet.pipelines.inference.pipeline import BESIDE_MASKS
 from affinitynet.pipelines.ingestion.pipeline import LAYOUTS
 from affinitynet.runs.context import RunContext
+from affinitynet.runs.lock import IsHeldError, Lock, acquire
 from affinitynet.runs.parameters import check_device
-from affinitynet.runs.record import RunRecord, code_fingerprint, git_revision, identify_process
+from affinitynet.runs.record import (
+    RunRecord,
+    code_fingerprint,
+    git_revision,
+    read_record,
+    read_records,
+)
+from affinitynet.runs.versions import (
+    fix_versions,
+    is_begun,
+    is_finished,
+    item_savers,
+    list_mixed_inputs,
+    narrow,
+    reopen,
+    versioned,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +56,12 @@ class RunHooks:
     output lacks, nodes tagged `training` the last epoch's checkpoint.
     """
 
+    context: RunContext | None = None
+
     @hook_impl
     def after_context_created(self, context: RunContext) -> None:
         """Shape the pipelines by the parameters that decide what runs at all."""
+        self._release_lock()  # of a run of this process that another hook has ended
         self.context = context
         parameters = context.raw_parameters
         pipelines.clear()
@@ -57,17 +79,33 @@ class RunHooks:
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
-        """Check that every input exists, open the record, and skip what a resumed run has done.
+        """Fix all versions, check the inputs, open the record, skip what a resumed run has done.
 
         Raises:
-            UserError: If an input was never made, or the unfinished run was another one.
+            UserError: If an input was never made, the unfinished run was another one, or it is
+                still going on.
         """
-        check_inputs(pipeline, catalog, env=self.context.env)
+        self.context.lock = self._acquire_lock(run_params["run_id"])
+        try:
+            self._open(run_params, pipeline, catalog)
+        except BaseException:
+            self._release_lock()
+            raise
+
+    def _open(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        before = self.context.resumed
+        if run_params["only_missing_outputs"]:
+            narrow(pipeline, _select_missing(pipeline, catalog, before))
+        asked = (before.inputs if before else {}) | (run_params["load_versions"] or {})
+        inputs = fix_versions(pipeline, catalog, asked)
+        check_inputs(pipeline, catalog, inputs, asked, env=self.context.env)
         check_folders(pipeline, catalog, self.context.raw_parameters)
         check_device(self.context.raw_parameters["execution"])
-        now = self._describe(run_params, pipeline, catalog)
-        before = self.context.resumed
+        now = self._describe(run_params, pipeline, catalog, inputs)
         if before is None:
+            self._warn_of_mixed_inputs(inputs)
             self.context.record = now
         else:
             if differences := before.differences(now):
@@ -88,8 +126,10 @@ class RunHooks:
 
         Let a node's workers save the images of its one output by themselves.
         """
+        if self.context.lock:
+            self.context.lock.check()
         self._watch(node)
-        execution.savers[:] = [*_savers(node, catalog)]
+        execution.savers[:] = [*item_savers(node, catalog)] if PER_IMAGE in node.tags else []
         resumed = self.context.resumed
         if resumed is None or not node.tags & {PER_IMAGE, TRAINING}:
             return None
@@ -111,6 +151,7 @@ class RunHooks:
         _let_go()
         if self.context.record:
             self.context.record.finish().write(self.context.records)
+        self._release_lock(remove=True)
 
     @hook_impl
     def on_pipeline_error(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -120,10 +161,39 @@ class RunHooks:
         """
         _let_go()
         record = self.context.record
-        if record and not any(_begun(catalog, name) for name in record.outputs):
+        empty = record and not any(is_begun(catalog, name) for name in record.outputs)
+        if record and empty:
             record.forget(self.context.records)
-        elif record:
-            replace(record, process="").write(self.context.records)
+        self._release_lock(remove=bool(empty))
+
+    def _acquire_lock(self, new: str) -> Lock:
+        """Acquire the lock of the run that is resumed, or of a new one."""
+        before = self.context.resumed
+        try:
+            lock = acquire(self.context.records, before.version if before else new)
+        except IsHeldError as error:
+            if before is None:
+                raise UserError(
+                    f"Another run began in the same moment, {new}. Repeat the command."
+                ) from error
+            host, pid = (before.process.split() or ["another host", "?"])[:2]
+            raise UserError(
+                f"resume=true: the run {before.version} is still going on, in the process {pid} "
+                f"of {host}. Wait for its end, or end it."
+            ) from error
+        if before:  # the record as it was left by who held the lock before
+            self.context.resumed = read_record(self.context.records, before.version)
+            if self.context.resumed.finished:
+                lock.release(remove=True)
+                raise UserError(
+                    f"resume=true: another process has just finished the run {before.version}."
+                )
+        return lock
+
+    def _release_lock(self, *, remove: bool = False) -> None:
+        if self.context and self.context.lock:
+            self.context.lock.release(remove=remove)
+            self.context.lock = None
 
     def _watch(self, node: Node) -> None:
         """Note in the record what a node skips, and forget what it skipped when it ran before."""
@@ -140,7 +210,11 @@ class RunHooks:
         execution.watchers[:] = [note]
 
     def _describe(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+        self,
+        run_params: dict[str, Any],
+        pipeline: Pipeline,
+        catalog: CatalogProtocol,
+        inputs: Mapping[str, str],
     ) -> RunRecord:
         return RunRecord(
             version=run_params["run_id"],
@@ -150,19 +224,19 @@ class RunHooks:
             parameters=self.context.what_is_run,
             code=code_fingerprint(),
             git=git_revision(self.context.project_path),
-            inputs=dict(_input_versions(pipeline, catalog)),
-            outputs=sorted(name for name in pipeline.all_outputs() if _versioned(catalog, name)),
-            process=identify_process(os.getpid()),
+            inputs={**inputs, **dict(_fingerprints(pipeline, catalog))},
+            outputs=sorted(name for name in pipeline.all_outputs() if versioned(catalog, name)),
+            process=f"{socket.gethostname()} {os.getpid()}",
         )
 
     def _skip_finished(
         self, record: RunRecord, pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         """Take the nodes whose outputs are complete out of the pipeline that is about to run."""
-        left = [node for node in pipeline.nodes if not _finished(node, catalog)]
+        left = [node for node in pipeline.nodes if not is_finished(node, catalog)]
         for node in left:
             for name in node.outputs:
-                _reopen(catalog, name)
+                reopen(catalog, name)
         logger.info(
             "Resuming the run %s: %d of its %d nodes are finished. Left: %s.",
             record.version,
@@ -170,29 +244,63 @@ class RunHooks:
             len(pipeline.nodes),
             ", ".join(node.name for node in left) or "nothing",
         )
-        # The session hands this very object to the runner, and offers no other way to narrow it.
-        vars(pipeline).clear()  # also what it has cached of its former nodes
-        vars(pipeline).update(vars(Pipeline(left)))
+        narrow(pipeline, left)
+
+    def _warn_of_mixed_inputs(self, inputs: Mapping[str, str]) -> None:
+        made = {
+            record.version: record.inputs | dict.fromkeys(record.outputs, record.version)
+            for record in read_records(self.context.records)
+        }
+        if mixed := [*list_mixed_inputs(inputs, made)]:
+            logger.warning(
+                "The inputs are of runs that do not belong together:%s\nTo choose others: "
+                "--load-versions <name>:<version>",
+                "".join(f"\n  {line}" for line in mixed),
+            )
 
 
-def check_inputs(pipeline: Pipeline, catalog: CatalogProtocol, *, env: str | None) -> None:
+def _select_missing(
+    pipeline: Pipeline, catalog: CatalogProtocol, before: RunRecord | None
+) -> list[Node]:
+    """Select the nodes that `--only-missing-outputs` asks for: before the versions are fixed."""
+    if before:
+        return [node for node in pipeline.nodes if node.name in before.nodes]
+    return SequentialRunner()._filter_pipeline_for_missing_outputs(pipeline, catalog).nodes
+
+
+def check_inputs(
+    pipeline: Pipeline,
+    catalog: CatalogProtocol,
+    inputs: Mapping[str, str],
+    asked: Mapping[str, str],
+    *,
+    env: str | None,
+) -> None:
     """Check that everything versioned that the pipeline reads has been made.
+
+    Args:
+        pipeline: What is run.
+        catalog: Its catalog.
+        inputs: The versions that were found.
+        asked: The versions that were asked for.
+        env: Configuration environment, for the hint.
 
     Raises:
         UserError: Naming each missing input and the command that makes it.
     """
     missing = []
     for name in sorted(pipeline.inputs()):
-        dataset = _versioned(catalog, name)
-        if dataset is not None and not dataset.exists():
+        dataset = versioned(catalog, name)
+        if dataset is not None and name not in inputs:
             makers = [key for key, made in pipelines.items() if name in made.all_outputs()]
             maker = next((key for key in makers if key != "__default__"), None)
             # Kedro's default environment is named `local` and needs no option.
             option = f" --env {env}" if env and env != "local" else ""
             hint = f"make it with: kedro run{option} --pipeline {maker}" if maker else "no pipeline"
-            missing.append(f"\n  {name}: no complete version in {dataset._filepath}; {hint}")
+            what = f"no complete version {asked.get(name, '')}".strip()
+            missing.append(f"\n  {name}: {what} in {dataset._filepath}; {hint}")
     if missing:
-        raise UserError("Inputs that have never been made:" + "".join(missing))
+        raise UserError("Inputs that are not there:" + "".join(missing))
 
 
 def check_folders(
@@ -231,57 +339,17 @@ def _needs_masks(node: Node, data_set: Mapping[str, Any]) -> bool:
     )
 
 
-def _versioned(catalog: CatalogProtocol, name: str) -> Any:
-    dataset = catalog.get(name)
-    versioned = isinstance(dataset, AbstractVersionedDataset) and dataset._version is not None
-    return dataset if versioned else None
-
-
-def _input_versions(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tuple[str, str]]:
+def _fingerprints(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tuple[str, str]]:
     for name in sorted(pipeline.inputs()):
         dataset = catalog.get(name)
         if isinstance(dataset, FolderDataset | FileDataset):
             yield name, dataset.fingerprint()
-        elif versioned := _versioned(catalog, name):
-            yield name, str(versioned.resolve_load_version())
 
 
 def _let_go() -> None:
     """Nodes that are called by hand from now on save nothing in this run's version."""
     execution.watchers.clear()
     execution.savers.clear()
-
-
-def _savers(node: Node, catalog: CatalogProtocol) -> Iterator[Callable[[str, Any], Any]]:
-    """What saves an image, for nodes whose one output is a folder of images."""
-    if PER_IMAGE in node.tags and len(node.outputs) == 1:
-        output = catalog.get(node.outputs[0])
-        if isinstance(output, FolderDataset | VersionedPartitionsDataset):
-            yield output.saver()
-
-
-def _finished(node: Node, catalog: CatalogProtocol) -> bool:
-    outputs = [_versioned(catalog, name) for name in node.outputs]
-    return bool(outputs) and all(output and output.exists() for output in outputs)
-
-
-def _begun(catalog: CatalogProtocol, name: str) -> bool:
-    dataset = _versioned(catalog, name)
-    if isinstance(dataset, VersionedPartitionsDataset):
-        return bool(dataset.done())
-    return dataset is not None and dataset._fs.exists(
-        str(dataset._get_versioned_path(str(dataset.resolve_save_version())))
-    )
-
-
-def _reopen(catalog: CatalogProtocol, name: str) -> None:
-    """Make room for an output that an unfinished node will write again."""
-    dataset = _versioned(catalog, name)
-    if isinstance(dataset, VersionedPartitionsDataset):
-        dataset.reopen()
-    elif dataset is not None and dataset.exists():
-        dataset._fs.rm(str(dataset._get_load_path()))
-        dataset.release()
 
 
 def _without(images: pd.DataFrame | Mapping[str, Any], done: Mapping[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from kedro.io import DatasetError
 from kedro_datasets._typing import ImagePreview
 from kedro_datasets.partitions import PartitionedDataset
 
-from affinitynet.datasets.atomic import PART_SUFFIX
+from affinitynet.datasets.atomic import PART_SUFFIX, sweep
 from affinitynet.datasets.contact_sheet import contact_sheet
 
 
@@ -68,15 +68,25 @@ class FolderDataset(PartitionedDataset):
         """Picture the folder for Kedro-Viz; see `contact_sheet`."""
         return contact_sheet(self.load())
 
-    def done(self, since: datetime) -> dict[str, Callable[[], Any]]:
-        """List the partitions that were written after a moment: those of a run begun then."""
-        self._invalidate_caches()
+    def done(self, since: datetime | None = None) -> dict[str, Callable[[], Any]]:
+        """List the partitions that were written, as far as they hold anything.
+
+        A power failure may leave empty files.
+
+        Args:
+            since: Start of the run: only what was written after it counts.
+        """
         written = {
             self._path_to_partition(path)
-            for path in self._list_partitions()
-            if self._filesystem.modified(path) >= since
+            for path, info in self._files().items()
+            if info["size"] and (since is None or self._filesystem.modified(path) >= since)
         }
         return {name: load for name, load in self.load().items() if name in written}
+
+    def sweep(self) -> None:
+        """Remove what dead processes left half-written, if the folder may be written to."""
+        if self._protocol == "file" and not self._read_only:
+            sweep(self._normalized_path)
 
     def fingerprint(self) -> str:
         """Summarise the folder by its files' names and sizes: `640 files, 3f2a9c01`."""

@@ -12,6 +12,7 @@ from kedro.io import AbstractVersionedDataset, DatasetError, Version
 from kedro.io.core import get_protocol_and_path
 from kedro_datasets._typing import ImagePreview
 
+from affinitynet.datasets.atomic import flush
 from affinitynet.datasets.contact_sheet import contact_sheet
 from affinitynet.datasets.folder import FolderDataset, Saved
 
@@ -158,7 +159,8 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         Args:
             since: Start of the run; of no interest here, where each run has its own version.
         """
-        return self._items(self._get_versioned_path(str(self.resolve_save_version())))
+        path = self._get_versioned_path(str(self.resolve_save_version()))
+        return self._partitions(path).done()
 
     def reopen(self) -> None:
         """Take the confirmation of this run's version back, so that items can be added."""
@@ -170,6 +172,8 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
     def confirm(self) -> None:
         """Close this run's version: from now on it is complete, and loaded."""
         path = self._get_versioned_path(str(self.resolve_save_version()))
+        if self._protocol == "file":
+            flush()  # the items are on the disk before the marker that vouches for them
         marker = json.dumps({"items": len(self._items(path))})
         with self._fs.open(f"{path}{MARKER_SUFFIX}", "wb") as file:
             file.write(marker.encode())

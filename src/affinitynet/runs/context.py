@@ -12,7 +12,6 @@ from kedro.io.core import generate_timestamp
 from kedro.validation.exceptions import ParameterValidationError
 
 from affinitynet.errors import UserError
-from affinitynet.runs.lock import Lock
 from affinitynet.runs.parameters import list_unknown_names, list_wrong_values
 from affinitynet.runs.record import RunRecord, flatten, read_records
 
@@ -41,9 +40,6 @@ class RunContext(KedroContext):
 
     record: RunRecord | None = None
     """The record of this run, from the moment that its inputs are checked."""
-
-    lock: Lock | None = None
-    """The lock of this run, as long as it goes on."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Make the context.
@@ -118,11 +114,15 @@ class RunContext(KedroContext):
         return {name: value for name, value in told.items() if name not in CONTROL}
 
     @property
+    def data(self) -> str:
+        """Folder of everything that is read and made, a path or the URL of an object store."""
+        data = str(self.raw_parameters["data"])
+        return data if "://" in data else str(Path(self.project_path, data))
+
+    @property
     def records(self) -> str:
         """Folder of the run records, a path or the URL of an object store."""
-        data = str(self.raw_parameters["data"])
-        root = data if "://" in data else Path(self.project_path, data)
-        return f"{root}/08_reporting/runs"
+        return f"{self.data}/08_reporting/runs"
 
     @cached_property
     def resumed(self) -> RunRecord | None:

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +16,10 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 
-from affinitynet import execution
 from affinitynet.datasets import FileDataset, FolderDataset
+from affinitynet.datasets.atomic import sweep
 from affinitynet.errors import UserError
+from affinitynet.execution import ItemHandlers, handle_items
 from affinitynet.pipeline_registry import build_pipelines
 from affinitynet.pipelines.inference.pipeline import BESIDE_MASKS
 from affinitynet.pipelines.ingestion.pipeline import LAYOUTS
@@ -35,7 +37,7 @@ from affinitynet.runs.versions import (
     fix_versions,
     is_begun,
     is_finished,
-    item_savers,
+    item_saver,
     list_mixed_inputs,
     narrow,
     reopen,
@@ -56,7 +58,11 @@ class RunHooks:
     output lacks, nodes tagged `training` the last epoch's checkpoint.
     """
 
-    context: RunContext | None = None
+    context: RunContext
+
+    def __init__(self) -> None:
+        self._lock: Lock | None = None
+        self._scope = ExitStack()
 
     @hook_impl
     def after_context_created(self, context: RunContext) -> None:
@@ -85,7 +91,7 @@ class RunHooks:
             UserError: If an input was never made, the unfinished run was another one, or it is
                 still going on.
         """
-        self.context.lock = self._acquire_lock(run_params["run_id"])
+        self._lock = self._acquire_lock(run_params["run_id"])
         try:
             self._open(run_params, pipeline, catalog)
         except BaseException:
@@ -103,6 +109,7 @@ class RunHooks:
         check_inputs(pipeline, catalog, inputs, asked, env=self.context.env)
         check_folders(pipeline, catalog, self.context.raw_parameters)
         check_device(self.context.raw_parameters["execution"])
+        self._sweep(pipeline, catalog)
         now = self._describe(run_params, pipeline, catalog, inputs)
         if before is None:
             self._warn_of_mixed_inputs(inputs)
@@ -122,14 +129,10 @@ class RunHooks:
     def before_node_run(
         self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any]
     ) -> dict[str, Any] | None:
-        """Hand a node of a resumed run only what is left to do; watch what a node skips.
-
-        Let a node's workers save the images of its one output by themselves.
-        """
-        if self.context.lock:
-            self.context.lock.check()
-        self._watch(node)
-        execution.savers[:] = [*item_savers(node, catalog)] if PER_IMAGE in node.tags else []
+        """Hand a node of a resumed run only what is left to do."""
+        if self._lock:
+            self._lock.check()
+        self._handle_items(node, catalog)
         resumed = self.context.resumed
         if resumed is None or not node.tags & {PER_IMAGE, TRAINING}:
             return None
@@ -148,7 +151,7 @@ class RunHooks:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Close the record."""
-        _let_go()
+        self._scope.close()
         if self.context.record:
             self.context.record.finish().write(self.context.records)
         self._release_lock(remove=True)
@@ -159,7 +162,7 @@ class RunHooks:
 
         Any other one can be resumed from now on, though this process may live on.
         """
-        _let_go()
+        self._scope.close()
         record = self.context.record
         empty = record and not any(is_begun(catalog, name) for name in record.outputs)
         if record and empty:
@@ -191,12 +194,15 @@ class RunHooks:
         return lock
 
     def _release_lock(self, *, remove: bool = False) -> None:
-        if self.context and self.context.lock:
-            self.context.lock.release(remove=remove)
-            self.context.lock = None
+        if self._lock:
+            self._lock.release(remove=remove)
+            self._lock = None
 
-    def _watch(self, node: Node) -> None:
-        """Note in the record what a node skips, and forget what it skipped when it ran before."""
+    def _handle_items(self, node: Node, catalog: CatalogProtocol) -> None:
+        """Note in the record what a node skips, not what it skipped when it ran before.
+
+        Let its workers save the images of its one output by themselves.
+        """
         skipped: list[str] = []
 
         def note(*images: str) -> None:
@@ -207,7 +213,10 @@ class RunHooks:
 
         if self.context.record and node.name in self.context.record.skipped:
             note()
-        execution.watchers[:] = [note]
+        saver = item_saver(node, catalog) if PER_IMAGE in node.tags else None
+        handlers = ItemHandlers(note, saver) if saver else ItemHandlers(note)
+        self._scope.close()  # of the node before
+        self._scope.enter_context(handle_items(handlers))
 
     def _describe(
         self,
@@ -245,6 +254,14 @@ class RunHooks:
             ", ".join(node.name for node in left) or "nothing",
         )
         narrow(pipeline, left)
+
+    def _sweep(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Remove what dead processes left half-written; an object store has nothing of the kind."""
+        if "://" not in self.context.data:
+            sweep(self.context.data)
+        for name in pipeline.all_outputs():
+            if isinstance(dataset := catalog.get(name), FolderDataset):
+                dataset.sweep()
 
     def _warn_of_mixed_inputs(self, inputs: Mapping[str, str]) -> None:
         made = {
@@ -344,12 +361,6 @@ def _fingerprints(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tupl
         dataset = catalog.get(name)
         if isinstance(dataset, FolderDataset | FileDataset):
             yield name, dataset.fingerprint()
-
-
-def _let_go() -> None:
-    """Nodes that are called by hand from now on save nothing in this run's version."""
-    execution.watchers.clear()
-    execution.savers.clear()
 
 
 def _without(images: pd.DataFrame | Mapping[str, Any], done: Mapping[str, Any]) -> Any:

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from affinitynet.datasets.atomic import is_process
 from affinitynet.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -149,21 +150,14 @@ class _Lease:
         Clocks are not compared: those of two hosts may differ.
         """
         host, pid, *_ = former.split()
-        if host == socket.gethostname() and not _is_process(int(pid)):
+        if host == socket.gethostname() and not is_process(int(pid)):
             return
         logger.warning("Watching for %.0f s whether %s renews its lease …", EXPIRY, host)
         end = time.monotonic() + EXPIRY
         while time.monotonic() < end:
-            if self._read() not in (former, ""):
+            now = self._read()
+            if not now:
+                return
+            if now != former:
                 raise IsHeldError
             time.sleep(RENEWAL / 10)
-
-
-def _is_process(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True

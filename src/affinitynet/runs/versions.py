@@ -152,12 +152,12 @@ def reopen(catalog: CatalogProtocol, name: str) -> None:
         dataset.release()
 
 
-def item_savers(node: Node, catalog: CatalogProtocol) -> Iterator[Callable[[str, Any], Any]]:
-    """Yield what saves an image, for a node whose one output is a folder of images."""
-    if len(node.outputs) == 1:
-        output = catalog.get(node.outputs[0])
-        if isinstance(output, FolderDataset | VersionedPartitionsDataset):
-            yield output.saver()
+def item_saver(node: Node, catalog: CatalogProtocol) -> Callable[[str, Any], Any] | None:
+    """Return what saves an image, of a node whose one output is a folder of images."""
+    output = catalog.get(node.outputs[0]) if len(node.outputs) == 1 else None
+    if isinstance(output, FolderDataset | VersionedPartitionsDataset):
+        return output.saver()
+    return None
 
 
 def list_mixed_inputs(

@@ -61,17 +61,17 @@ def test_a_version_from_the_future_is_named_and_not_taken(finished_copy, caplog)
     for folder in (models, features):
         shutil.copytree(folder / version, folder / LATER)
     (features / LATER / "maps" / "scene_00000.safetensors").write_bytes(b"another run's")
-    finished_copy.run("affinity_labels", "export")
+    finished_copy.run(node_names=["affinity_labels.label", "export.pack"])
     assert finished_copy.record()["inputs"]["cam.maps"] == version
     assert finished_copy.record()["inputs"]["segmentation.model"] == version
     for name in ("cam.maps", "segmentation.model"):
         assert f"{name}: the version {LATER} is later than now" in caplog.text
         assert f"--load-versions {name}:{LATER}" in caplog.text
-    finished_copy.run("export", load_versions={"segmentation.model": LATER})
+    finished_copy.run(node_names=["export.pack"], load_versions={"segmentation.model": LATER})
     assert finished_copy.record()["inputs"]["segmentation.model"] == LATER
     shutil.rmtree(models / version)
     with pytest.raises(UserError, match=r"segmentation\.model: no complete version in"):
-        finished_copy.run("export")
+        finished_copy.run(node_names=["export.pack"])
 
 
 def test_what_a_run_makes_cannot_be_loaded_from_another(finished_copy):

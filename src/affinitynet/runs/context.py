@@ -19,6 +19,7 @@ CONTROL = (
     "resume",
     "data",
     "mlflow_db",
+    "mlflow_tracking_uri",
     "mlflow_artifacts",
     "execution.engine",
     "execution.address",
@@ -64,7 +65,7 @@ class RunContext(KedroContext):
         folders = [conf / name for name in ("base", self.env or "local")]
         if unknown := [*list_unknown_names(told, folders)]:
             raise UserError("--params has names that nothing reads:" + _lines(unknown))
-        told.setdefault("mlflow_db", "mlflow.db")
+        _choose_tracking(told, os.environ.get("MLFLOW_TRACKING_URI"))
         self._anchor(told)
         parameters = self.config_loader["parameters"]
         self._anchor(parameters)
@@ -166,6 +167,19 @@ class RunContext(KedroContext):
         if save_version and (run := self.resumed):
             save_version = run.version
         return super()._get_catalog(catalog_class, save_version, load_versions)
+
+
+def _choose_tracking(told: dict[str, Any], environment: str | None) -> None:
+    """Complete the parameters that say where MLflow tracks runs: see `conf/base/mlflow.yml`.
+
+    Args:
+        told: The parameters given at run time.
+        environment: MLFLOW_TRACKING_URI.
+    """
+    if environment and "mlflow_db" not in told:
+        told.setdefault("mlflow_tracking_uri", environment)
+    told.setdefault("mlflow_db", "mlflow.db")
+    told.setdefault("mlflow_artifacts", None if "mlflow_tracking_uri" in told else "mlartifacts")
 
 
 def _lines(problems: list[str]) -> str:

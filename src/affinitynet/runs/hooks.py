@@ -3,11 +3,12 @@
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
+import click
 import pandas as pd
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
@@ -26,6 +27,7 @@ from affinitynet.pipelines.ingestion.pipeline import LAYOUTS
 from affinitynet.runs.context import RunContext
 from affinitynet.runs.lock import IsHeldError, Lock, acquire
 from affinitynet.runs.parameters import check_device
+from affinitynet.runs.photos import INDEX, check_photos, forget_photos, note_photos
 from affinitynet.runs.record import (
     RunRecord,
     code_fingerprint,
@@ -67,7 +69,6 @@ class RunHooks:
     @hook_impl
     def after_context_created(self, context: RunContext) -> None:
         """Shape the pipelines by the parameters that decide what runs at all."""
-        self._release_lock()  # of a run of this process that another hook has ended
         self.context = context
         parameters = context.raw_parameters
         pipelines.clear()
@@ -81,19 +82,21 @@ class RunHooks:
             )
         )
 
-    @hook_impl(tryfirst=True)  # a run that is refused here never reaches MLflow
+    @hook_impl(wrapper=True, tryfirst=True)  # a run that is refused here never reaches MLflow
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
-    ) -> None:
+    ) -> Generator[None, Any, Any]:
         """Fix all versions, check the inputs, open the record, skip what a resumed run has done.
 
         Raises:
             UserError: If an input was never made, the unfinished run was another one, or it is
                 still going on.
         """
+        check_runner(run_params["runner"])
         self._lock = self._acquire_lock(run_params["run_id"])
         try:
             self._open(run_params, pipeline, catalog)
+            return (yield)  # the hooks of others
         except BaseException:
             self._release_lock()
             raise
@@ -109,10 +112,18 @@ class RunHooks:
         check_inputs(pipeline, catalog, inputs, asked, env=self.context.env)
         check_folders(pipeline, catalog, self.context.raw_parameters)
         check_device(self.context.raw_parameters["execution"])
+        check_photos(
+            pipeline,
+            catalog,
+            self.context.records,
+            version=inputs.get(INDEX) or (before.version if before else ""),
+            again=f"kedro run{_env_option(self.context.env)} --pipeline ingestion",
+        )
         self._sweep(pipeline, catalog)
         now = self._describe(run_params, pipeline, catalog, inputs)
         if before is None:
             self._warn_of_mixed_inputs(inputs)
+            note_photos(pipeline, catalog, self.context.records, version=now.version)
             self.context.record = now
         else:
             if differences := before.differences(now):
@@ -167,6 +178,7 @@ class RunHooks:
         empty = record and not any(is_begun(catalog, name) for name in record.outputs)
         if record and empty:
             record.forget(self.context.records)
+            forget_photos(self.context.records, version=record.version)
         self._release_lock(remove=bool(empty))
 
     def _acquire_lock(self, new: str) -> Lock:
@@ -285,6 +297,26 @@ def _select_missing(
     return SequentialRunner()._filter_pipeline_for_missing_outputs(pipeline, catalog).nodes
 
 
+def check_runner(runner: str) -> None:
+    """Check that nodes run one after the other: the work on images is spread within them.
+
+    Args:
+        runner: How Kedro names it; `None` is a `SequentialRunner`.
+
+    Raises:
+        UserError: If the run was to be parallel or asynchronous.
+    """
+    command = click.get_current_context(silent=True)
+    options = command.params if command else {}
+    asynchronous = options.get("is_async") or (options.get("runner_params") or {}).get("is_async")
+    if asynchronous or not ("SequentialRunner" in runner or runner == "None"):
+        wrong = "--async" if asynchronous else f"--runner={options.get('runner') or runner}"
+        raise UserError(
+            f"{wrong} is not supported: a run's nodes follow one another, and each uses all cores "
+            "and devices by itself. Leave it out; see execution.workers and execution.devices."
+        )
+
+
 def check_inputs(
     pipeline: Pipeline,
     catalog: CatalogProtocol,
@@ -311,13 +343,17 @@ def check_inputs(
         if dataset is not None and name not in inputs:
             makers = [key for key, made in pipelines.items() if name in made.all_outputs()]
             maker = next((key for key in makers if key != "__default__"), None)
-            # Kedro's default environment is named `local` and needs no option.
-            option = f" --env {env}" if env and env != "local" else ""
-            hint = f"make it with: kedro run{option} --pipeline {maker}" if maker else "no pipeline"
+            command = f"kedro run{_env_option(env)} --pipeline {maker}"
+            hint = f"make it with: {command}" if maker else "no pipeline makes it"
             what = f"no complete version {asked.get(name, '')}".strip()
             missing.append(f"\n  {name}: {what} in {dataset._filepath}; {hint}")
     if missing:
         raise UserError("Inputs that are not there:" + "".join(missing))
+
+
+def _env_option(env: str | None) -> str:
+    """Say how a command names an environment; Kedro's default `local` needs no option."""
+    return f" --env {env}" if env and env != "local" else ""
 
 
 def check_folders(

@@ -55,6 +55,10 @@ class Lock(Protocol):
         """
 
 
+_held: dict[str, Lock] = {}
+"""The locks of this process, by path: an interrupted run, in a notebook, leaves its one here."""
+
+
 def acquire(folder: str, name: str) -> Lock:
     """Acquire a lock, without waiting for its holder.
 
@@ -66,18 +70,20 @@ def acquire(folder: str, name: str) -> Lock:
         IsHeldError: If another process holds it.
     """
     files, root = url_to_fs(folder)
-    if isinstance(files, LocalFileSystem):
-        return _File(Path(root, f"{name}.lock"))
-    return _Lease(files, f"{root}/{name}.lease")
+    path = f"{root}/{name}.lock"
+    if path not in _held:
+        is_local = isinstance(files, LocalFileSystem)
+        _held[path] = _File(path) if is_local else _Lease(files, path)
+    return _held[path]
 
 
 class _File:
     """A lock of the operating system."""
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._lock = FileLock(str(path), thread_local=False)
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(path, thread_local=False)
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
@@ -87,6 +93,7 @@ class _File:
         """It cannot be lost."""
 
     def release(self, *, remove: bool) -> None:
+        _held.pop(str(self._path), None)
         if remove:
             self._path.unlink(missing_ok=True)
         self._lock.release()
@@ -116,6 +123,7 @@ class _Lease:
             raise UserError(f"Another process has taken this run over ({self._path}).")
 
     def release(self, *, remove: bool) -> None:
+        _held.pop(self._path, None)
         self._end.set()
         self._thread.join()
         if self._is_ours():

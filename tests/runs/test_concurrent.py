@@ -7,7 +7,7 @@ from tests.conftest import Project
 
 def test_runs_at_once_in_a_fresh_project_do_not_mix(finished_run, tmp_path):
     """One with the reference's parameters has its scores, whatever the others make meanwhile."""
-    project = Project(tmp_path / "fresh")
+    project = Project(tmp_path)
     seeds = {0: "", 1: "", 2: ""}
     runs = {
         seed: project.start("--to-nodes", "affinity_labels.score", parameters={"seed": seed})

@@ -113,7 +113,7 @@ def test_a_record_of_an_earlier_version_is_read(tmp_path):
         ('{"version": "2018", "env": "test"}', "validation errors"),
         ({"inputs": None}, "validation error"),
         ({"schema": SCHEMA + 1, "more": {}}, "a newer version wrote it"),
-        (b"\xff\xfe", "codec can't decode"),
+        (b"{\x80", "codec can't decode"),
     ],
 )
 def test_what_is_no_record_is_named_and_left_out(tmp_path, caplog, content, reason):

@@ -92,19 +92,19 @@ class RunHooks:
             UserError: If an input was never made, the unfinished run was another one, or it is
                 still going on.
         """
-        check_runner(run_params["runner"])
-        self._lock = self._acquire_lock(run_params["run_id"])
         try:
             self._open(run_params, pipeline, catalog)
             return (yield)  # the hooks of others
         except BaseException:
-            self._release_lock()
+            self._abandon(catalog)
             raise
 
     def _open(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
-        before = self.context.resumed
+        check_runner(run_params["runner"])
+        if before := self.context.resumed:
+            before = self._take_over(before)
         if run_params["only_missing_outputs"]:
             narrow(pipeline, _select_missing(pipeline, catalog, before))
         asked = (before.inputs if before else {}) | (run_params["load_versions"] or {})
@@ -123,6 +123,7 @@ class RunHooks:
         now = self._describe(run_params, pipeline, catalog, inputs)
         if before is None:
             self._warn_of_mixed_inputs(inputs)
+            self._begin(now)
             note_photos(pipeline, catalog, self.context.records, version=now.version)
             self.context.record = now
         else:
@@ -174,6 +175,9 @@ class RunHooks:
         Any other one can be resumed from now on, though this process may live on.
         """
         self._scope.close()
+        self._abandon(catalog)
+
+    def _abandon(self, catalog: CatalogProtocol) -> None:
         record = self.context.record
         empty = record and not any(is_begun(catalog, name) for name in record.outputs)
         if record and empty:
@@ -181,29 +185,31 @@ class RunHooks:
             forget_photos(self.context.records, version=record.version)
         self._release_lock(remove=bool(empty))
 
-    def _acquire_lock(self, new: str) -> Lock:
-        """Acquire the lock of the run that is resumed, or of a new one."""
-        before = self.context.resumed
+    def _begin(self, run: RunRecord) -> None:
+        """Lock a new run."""
         try:
-            lock = acquire(self.context.records, before.version if before else new)
+            self._lock = acquire(self.context.records, run.version)
         except IsHeldError as error:
-            if before is None:
-                raise UserError(
-                    f"Another run began in the same moment, {new}. Repeat the command."
-                ) from error
-            host, pid = (before.process.split() or ["another host", "?"])[:2]
             raise UserError(
-                f"resume=true: the run {before.version} is still going on, in the process {pid} "
-                f"of {host}. Wait for its end, or end it."
+                f"Another run began in the same moment, {run.version}. Repeat the command."
             ) from error
-        if before:  # the record as it was left by who held the lock before
-            self.context.resumed = read_record(self.context.records, before.version)
-            if self.context.resumed.finished:
-                lock.release(remove=True)
-                raise UserError(
-                    f"resume=true: another process has just finished the run {before.version}."
-                )
-        return lock
+
+    def _take_over(self, run: RunRecord) -> RunRecord:
+        """Lock the run that is resumed; return its record as it was left by who had the lock."""
+        try:
+            self._lock = acquire(self.context.records, run.version)
+        except IsHeldError as error:
+            host, pid = (run.process.split() or ["another host", "?"])[:2]
+            raise UserError(
+                f"resume=true: the run {run.version} is still going on, in the process {pid} of "
+                f"{host}. Wait for its end, or end it."
+            ) from error
+        self.context.resumed = run = read_record(self.context.records, run.version)
+        if run.finished:
+            raise UserError(
+                f"resume=true: another process has just finished the run {run.version}."
+            )
+        return run
 
     def _release_lock(self, *, remove: bool = False) -> None:
         if self._lock:

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 
 import fsspec
 import pytest
+from kedro.io import Version
 
+from affinitynet.datasets import FolderDataset, VersionedPartitionsDataset
 from affinitynet.datasets.atomic import ABANDONED, part_path, sweep
 
 
@@ -95,3 +97,24 @@ def test_other_machines_files_are_swept_when_they_are_old(tmp_path):
         os.utime(path, (0, time.time() - ABANDONED - 1))
     assert sweep(tmp_path) == 2
     assert [*tmp_path.iterdir()] == [download]
+
+
+def test_folders_that_are_only_read_are_not_swept(tmp_path):
+    with subprocess.Popen(["true"]) as dead:
+        pass
+    left = tmp_path / os.path.basename(part_path("a")).replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+    left.touch()
+    options = {"path": str(tmp_path), "dataset": "json.JSONDataset"}
+    FolderDataset(**options).sweep()
+    assert left.exists()
+    FolderDataset(**options, read_only=False).sweep()
+    assert not left.exists()
+
+
+def test_empty_files_of_a_power_failure_are_not_done(tmp_path):
+    dataset = VersionedPartitionsDataset(
+        path=str(tmp_path), dataset="json.JSONDataset", version=Version(None, "2018-06-18")
+    )
+    dataset.save({"a": 1, "b": 2})
+    (tmp_path / "2018-06-18" / tmp_path.name / "a").write_bytes(b"")
+    assert dataset.done().keys() == {"b"}

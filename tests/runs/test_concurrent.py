@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
 from tests.conftest import Project
+from tests.runs.test_lock import hold
+
+from affinitynet.errors import UserError
 
 
 def test_runs_at_once_in_a_fresh_project_do_not_mix(finished_run, tmp_path):
@@ -42,3 +46,15 @@ def test_runs_at_once_in_a_fresh_project_do_not_mix(finished_run, tmp_path):
     reference = f"08_reporting/test/cam/tag_metrics.json/{finished_run.record()['version']}"
     expected = json.loads((finished_run.data / reference / "tag_metrics.json").read_text())
     assert scores["0"] == expected["val_map"]
+
+
+def test_two_runs_of_one_moment_are_told_apart(finished_copy):
+    """Their version is the moment, so that one of them must go."""
+    with finished_copy.session() as session:
+        held, said = hold(finished_copy.records[-1].parent, session.session_id)
+        assert said == "held"
+        with pytest.raises(UserError, match="Another run began in the same moment"):
+            session.run(node_names=["segmentation.score"])
+        held.kill()
+        held.wait()
+    assert len(finished_copy.records) == 1

@@ -15,7 +15,7 @@ HOLD = """
 import sys, time
 from affinitynet.runs.lock import IsHeldError, acquire
 try:
-    acquire(sys.argv[1], "run")
+    acquire(*sys.argv[1:])
     print("held", flush=True)
     time.sleep(600)
 except IsHeldError:
@@ -23,9 +23,9 @@ except IsHeldError:
 """
 
 
-def hold(folder):
-    """Try to hold the lock in another process, and say whether it could."""
-    command = [sys.executable, "-c", HOLD, str(folder)]
+def hold(folder, name="run"):
+    """Try to hold a lock in another process; return the process, and `held` or `refused`."""
+    command = [sys.executable, "-c", HOLD, str(folder), name]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     return process, process.stdout.readline().strip()
 

@@ -4,14 +4,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 from kedro.framework.project import pipelines
 from kedro.runner import ParallelRunner, ThreadRunner
 from PIL import Image
+from tests.runs.test_lock import hold
 
 from affinitynet.datasets.partitions import MARKER_SUFFIX
 from affinitynet.errors import UserError
@@ -187,26 +186,16 @@ def test_a_resumed_run_reads_the_inputs_that_it_began_with(finished_copy):
         finished_copy.run("revision", parameters=again, load_versions=newer)
 
 
-HOLD = """
-import sys, time
-from affinitynet.runs.lock import acquire
-acquire(*sys.argv[1:])
-print("held", flush=True)
-time.sleep(600)
-"""
-
-
 def test_a_run_that_is_still_going_on_is_not_resumed(finished_copy):
     record = finished_copy.record()
     finished_copy.records[-1].write_text(json.dumps(record | {"finished": None}))
-    command = [sys.executable, "-c", HOLD, finished_copy.records[-1].parent, record["version"]]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "held\n"
-        process_id = rf"in the process {os.getpid()} of "
-        with pytest.raises(UserError, match=f"still going on, {process_id}"):
-            finished_copy.run(parameters={"resume": True})
-        assert not finished_copy.record()["finished"]
-        process.kill()
+    process, said = hold(finished_copy.records[-1].parent, record["version"])
+    assert said == "held"
+    with pytest.raises(UserError, match=f"still going on, in the process {os.getpid()} of "):
+        finished_copy.run(parameters={"resume": True})
+    assert not finished_copy.record()["finished"]
+    process.kill()
+    process.wait()
     finished_copy.run(parameters={"resume": True})
     assert finished_copy.record()["finished"]
     assert not [*finished_copy.records[-1].parent.glob("*.lock")]
@@ -229,19 +218,10 @@ def test_of_two_that_resume_at_once_one_goes_on(finished_copy):
 def test_a_run_that_failed_can_be_resumed_though_its_process_lives_on(finished_copy):
     fail_late(finished_copy)
     assert not finished_copy.record()["finished"]
-    version = finished_copy.record()["version"]
-    process = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            HOLD.rpartition("time")[0],
-            finished_copy.records[-1].parent,
-            version,
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert process.stdout == "held\n", process.stderr
+    process, said = hold(finished_copy.records[-1].parent, finished_copy.record()["version"])
+    process.kill()
+    process.wait()
+    assert said == "held"
 
 
 def test_one_wrong_record_stops_no_run(finished_copy, caplog):

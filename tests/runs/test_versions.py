@@ -12,6 +12,7 @@ from kedro_datasets.json import JSONDataset
 import affinitynet.settings  # noqa: F401  (makes Kedro's warning an error)
 from affinitynet.datasets.partitions import MARKER_SUFFIX
 from affinitynet.errors import UserError
+from affinitynet.pipeline_registry import build_pipelines
 from affinitynet.pipelines.cam import nodes as cam
 from affinitynet.runs.versions import list_mixed_inputs, newest
 
@@ -124,8 +125,19 @@ def test_the_newest_version_is_a_complete_one_of_the_past(tmp_path, caplog):
 
 
 def test_inputs_of_runs_that_do_not_belong_together_are_named():
-    made = {OLD: {"index": OLD, "cam.model": OLD}, NEW: {"index": NEW}}
+    whole = build_pipelines()["__default__"]
+    made = {
+        OLD: {"index": OLD, "cam.model": OLD, "cam.maps": OLD},
+        NEW: {"index": NEW},
+        LATER: {"index": NEW, "cam.model": LATER, "cam.maps": LATER},
+    }
     inputs = {"index": NEW, "cam.model": OLD, "photos": "3 files, 11"}
-    (line,) = list_mixed_inputs(inputs, made)
-    assert line == (f"cam.model {OLD} was made with index {OLD}, but this run reads index {NEW}")
-    assert not [*list_mixed_inputs(inputs | {"index": OLD}, made)]
+    (line,) = list_mixed_inputs(inputs, made, whole)
+    assert line == f"cam.model {OLD} was made with index {OLD}, but this run reads index {NEW}"
+    assert not [*list_mixed_inputs(inputs | {"index": OLD}, made, whole)]
+    later_maps = {"index": OLD, "cam.model": OLD, "cam.maps": LATER}
+    lines = [line.partition(", but")[0] for line in list_mixed_inputs(later_maps, made, whole)]
+    assert lines == [
+        f"cam.maps {LATER} was made with cam.model {LATER}",
+        f"cam.maps {LATER} was made with index {NEW}",
+    ]

@@ -286,7 +286,7 @@ class RunHooks:
             record.version: record.inputs | dict.fromkeys(record.outputs, record.version)
             for record in read_records(self.context.records)
         }
-        if mixed := [*list_mixed_inputs(inputs, made)]:
+        if mixed := [*list_mixed_inputs(inputs, made, pipelines["__default__"])]:
             logger.warning(
                 "The inputs are of runs that do not belong together:%s\nTo choose others: "
                 "--load-versions <name>:<version>",

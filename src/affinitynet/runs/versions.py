@@ -161,20 +161,22 @@ def item_saver(node: Node, catalog: CatalogProtocol) -> Callable[[str, Any], Any
 
 
 def list_mixed_inputs(
-    inputs: Mapping[str, str], made: Mapping[str, Mapping[str, str]]
+    inputs: Mapping[str, str], made: Mapping[str, Mapping[str, str]], whole: Pipeline
 ) -> Iterator[str]:
     """Say which inputs were made from other versions than this run reads beside them.
 
     Args:
         inputs: Name of each input to its version.
         made: Version to what its run read and made: name to version.
+        whole: The pipeline that makes them all.
     """
-    for name, version in sorted(inputs.items()):
-        for other, other_version in sorted(made.get(version, {}).items()):
-            if inputs.get(other, other_version) != other_version:
+    for name in sorted(inputs.keys() & whole.all_outputs()):
+        beside = made.get(inputs[name], {})
+        for source in sorted(whole.to_outputs(name).datasets() & inputs.keys() & beside.keys()):
+            if inputs[source] != beside[source]:
                 yield (
-                    f"{name} {version} was made with {other} {other_version}, but this run reads "
-                    f"{other} {inputs[other]}"
+                    f"{name} {inputs[name]} was made with {source} {beside[source]}, but this run "
+                    f"reads {source} {inputs[source]}"
                 )
 
 

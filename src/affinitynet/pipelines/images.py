@@ -12,7 +12,7 @@ import pandas as pd
 from affinitynet.core.label_maps import LabelMap
 from affinitynet.data.files import Readers as Readers
 from affinitynet.data.files import why_unreadable
-from affinitynet.execution import Execution, ahead, map_images, pick_device, saving, track
+from affinitynet.execution import Execution, ahead, item_handlers, map_images, pick_device, track
 from affinitynet.networks.parameters import (
     BatchParameters,
     FeatureParameters,
@@ -124,7 +124,7 @@ def share_out(
         options: Size and number of the photos. Batches are the same however they are shared out.
         execution: Engine and devices.
         description: For the progress bar.
-        outputs: Whether the results are what a node yields: see `affinitynet.execution.saving`.
+        outputs: Whether the results are what a node yields: see `affinitynet.execution.map_images`.
 
     Yields:
         Image id and result; photos over which workers keep dying are skipped.
@@ -132,7 +132,7 @@ def share_out(
     if index.empty:
         return
     if outputs:
-        work = partial(_work_and_save, saving(), work)
+        work = partial(_work_and_save, item_handlers().save_item, work)
     if execution.in_process:
         yield from track(work(index, *readers), description, total=len(index))
         return

@@ -371,3 +371,4 @@ class Parameters:
     exported: FilePath | None = None
     mlflow_db: FilePath | None = None
     mlflow_artifacts: FilePath | None = None
+    mlflow_tracking_uri: Text | None = None

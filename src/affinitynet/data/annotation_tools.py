@@ -308,7 +308,7 @@ def parse_yolo(files: Files, path: str) -> TagFile:
     for file, read in with_suffix(files, ".txt"):
         if PurePosixPath(file).name in NAMES_FILES:
             continue
-        text = decode_text(read(), file)[0] if (read()) else ""
+        text, _ = decode_text(read(), file)
         lines = [line.split() for line in text.splitlines() if line.strip()]
         try:
             objects = [
@@ -335,6 +335,8 @@ def parse_yolo(files: Files, path: str) -> TagFile:
         parts = ["images" if part == "labels" else part for part in photo.parts]
         split = next((part for part in photo.parts[:-1] if read_split(part)), "")
         rows.append(Row(f"{path}/{file}", "/".join(parts), tags, split, shapes=tuple(shapes)))
+    if not rows:
+        raise ValueError(f"tags={path}: none of its text files has labels as YOLO writes them")
     classes = [names[key] for key in sorted(names)]
     return TagFile(rows, classes, count_notes(path, skipped), partial=True, complete=True)
 

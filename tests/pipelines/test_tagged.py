@@ -22,9 +22,9 @@ from affinitynet.data.files import name_photos
 from affinitynet.data.masks import draw_masks
 from affinitynet.data.near_duplicates import difference_hash, group_near_duplicates
 from affinitynet.data.report import list_doubts
-from affinitynet.data.split import draw_val
+from affinitynet.data.split import divide_groups, draw_val
 from affinitynet.data.tag_file import read_tagged
-from affinitynet.datasets import MasksDataset, PhotosDataset, TagsDataset
+from affinitynet.datasets import MasksDataset, MasksHeaderDataset, PhotosDataset, TagsDataset
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipelines.ingestion.nodes import build_index, check_data_set, inspect_photos
@@ -72,12 +72,14 @@ def read(folder, text, **options):
     return read_tagged(load(folder), OPTIONS | options, source)
 
 
-def ingest(folder, text, truth=None, **options):
+def ingest(folder, text, truth=None, header=None, **options):
     """The index, the classes and the report, as the pipeline makes them."""
     source = text.encode() if isinstance(text, str) else text
     given = OPTIONS | options | ({"tags": None} if text is None else {})
     execution = Execution(workers=1)
-    inspected, findings = inspect_photos(read_tagged, load(folder), given, 0, execution, source)
+    inspected, findings = inspect_photos(
+        read_tagged, load(folder), given, 0, execution, source, header
+    )
     training = TrainingParameters(epochs=1, batch_size=1)
     report, *_ = check_data_set(
         inspected,
@@ -91,6 +93,7 @@ def ingest(folder, text, truth=None, **options):
         execution,
         parameter="images",
         masks_told="masks=<path>",
+        mask_names="mask_classes",
     )
     return *build_index(inspected, findings), report
 
@@ -484,6 +487,110 @@ def test_small_instances_lie_over_large_ones_and_crowds_count():
 def test_a_mask_file_that_is_no_coco_file_has_no_masks(tmp_path):
     (tmp_path / "m.json").write_text("{}")
     assert MasksDataset(path=str(tmp_path / "m.json")).load() == {}
+
+
+@pytest.fixture
+def pets(tmp_path):
+    """Twelve photos, a CSV of their tags, and COCO's instances with the ids the other way."""
+    names = ["cat", "dog", "owl"]
+    (tmp_path / "photos").mkdir()
+    images, annotations, rows = [], [], ["file,tags"]
+    for number in range(12):
+        name = names[number % 3]
+        noise(number).save(tmp_path / f"photos/{number}.jpg")
+        rows.append(f"{number}.jpg,{name}")
+        images.append({"id": number, "file_name": f"{number}.jpg", "width": 64, "height": 48})
+        box = [10, 10, 30, 10, 30, 30, 10, 30]
+        category = 9 - names.index(name)
+        annotations.append({"image_id": number, "category_id": category, "segmentation": [box]})
+    categories = [{"id": 9 - i, "name": f" {name}\u00a0"} for i, name in enumerate(names)]
+    coco = {"images": images, "annotations": annotations, "categories": categories}
+    (tmp_path / "instances.json").write_text(json.dumps(coco))
+    (tmp_path / "tags.csv").write_text("\n".join(rows))
+    return tmp_path
+
+
+def test_tags_and_masks_of_different_files_are_numbered_by_name(pets):
+    paths = {"path": str(pets / "instances.json"), "photos": str(pets / "photos")}
+    masks, header = MasksDataset(**paths).load(), MasksHeaderDataset(**paths).load()
+    tags = (pets / "tags.csv").read_text()
+    _, classes, report = ingest(pets / "photos", tags, masks, header)
+    assert classes == {"cat": 3, "dog": 2, "owl": 1}
+    assert not [line for line in report["warnings"] if "tags and masks" in line]
+    for number, name in enumerate(("cat", "dog", "owl")):
+        assert {*np.unique(masks[str(number)]())} == {0, classes[name]}
+    with pytest.raises(UserError, match=r'give --params "mask_classes=owl;dog;cat"'):
+        ingest(pets / "photos", tags, masks)
+    mended = ingest(pets / "photos", tags, masks, mask_classes="owl;dog;cat")
+    assert mended[1] == classes
+    _, classes, _ = ingest(pets / "photos", tags, masks, header, classes="dog;cat")
+    assert classes == {"dog": 2, "cat": 3}
+
+
+def test_masks_numbered_as_voc_does_stop_with_one_problem(pets):
+    voc = {"cat": 8, "dog": 12, "owl": 20}
+    masks = {
+        str(number): lambda name=name: np.full((48, 64), voc[name], np.uint8)
+        for number, name in enumerate(["cat", "dog", "owl"] * 4)
+    }
+    with pytest.raises(UserError) as error:
+        ingest(pets / "photos", (pets / "tags.csv").read_text(), masks)
+    assert str(error.value).startswith("1 problem with")
+    given = str(error.value).split('"mask_classes=')[1].rstrip('"')
+    _, classes, _ = ingest(
+        pets / "photos", (pets / "tags.csv").read_text(), masks, mask_classes=given
+    )
+    assert classes == voc
+
+
+def test_background_before_the_names_of_the_mask_values_is_value_0(pets):
+    _, classes, _ = ingest(
+        pets / "photos", (pets / "tags.csv").read_text(), mask_classes="_background_;owl;dog;cat"
+    )
+    assert classes == {"cat": 3, "dog": 2, "owl": 1}
+
+
+def test_a_masks_file_without_outlines_is_a_problem(pets):
+    coco = json.loads((pets / "instances.json").read_text())
+    for each in coco["annotations"]:
+        del each["segmentation"]
+    (pets / "boxes.json").write_text(json.dumps(coco))
+    path = str(pets / "boxes.json")
+    header = MasksHeaderDataset(path=path, photos=str(pets / "photos")).load()
+    with pytest.raises(UserError, match=r"boxes.json: has no outlines to draw masks from"):
+        ingest(pets / "photos", (pets / "tags.csv").read_text(), {}, header, masks=path)
+
+
+def test_frames_of_one_camera_are_divided_and_named(tmp_path):
+    for number in range(20):
+        scene = noise(0, (320, 240))
+        scene.putpixel((number, number), (255, 0, 0))
+        scene.save(tmp_path / f"frame_{number:03}.jpg")
+    rows = [f"frame_{number:03}.jpg,{'dog' if number % 2 else 'cat'}" for number in range(20)]
+    index, _, report = ingest(tmp_path, "file,tags\n" + "\n".join(rows), val_share=0.2)
+    val = index.index[index["split"] == "val"]
+    assert len(val) == 4
+    assert (np.diff([int(name[-3:]) for name in val]) == 1).all()  # neighbours stay together
+    warnings = "\n".join(report["warnings"])
+    assert "20 near-duplicates (frame_000, …) are all the photos of a class" in warnings
+    assert "the scores of val flatter" in warnings
+    assert report["near_duplicates"]["groups"] == 1
+
+
+def test_a_camera_for_each_class_is_divided_too():
+    tags = np.repeat(np.eye(2, dtype=bool), 10, axis=0)
+    groups, divided = divide_groups(tags, np.repeat([0, 1], 10), 0.2)
+    assert [len(rows) for rows in divided] == [10, 10]
+    val = draw_val(tags, groups, 0.2, 0)
+    assert (val[:10].sum(), val[10:].sum()) == (2, 2)
+    few = np.array([0, 0, *range(1, 19)])
+    assert not divide_groups(tags, few, 0.2)[1]
+
+
+def test_a_val_that_is_too_small_to_draw_names_its_remedy(tmp_path):
+    noise(0).save(tmp_path / "a.jpg")
+    with pytest.raises(UserError, match=r"raise data_set.val_share, now 0.5 of 1 photos"):
+        ingest(tmp_path, "file,tags\na.jpg,dog")
 
 
 def small_networks():

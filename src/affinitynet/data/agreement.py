@@ -92,7 +92,7 @@ def _overlap(
     """Intersection over union of the photos of each class and of each value."""
     both = tagged.astype(float).T @ masked
     either = tagged.sum(axis=0)[:, None] + masked.sum(axis=0)[None] - both
-    return both / np.maximum(either, 1)
+    return np.asarray(both / np.maximum(either, 1))
 
 
 def _propose(

@@ -5,10 +5,10 @@ Boxes are read for their tags only; polygons, ellipses and brushes can be drawn 
 
 import base64
 import io
-import json
+import math
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -38,41 +38,11 @@ NAMES_FILES = ("classes.txt", "obj.names", "names.txt")
 """Files that list YOLO's classes, one a line."""
 
 
-def parse_folder(files: Files, path: str) -> TagFile:
-    """Read a folder of annotation files, one for each photo.
-
-    Raises:
-        ValueError: If there are none.
-    """
-    suffixes = Counter(PurePosixPath(file).suffix.lower() for file in files)
-    if suffixes[".xml"]:
-        return _parse_voc_folder(files, path)
-    if suffixes[".json"]:
-        entries = {file: _load_json(read()) for file, read in _with_suffix(files, ".json")}
-        return parse_labelme(entries, path)
-    if suffixes[".txt"]:
-        return parse_yolo(files, path)
-    raise ValueError(
-        f"tags={path}: is a folder without annotations (LabelMe's JSON, YOLO's txt, VOC's XML); "
-        "give a file, or none where sub-folders are named by class"
-    )
-
-
-def _with_suffix(files: Files, suffix: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    return ((file, files[file]) for file in sorted(files) if file.lower().endswith(suffix))
-
-
-def _load_json(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _parse_voc_folder(files: Files, path: str) -> TagFile:
+def parse_voc_folder(files: Files, path: str) -> TagFile:
+    """Read a folder of VOC's annotations, one for each photo."""
     rows = []
     skipped: Counter[str] = Counter()
-    for file, read in _with_suffix(files, ".xml"):
+    for file, read in with_suffix(files, ".xml"):
         try:
             annotation = parse_annotation(decode_text(read(), file)[0])
         except ValueError:
@@ -89,6 +59,11 @@ def _parse_voc_folder(files: Files, path: str) -> TagFile:
             )
         )
     return TagFile(rows, None, count_notes(path, skipped), partial=True)
+
+
+def with_suffix(files: Files, suffix: str) -> list[tuple[str, Callable[[], bytes]]]:
+    """List the files of a folder that have a suffix, in their order."""
+    return [(file, files[file]) for file in sorted(files) if file.lower().endswith(suffix)]
 
 
 def parse_cvat(text: str, path: str) -> TagFile:
@@ -146,7 +121,8 @@ def _cvat_shape(mark: ElementTree.Element) -> Shape | None:
         return Shape(label, partial(encode_polygons, polygons)) if polygons else None
     if mark.tag == "ellipse":
         names = ("cx", "cy", "rx", "ry", "rotation")
-        outline = ellipse(*(float(mark.get(name, "0")) for name in names))
+        x, y, radius_x, radius_y, degrees = (float(mark.get(name, "0")) for name in names)
+        outline = ellipse(x, y, radius_x, radius_y, degrees)
         return Shape(label, partial(encode_polygons, [outline]))
     if mark.tag == "mask":
         runs = [int(number) for number in mark.get("rle", "").split(",")]
@@ -163,17 +139,22 @@ def _encode_cvat_mask(
     return encode_bitmap(flat[: width * height].reshape(height, width), left, top, *size)
 
 
-def parse_labelme(entries: Mapping[str, Any], path: str) -> TagFile:
+def is_labelme(value: Any) -> bool:
+    """Whether a JSON value is one of LabelMe's files."""
+    return isinstance(value, dict) and isinstance(value.get("shapes"), list)
+
+
+def parse_labelme(entries: Iterable[tuple[str, Any]], path: str) -> TagFile:
     """Read LabelMe's files: image flags that are set, and the labels of all shapes.
 
     Args:
-        entries: JSON value by file; those of other programs are left out.
+        entries: File and JSON value; those of other programs are left out.
         path: For messages.
     """
     skipped: Counter[str] = Counter()
     rows = []
-    for file, entry in entries.items():
-        if not isinstance(entry, dict) or not isinstance(entry.get("shapes"), list):
+    for file, entry in entries:
+        if not is_labelme(entry):
             skipped["JSON files that are not LabelMe's, left out"] += 1
             continue
         flags = [name for name, is_set in (entry.get("flags") or {}).items() if is_set]
@@ -195,8 +176,6 @@ def parse_labelme(entries: Mapping[str, Any], path: str) -> TagFile:
                 shapes=tuple(shape for _, shape in found if shape),
             )
         )
-    if not rows:
-        raise ValueError(f"tags={path}: no file in it is LabelMe's")
     return TagFile(rows, None, count_notes(path, skipped), partial=True)
 
 
@@ -207,8 +186,9 @@ def _labelme_shape(mark: Mapping[str, Any]) -> Shape | None:
         polygons = read_polygons([number for point in points for number in point])
         return Shape(label, partial(encode_polygons, polygons)) if polygons else None
     if kind == "circle" and len(points) == 2:
-        radius = float(np.hypot(points[1][0] - points[0][0], points[1][1] - points[0][1]))
-        outline = ellipse(*points[0], radius, radius)
+        (x, y), (edge_x, edge_y) = points
+        radius = math.hypot(edge_x - x, edge_y - y)
+        outline = ellipse(x, y, radius, radius)
         return Shape(label, partial(encode_polygons, [outline]))
     if kind == "mask" and mark.get("mask") and points:
         left, top = (round(number) for number in points[0])
@@ -271,8 +251,8 @@ def _label_studio_region(
         names = ("x", "y", "radiusX", "radiusY", "rotation")
         return partial(_encode_scaled_ellipse, [float(value.get(name) or 0) for name in names])
     if result.get("type") == "brushlabels" and value.get("format") == "rle":
-        size = result.get("original_height"), result.get("original_width")
-        return partial(_encode_brush, value["rle"], *size)
+        height, width = (int(result[f"original_{side}"]) for side in ("height", "width"))
+        return partial(_encode_brush, value["rle"], height, width)
     return None
 
 
@@ -325,10 +305,10 @@ def parse_yolo(files: Files, path: str) -> TagFile:
     names = _yolo_names(files)
     skipped: Counter[str] = Counter()
     rows = []
-    for file, read in _with_suffix(files, ".txt"):
+    for file, read in with_suffix(files, ".txt"):
         if PurePosixPath(file).name in NAMES_FILES:
             continue
-        text = decode_text(read(), file)[0] if (read()) else ""
+        text, _ = decode_text(read(), file)
         lines = [line.split() for line in text.splitlines() if line.strip()]
         try:
             objects = [
@@ -355,6 +335,8 @@ def parse_yolo(files: Files, path: str) -> TagFile:
         parts = ["images" if part == "labels" else part for part in photo.parts]
         split = next((part for part in photo.parts[:-1] if read_split(part)), "")
         rows.append(Row(f"{path}/{file}", "/".join(parts), tags, split, shapes=tuple(shapes)))
+    if not rows:
+        raise ValueError(f"tags={path}: none of its text files has labels as YOLO writes them")
     classes = [names[key] for key in sorted(names)]
     return TagFile(rows, classes, count_notes(path, skipped), partial=True, complete=True)
 

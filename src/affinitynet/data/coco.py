@@ -1,7 +1,7 @@
 """COCO's instances: tags and outlines by image."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -37,8 +37,8 @@ def parse_coco(coco: Any, path: str) -> TagFile:
                 f"tags={path}: is no COCO file of instances: '{name}' is missing or no list"
             )
     skipped: Counter[str] = Counter()
-    categories = _by_id(coco["categories"], skipped, "categories without id or name", "name")
-    images = _by_id(coco["images"], skipped, "images without id or file_name", *FILES)
+    categories = _by_id(coco, "categories", ("name",), path, skipped)
+    images = _by_id(coco, "images", FILES, path, skipped)
     order = sorted(categories, key=_by_number)
     names = {key: normal_form(str(categories[key]["name"])) for key in order}
     tags: dict[str, list[str]] = {key: [] for key in images}
@@ -90,19 +90,18 @@ def _file(image: Mapping[str, Any]) -> str:
 
 
 def _by_id(
-    entries: Iterable[Any], skipped: Counter[str], reason: str, *names: str
+    coco: Mapping[str, Any], what: str, names: tuple[str, ...], path: str, skipped: Counter[str]
 ) -> dict[str, dict[str, Any]]:
-    """Index entries by their id; ids of numbers and of their digits are the same."""
-    found = {}
-    for each in entries:
-        if (
-            isinstance(each, dict)
-            and "id" in each
-            and any(each.get(n) not in (None, "") for n in names)
-        ):
-            found[str(each["id"])] = each
-        else:
-            skipped[f"{reason}, left out"] += 1
+    """Index entries that have a name by their id; a number and its digits are the same id."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in coco[what]:
+        named = isinstance(each, dict) and any(each.get(n) not in (None, "") for n in names)
+        if not named or "id" not in each:
+            skipped[f"{what} without id or {names[0]}, left out"] += 1
+            continue
+        other = found.setdefault(str(each["id"]), each)
+        if any(each.get(name) != other.get(name) for name in names):
+            raise ValueError(f"tags={path}: two {what} have the id {each['id']}")
     return found
 
 

@@ -37,7 +37,14 @@ def draw_masks(given: TagFile, photos: Readers, path: str) -> DrawnMasks:
         given: What the file says.
         photos: Photo id to a function that reads the photo, for its size where the file has none.
         path: The file, for messages.
+
+    Raises:
+        ValueError: If it has no outlines, or too many classes.
     """
+    if not any(row.shapes for row in given.rows):
+        raise ValueError(
+            f"masks={path}: has no outlines to draw masks from (boxes and tags are not enough)"
+        )
     tags = {tag for row in given.rows for tag in clean_tags(row.tags)}
     classes = clean_tags(given.classes) if given.classes else sorted(tags)
     values = {name: value for value, name in enumerate(classes, start=1)}

@@ -38,8 +38,11 @@ class PhotoFinder:
         if (exact := _normal(file)) in self.names:  # as folders' names may be what is mended below
             return self.names[exact]
         for path in _spellings(file):
-            named = (path.as_posix(), path.with_suffix("").as_posix())
-            for name in map(_normal, named if _has_photo_suffix(path) else named[:1]):
+            named = [
+                path.as_posix(),
+                *([path.with_suffix("").as_posix()] if _has_photo_suffix(path) else []),
+            ]
+            for name in map(_normal, named):
                 if found := self._find_name(name):
                     return self.names[found]
         return None

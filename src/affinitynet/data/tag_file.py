@@ -87,7 +87,36 @@ def parse_source(source: bytes | Files, path: str | None, separator: str) -> Tag
             for file, read in sorted(source.items())
             for folder in [PurePosixPath(file).parent]
         )
-    return tools.parse_folder(source, path)
+    return _parse_folder(source, path, separator)
+
+
+def _parse_folder(files: Files, path: str, separator: str) -> TagFile:
+    """Read a folder of annotations: a file for each photo, or one file only."""
+    objects = (_load_json(read()) for _, read in tools.with_suffix(files, ".json"))
+    if any(tools.is_labelme(each) for each in objects):
+        entries = ((file, _load_json(read())) for file, read in tools.with_suffix(files, ".json"))
+        return tools.parse_labelme(entries, path)
+    if len(files) == 1:
+        ((file, read),) = files.items()
+        return parse_file(read(), f"{path}/{file}", separator)
+    if tools.with_suffix(files, ".txt"):
+        return tools.parse_yolo(files, path)
+    if tools.with_suffix(files, ".xml"):
+        return tools.parse_voc_folder(files, path)
+    raise ValueError(
+        f"tags={path}: is a folder without annotations (LabelMe's JSON, YOLO's txt, VOC's XML); "
+        "give a file, or none where sub-folders are named by class"
+    )
+
+
+def _load_json(data: bytes) -> Any:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(value, dict):
+        value.pop("imageData", None)  # the photo itself
+    return value
 
 
 def parse_file(source: bytes, path: str, separator: str) -> TagFile:
@@ -115,8 +144,8 @@ def _parse_text(text: str, path: str, separator: str) -> TagFile:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return parse_json_lines(text, path, separator)
-    if isinstance(value, dict) and isinstance(value.get("shapes"), list):
-        return tools.parse_labelme({path: value}, path)
+    if tools.is_labelme(value):
+        return tools.parse_labelme([(path, value)], path)
     if is_transposed(value):
         return parse_entries(transpose(value, path), path, separator)
     if isinstance(value, dict) and value and all(_is_photo(key) for key in value):

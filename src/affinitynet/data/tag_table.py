@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from affinitynet.data.files import PHOTO_SUFFIXES
-from affinitynet.data.names import is_background, normal_form, read_split
-from affinitynet.data.rows import Row, TagFile
+from affinitynet.data.names import normal_form, read_split
+from affinitynet.data.rows import Row, TagFile, count_notes
 
 FILE_COLUMNS = (
     *("file", "filename", "filepath", "path", "image", "imagename", "imagepath", "imagefile"),
@@ -25,9 +25,11 @@ TAG_COLUMNS = ("tags", "tag", "labels", "label", "classes", "class", "categories
 SPLIT_COLUMNS = ("split", "subset", "set", "partition")
 NUMBERING = {"id", "index", "idx", "no", "nr", "number"}
 """Columns that number the lines."""
+LABEL_STUDIO = {"annotationid", "annotator", "createdat", "updatedat", "leadtime"}
+"""Columns of Label Studio; beside them, every other one has labels."""
 OTHER_COLUMNS = {
     *("width", "height", "size", "url", "comment", "comments", "note", "notes", "remark", "date"),
-    *("score", "md5", "sha256", "annotator", "annotationid", "createdat", "updatedat", "leadtime"),
+    *("score", "md5", "sha256"),
     *("bbox", "caption", "text", "additionalfeature"),
 }
 """Columns that are not read."""
@@ -36,7 +38,7 @@ NO = {"false", "f", "no", "n", "off", "", "-", "☐", "nein", "falsch", "non", "
 BLANK = {"nan", "NaN", "NAN", "None", "null", "NULL", "<NA>", "N/A", "#N/A"}
 """Cells that pandas and spreadsheets write for no value at all."""
 QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
-UNNAMED = re.compile(r"(Unnamed: \d+(_level_\d+)?)?")
+UNNAMED = re.compile(r"(Unnamed: \d+([._]\w+)*)?")
 """Names that pandas gives to columns without one."""
 HEADER_LINES = 20
 """Lines among which the names of the columns are looked for."""
@@ -192,7 +194,7 @@ def _fit(
         "lines with fewer cells than columns, the others are taken for empty": short,
         "lines that name the columns again, left out": repeated,
     }
-    return rows, [*notes, *(f"{path}: {what}: {count}" for what, count in counts.items() if count)]
+    return rows, [*notes, *count_notes(path, counts)]
 
 
 def _unquote(cell: str) -> str:
@@ -228,9 +230,9 @@ def _merge_header(lines: list[tuple[str, list[str]]], header: int) -> tuple[list
     file = next(i for i, name in enumerate(names) if _key(name) in FILE_COLUMNS)
     start = header + 1
     below = lines[start][1] if start < len(lines) else []
-    if len(below) > file and not below[file].strip() and any(cell.strip() for cell in below):
-        lower = [normal_form(cell) for cell in below]
-        lower += [""] * (len(names) - len(lower))
+    lower = [normal_form(cell) for cell in below]
+    lower += [""] * (len(names) - len(lower))
+    if not lower[file] and any(down and not up for up, down in zip(names, lower, strict=False)):
         names += [""] * (len(lower) - len(names))
         return [down or up for up, down in zip(names, lower, strict=True)], start + 1
     if header and not any(names[:file] + names[file + 1 :]):
@@ -297,80 +299,105 @@ def is_transposed(value: Any) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class Roles:
+    """What the columns of a table are.
+
+    Attributes:
+        file: Names the photo.
+        tags: Columns that hold its tags; none if there is a column for each class.
+        split: Names its split; None if there is none.
+        flags: Columns that are classes.
+        unread: All others.
+    """
+
+    file: str
+    tags: list[str]
+    split: str | None
+    flags: list[str]
+    unread: list[str]
+
+
 def interpret(table: Table, path: str, separator: str) -> TagFile:
     """Find out what the columns mean, and read the rows.
 
     Raises:
         ValueError: If columns are missing or ambiguous, or a cell cannot be read.
     """
-    columns = {name: normal_form(name) for name in table.columns}
-    notes = list(table.notes)
-    if again := [name for name, uses in Counter(columns.values()).items() if uses > 1]:
+    names = {column: normal_form(column) for column in table.columns}
+    if again := [name for name, uses in Counter(names.values()).items() if uses > 1]:
         raise ValueError(f"tags={path}: the column {', '.join(again)} is there twice")
-    cells = {name: [row.get(name) for _, row in table.rows] for name in columns}
-    file = _first(columns, FILE_COLUMNS)
-    tag = _first((name for name in columns if name != file), TAG_COLUMNS)
-    split = _first((name for name in columns if name != file), SPLIT_COLUMNS)
-    if split and not all(read_split(str(each or "")) or _blank(each) for each in cells[split]):
-        split = split if _key(split) == "split" else None
-    if file is None:
-        raise _wrong_columns(path, list(columns.values()))
-    others = [name for name in columns if name not in (file, tag, split)]
-    unnamed = [name for name in others if UNNAMED.fullmatch(columns[name])]
-    for name in unnamed:
-        odd = [each for each in cells[name] if not _blank(each) and not _is_number(each)]
-        if odd:
-            raise ValueError(f"tags={path}: a column without a name has cells, '{odd[0]}'; name it")
-    numbering = [name for name in others if _key(name) in NUMBERING]
-    others = [name for name in others if name not in unnamed + numbering]
-    flags = [name for name in others if all(_flag(each) is not None for each in cells[name])]
-    extra = [name for name in others if name not in flags]
-    known = [name for name in extra if _key(name) in OTHER_COLUMNS or _key(name) in FILE_COLUMNS]
-    extra = [name for name in extra if name not in known]
-    marked = [name for name in flags if not all(_blank(each) for each in cells[name])]
-    if tag is not None and marked and not extra:
-        raise _wrong_columns(path, list(columns.values()))
-    if tag is None and len(extra) == 1 and not marked:
-        (tag,), extra = extra, []
-        notes.append(f"{path}: the column '{columns[tag]}' is taken for the tags")
-    if tag is None and extra:
-        name = extra[0]
-        place, cell = next(
-            (place, row.get(name)) for place, row in table.rows if _flag(row.get(name)) is None
-        )
-        raise ValueError(f"{place}: '{cell}' in the column {columns[name]} is neither 0 nor 1")
-    classes = None if tag is not None else list(flags)
-    if classes is not None and not classes:
-        raise _wrong_columns(path, list(columns.values()))
-    ignored = [columns[name] for name in [*unnamed, *numbering, *known, *extra]]
-    ignored += [columns[name] for name in flags] if tag is not None else []
-    if ignored:
-        notes.append(f"{path}: columns that are not read: {', '.join(ignored)}")
-    rows, above = [], 0
-    for place, row in table.rows:
-        name = row.get(file)
-        if not isinstance(name, str | int):
-            name = "" if name is None else None
-        if name is None:
+    roles = _find_roles(table, path)
+    notes = list(table.notes)
+    if guessed := [names[column] for column in roles.tags if _key(column) not in TAG_COLUMNS]:
+        notes.append(f"{path}: columns that are taken for the tags: {', '.join(guessed)}")
+    if roles.unread:
+        unread = ", ".join(names[column] for column in roles.unread)
+        notes.append(f"{path}: columns that are not read: {unread}")
+    rows: list[Row] = []
+    above = 0
+    for place, cells in table.rows:
+        file = "" if _blank(cells.get(roles.file)) else cells[roles.file]
+        if not isinstance(file, str | int):
             raise ValueError(f"{place}: file must be a text and tags a list of texts")
-        if not str(name).strip() and rows and tag is not None:  # merged cells
-            name, above = rows[-1].file, above + 1
-        if not str(name).strip():
+        if not file and rows and roles.tags:  # merged cells
+            file, above = rows[-1].file, above + 1
+        if not file:
             raise ValueError(f"{place}: no file is named")
+        split = cells.get(roles.split) if roles.split else None
         try:
             tags = (
-                [columns[each] for each in classes if _flag(row.get(each))]
-                if classes is not None
-                else parse_tags(row.get(tag), separator)
+                [tag for column in roles.tags for tag in parse_tags(cells.get(column), separator)]
+                if roles.tags
+                else [names[column] for column in roles.flags if _flag(cells.get(column))]
             )
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from None
-        given = row.get(split) if split else None
-        rows.append(Row(place, str(name), tags, "" if _blank(given) else str(given)))
-    if above:
-        notes.append(f"{path}: lines without a file's name, read as of the photo above: {above}")
-    names = [columns[each] for each in classes] if classes is not None else None
-    return TagFile(rows, names and [n for n in names if not is_background(n)], notes)
+        rows.append(Row(place, str(file), tags, "" if _blank(split) else str(split)))
+    merged = {"lines without a file's name, read as of the photo above": above}
+    classes = None if roles.tags else [names[column] for column in roles.flags]
+    return TagFile(rows, classes, [*notes, *count_notes(path, merged)])
+
+
+def _find_roles(table: Table, path: str) -> Roles:
+    """Tell the columns by their names, and where those do not, by their cells."""
+    wrong = _wrong_columns(path, table.columns)
+    cells = {column: [row.get(column) for _, row in table.rows] for column in table.columns}
+    file = _first(table.columns, FILE_COLUMNS)
+    if file is None:
+        raise wrong
+    rest = [column for column in table.columns if column != file]
+    tag, split = _first(rest, TAG_COLUMNS), _first(rest, SPLIT_COLUMNS)
+    tags = [tag] if tag else []
+    if split and _key(split) != "split" and not all(map(_is_split, cells[split])):
+        split = None
+    rest = [column for column in rest if column not in (tag, split)]
+    unread = [column for column in rest if UNNAMED.fullmatch(column.strip())]
+    for column in unread:
+        if odd := [cell for cell in cells[column] if not _blank(cell) and not _is_number(cell)]:
+            raise ValueError(f"tags={path}: a column without a name has cells, '{odd[0]}'; name it")
+    unread += [column for column in rest if _key(column) in NUMBERING | LABEL_STUDIO]
+    rest = [column for column in rest if column not in unread]
+    flags = [column for column in rest if all(_flag(cell) is not None for cell in cells[column])]
+    others = [column for column in rest if column not in flags]
+    unread += [c for c in others if _key(c) in OTHER_COLUMNS or _key(c) in FILE_COLUMNS]
+    others = [column for column in others if column not in unread]
+    marked = [column for column in flags if not all(map(_blank, cells[column]))]
+    exported = len(LABEL_STUDIO.intersection(map(_key, table.columns))) > 1
+    if exported or (not tags and len(others) == 1 and not marked):
+        tags, others = tags + others, []
+    if tags:
+        if marked and not others:
+            raise wrong
+        return Roles(file, tags, split, [], [*unread, *others, *flags])
+    for column in others:
+        place, cell = next((p, r[column]) for p, r in table.rows if _flag(r.get(column)) is None)
+        raise ValueError(
+            f"{place}: '{str(cell)[:40]}' in the column {normal_form(column)} is neither 0 nor 1"
+        )
+    if not flags:
+        raise wrong
+    return Roles(file, [], split, flags, unread)
 
 
 def parse_tags(cell: Any, separator: str) -> list[str]:
@@ -413,7 +440,8 @@ def _parse_list(text: str, separator: str) -> list[str]:
             continue
         if isinstance(value, str):
             return [value]
-        if isinstance(value, dict) or len(value) >= len(quoted):  # else NumPy's were joined
+        joined = parse is ast.literal_eval and len(value) < len(quoted)  # NumPy has no commas
+        if isinstance(value, dict) or not (joined and all(isinstance(each, str) for each in value)):
             return parse_tags(sorted(value) if isinstance(value, set) else value, separator)
     if quoted:
         return quoted
@@ -445,6 +473,10 @@ def _flag(cell: Any) -> bool | None:
 
 def _blank(cell: Any) -> bool:
     return cell is None or cell != cell or str(cell).strip() in BLANK | {""}
+
+
+def _is_split(cell: Any) -> bool:
+    return _blank(cell) or read_split(str(cell)) is not None
 
 
 def _is_number(cell: Any) -> bool:

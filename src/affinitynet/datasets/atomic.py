@@ -8,9 +8,11 @@ one file system, registered for `file://`, serves them all; `affinitynet.dataset
 import os
 import sys
 import uuid
+from glob import escape, has_magic
 from typing import Any
 
 import fsspec
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileOpener, LocalFileSystem
 
 PART_SUFFIX = ".part"
@@ -43,7 +45,7 @@ class _StagedFile(LocalFileOpener):
 
 
 class AtomicLocalFileSystem(LocalFileSystem):
-    """fsspec's local file system with atomic writes (`mode="w…"`); all else is unchanged."""
+    """fsspec's local file system with atomic writes (`mode="w…"`), and folders of any name."""
 
     def _open(
         self, path: str, mode: str = "rb", block_size: int | None = None, **kwargs: Any
@@ -54,6 +56,20 @@ class AtomicLocalFileSystem(LocalFileSystem):
         if self.auto_mkdir:
             self.makedirs(self._parent(path), exist_ok=True)
         return _StagedFile(path, mode, fs=self, **kwargs)
+
+    def glob(self, path: str, *args: Any, **kwargs: Any) -> Any:
+        """List what matches a pattern; a folder that exists is no pattern, whatever its name."""
+        path = str(self._strip_protocol(path))
+        folder = existing_folder(self, path)
+        return super().glob(escape(folder) + path[len(folder) :], *args, **kwargs)
+
+
+def existing_folder(files: AbstractFileSystem, path: str) -> str:
+    """Return the part of a pattern before its first `*`, `?` or `[` that no folder has."""
+    folder = path
+    while has_magic(folder) and not files.isdir(folder):
+        folder = folder.rpartition("/")[0]
+    return folder
 
 
 for _protocol in ("file", "local"):

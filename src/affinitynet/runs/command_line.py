@@ -57,8 +57,8 @@ def _read(name: str, item: re.Match[str]) -> Any:
         return None
     if "${" in value:
         raise UserError(
-            f"--params {name}={value}: ${{ would stand for a value of the configuration; give a path "
-            "without it, such as a link"
+            f"--params {name}={value}: ${{ would stand for a value of the configuration; give a "
+            "path without it, such as a link"
         )
     try:
         if value.startswith("[") and any(_is_texts(hint) for hint in hints):

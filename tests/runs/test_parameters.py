@@ -295,6 +295,12 @@ def test_relative_paths_begin_at_the_projects_folder(monkeypatch):
     }
 
 
+@pytest.mark.parametrize("name", ["a?b.db", "a%20b.db"])
+def test_a_database_whose_path_a_url_would_change_is_refused(parameters, name):
+    with pytest.raises(UserError, match=r"mlflow_db is '.*'; it must be a path without % and \?"):
+        check_parameters(changed(parameters, "mlflow_db", f"/tmp/{name}"))
+
+
 @pytest.mark.parametrize(
     ("text", "values"),
     [
@@ -340,6 +346,7 @@ def test_texts_arrive_as_they_are_typed(text, values):
     [
         ("seed", r"--params seed: give <name>=<value>"),
         ("cam.thresholds=[0.1", r"--params cam.thresholds=\[0.1: this is no YAML"),
+        ("images=/a${b}", r"--params images=/a\${b}: \${ would stand"),
         ("cam=1,cam.thresholds=[1]", r"cam has a value of its own"),
     ],
 )

@@ -16,10 +16,12 @@ import time
 import uuid
 from contextlib import suppress
 from functools import cache
+from glob import escape, has_magic
 from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileOpener, LocalFileSystem
 
 logger = logging.getLogger(__name__)
@@ -141,7 +143,7 @@ class _StagedFile(LocalFileOpener):
 
 
 class AtomicLocalFileSystem(LocalFileSystem):
-    """fsspec's local file system with atomic writes (`mode="w…"`); all else is unchanged."""
+    """fsspec's local file system with atomic writes (`mode="w…"`), and folders of any name."""
 
     def _open(
         self, path: str, mode: str = "rb", block_size: int | None = None, **kwargs: Any
@@ -152,6 +154,20 @@ class AtomicLocalFileSystem(LocalFileSystem):
         if self.auto_mkdir:
             self.makedirs(self._parent(path), exist_ok=True)
         return _StagedFile(path, mode, fs=self, **kwargs)
+
+    def glob(self, path: str, *args: Any, **kwargs: Any) -> Any:
+        """List what matches a pattern; a folder that exists is no pattern, whatever its name."""
+        path = str(self._strip_protocol(path))
+        folder = existing_folder(self, path)
+        return super().glob(escape(folder) + path[len(folder) :], *args, **kwargs)
+
+
+def existing_folder(files: AbstractFileSystem, path: str) -> str:
+    """Return the part of a pattern before its first `*`, `?` or `[` that no folder has."""
+    folder = path
+    while has_magic(folder) and not files.isdir(folder):
+        folder = folder.rpartition("/")[0]
+    return folder
 
 
 for _protocol in ("file", "local"):

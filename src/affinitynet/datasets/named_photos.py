@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any, TextIO
 
 from affinitynet.data.files import PHOTO_SUFFIXES, is_hidden
+from affinitynet.datasets.atomic import existing_folder
 from affinitynet.datasets.folder import FolderDataset, is_file
 
 STDIN = "-"
@@ -48,7 +49,7 @@ class NamedPhotosDataset(FolderDataset):
         if not self._from_stdin and self._filesystem.isdir(path):
             return path
         if self._is_pattern:
-            return os.path.dirname(path[: min(path.find(c) for c in "*?[" if c in path)])
+            return existing_folder(self._filesystem, path)
         files = self._list_partitions()
         return os.path.commonpath([os.path.dirname(file) for file in files]) if files else ""
 

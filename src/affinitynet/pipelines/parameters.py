@@ -19,6 +19,7 @@ from affinitynet.core.ranges import (
     PositiveInt,
     Seed,
     Text,
+    matching,
     parameters,
 )
 from affinitynet.execution import Execution
@@ -37,6 +38,12 @@ Names = OneOrMore[Annotated[Text, MinLen(1)]]
 Thresholds = OneOrMore[OpenProbability]
 Radius = Annotated[PositiveInt, Ge(2)]
 """Pairs of cells closer than this are compared: below 2 there are none."""
+
+
+DatabasePath = Annotated[
+    FilePath,
+    matching(lambda path: not set("%?") & set(path), "a path without % and ?, as it becomes a URL"),
+]
 
 
 @parameters
@@ -369,6 +376,6 @@ class Parameters:
     tags: FilePath | None = None
     classes: Names | Annotated[Text, MinLen(1)] | None = None
     exported: FilePath | None = None
-    mlflow_db: FilePath | None = None
+    mlflow_db: DatabasePath | None = None
     mlflow_artifacts: FilePath | None = None
     mlflow_tracking_uri: Text | None = None

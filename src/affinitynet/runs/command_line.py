@@ -30,7 +30,7 @@ def parse_params(text: str) -> dict[str, Any]:
         The values, nested.
 
     Raises:
-        UserError: If a value has no name, or is no YAML.
+        UserError: If a value has no name, is no YAML, or has a `${`.
     """
     values: dict[str, Any] = {}
     position = 0
@@ -55,6 +55,11 @@ def _read(name: str, item: re.Match[str]) -> Any:
     value = item["plain"] if item["quote"] is None else item["quoted"]
     if item["quote"] is None and value == "null" and type(None) in hints:
         return None
+    if "${" in value:
+        raise UserError(
+            f"--params {name}={value}: ${{ would stand for a value of the configuration; give a "
+            "path without it, such as a link"
+        )
     try:
         if value.startswith("[") and any(_is_texts(hint) for hint in hints):
             return yaml.load(value, yaml.BaseLoader)

@@ -78,7 +78,7 @@ MAX_BATCH = 1000
 
 SERVING = (
     *("mlflow", "torch", "torchvision", "timm", "safetensors", "numpy", "scipy", "pandas"),
-    *("pillow", "pydensecrf2", "loky", "rich", "click"),
+    *("pillow", "pydensecrf2", "pydantic", "loky", "rich", "click"),
 )
 """What `affinitynet.serving` imports."""
 

@@ -34,18 +34,17 @@ def test_runs_at_once_in_a_fresh_project_do_not_mix(finished_run, tmp_path):
         made[seed] = {path.name: path.read_bytes() for path in files}
     assert made[0] == {path.name: path.read_bytes() for path in reference.iterdir()}
     assert made[1] != made[0] != made[2]
-    scores = dict(
+    tracked = dict(
         project.query(
             "select params.value, metrics.value from metrics join params using (run_uuid) "
-            "where metrics.key = 'cam.val_map' and params.key = 'seed'"
+            "where metrics.key = 'affinity_labels.coverage' and params.key = 'seed'"
         )
     )
+    file = "08_reporting/test/affinity_labels/metrics.json/{}/metrics.json"
     for seed, record in records.items():
-        path = f"08_reporting/test/cam/tag_metrics.json/{record['version']}/tag_metrics.json"
-        assert scores[str(seed)] == json.loads((project.data / path).read_text())["val_map"]
-    reference = f"08_reporting/test/cam/tag_metrics.json/{finished_run.record()['version']}"
-    expected = json.loads((finished_run.data / reference / "tag_metrics.json").read_text())
-    assert scores["0"] == expected["val_map"]
+        scores = json.loads((project.data / file.format(record["version"])).read_text())
+        assert tracked[str(seed)] == scores["coverage"]
+    assert tracked["0"] == finished_run.metrics()["affinity_labels"]["coverage"]
 
 
 def test_two_runs_of_one_moment_are_told_apart(finished_copy):

@@ -2,8 +2,10 @@
 
 import os
 
+import numpy as np
 import pytest
 from kedro_datasets.pillow import ImageDataset
+from PIL import Image
 
 from affinitynet.datasets import FolderDataset
 from affinitynet.datasets.folder import FileState
@@ -38,25 +40,30 @@ def test_a_file_is_told_by_its_size_and_its_ends_not_by_its_time(tmp_path):
     assert changed == ["a", "b", "c"]
 
 
-def test_a_stage_names_the_photos_that_are_not_what_they_were(finished_copy, tmp_path):
-    (scenes,) = finished_copy.data.glob("01_raw/scenes/*")
-    voc = {"voc_root": str(scenes), "mask_folder": "SegmentationClass"}
-    voc |= {"data_set.classes": ["car", "fish"], "data_set.mask_classes": ["car", "fish"]}
-    voc |= {"data_set.strict": False, "data_set.splits": {"train": "train", "val": "val"}}
-    voc |= {f"{stage}.training.epochs": 0 for stage in ("cam", "affinity_training", "segmentation")}
-    finished_copy.run("ingestion", env="voc_cpu", parameters=voc)
-    index = finished_copy.catalog(env="voc_cpu", parameters=voc).load("index")
-    first, second, *_ = index.index
-    (scenes / "JPEGImages" / "unused.jpg").write_bytes(b"no photo of the index")
-    (scenes / "JPEGImages" / f"{first}.jpg").unlink()
-    with (scenes / "JPEGImages" / f"{second}.jpg").open("ab") as file:
+def test_a_stage_names_the_photos_that_are_not_what_they_were(project, tmp_path):
+    folder = tmp_path / "photos"
+    noise = np.random.default_rng(0)
+    for number in range(6):
+        path = folder / ("cat" if number % 2 else "dog") / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise.integers(0, 255, (32, 32, 3), np.uint8)).save(path)
+    own = {"images": str(folder), "execution.workers": 1, "data_set.val_share": 0.34}
+    own |= {"cam.network.backbone.name": "test_resnet", "cam.network.backbone.weights": None}
+    own |= {f"{stage}.training.epochs": 0 for stage in ("cam", "affinity_training", "segmentation")}
+    options = {"env": "tagged", "parameters": own}
+    project.run("ingestion", **options)
+    Image.new("RGB", (32, 32)).save(folder / "new.png")
+    (folder / "cat" / "1.png").unlink()
+    with (folder / "dog" / "2.png").open("ab") as file:
         file.write(b"more")
     with pytest.raises(UserError, match="removed or changed since ingestion") as error:
-        finished_copy.run("cam", env="voc_cpu", parameters=voc)
+        project.run("cam", **options)
     message = str(error.value)
-    assert f"\n  {first}: removed\n  {second}: changed, " in message
-    assert "run ingestion again: kedro run --env voc_cpu --pipeline ingestion" in message
-    finished_copy.run("ingestion", env="voc_cpu", parameters=voc)
-    finished_copy.run(
-        env="voc_cpu", node_names=["cam.initialise"], parameters=voc | {"cam.network.weights": None}
-    )
+    assert "\n  cat/1: removed\n" in message
+    assert "\n  dog/2: changed, " in message
+    assert message.endswith("run ingestion again: kedro run --env tagged --pipeline ingestion")
+    assert len(project.records) == 1
+    (folder / "new.png").unlink()
+    project.run("ingestion", **options)
+    project.run("cam", to_nodes=["cam.train"], **options)
+    assert project.record()["finished"]

@@ -282,7 +282,7 @@ def test_a_newer_unfinished_run_of_another_pipeline_is_not_in_the_way(finished_c
     photos.mkdir()
     Image.new("RGB", (20, 20)).save(photos / "sound.png")
     (photos / "broken.png").write_text("no photo")
-    folders = {"images": str(photos), "masks": str(tmp_path / "masks")}
+    folders = {"images": str(photos), "output": str(tmp_path / "masks")}
     with pytest.raises(UserError, match=r"broken\.png: no image that Pillow can read"):
         finished_copy.run("inference", parameters=folders)
     fail_late(finished_copy, parameters={"resume": True})

@@ -1,8 +1,9 @@
 """Local files that appear under their name only when they are completely written.
 
 A process that is killed while a dataset saves would otherwise leave a truncated checkpoint or
-map that looks like a finished one. All datasets of kedro-datasets write through fsspec, so that
-one file system, registered for `file://`, serves them all; `affinitynet.datasets.s3` does for `s3://`.
+map that looks like a finished one. All datasets of kedro-datasets write through fsspec. A process
+of `kedro run` registers one file system for `file://`, which serves them all, and
+`affinitynet.datasets.s3` for `s3://`; see `register_atomic_file_systems`.
 """
 
 import errno
@@ -170,9 +171,15 @@ def existing_folder(files: AbstractFileSystem, path: str) -> str:
     return folder
 
 
-for _protocol in ("file", "local"):
-    fsspec.register_implementation(_protocol, AtomicLocalFileSystem, clobber=True)
-for _protocol in ("s3", "s3a"):  # by name: s3fs is an extra
-    fsspec.register_implementation(
-        _protocol, "affinitynet.datasets.s3.AtomicS3FileSystem", clobber=True
-    )
+def register_atomic_file_systems() -> None:
+    """Let all datasets of this process write atomically, also those of kedro-datasets.
+
+    This replaces fsspec's implementations for the whole process: it is for `kedro run` and its
+    workers. Importing the package does not do it.
+    """
+    for protocol in ("file", "local"):
+        fsspec.register_implementation(protocol, AtomicLocalFileSystem, clobber=True)
+    for protocol in ("s3", "s3a"):  # by name: s3fs is an extra
+        fsspec.register_implementation(
+            protocol, "affinitynet.datasets.s3.AtomicS3FileSystem", clobber=True
+        )

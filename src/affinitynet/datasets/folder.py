@@ -4,13 +4,14 @@ import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from kedro.io import DatasetError
 from kedro_datasets._typing import ImagePreview
 from kedro_datasets.partitions import PartitionedDataset
 
-from affinitynet.datasets.atomic import PART_SUFFIX, sweep
+from affinitynet.datasets.atomic import PART_SUFFIX, register_atomic_file_systems, sweep
 from affinitynet.datasets.contact_sheet import contact_sheet
 
 END = 4096
@@ -69,11 +70,16 @@ class FolderDataset(PartitionedDataset):
             data: Partition id to data, or to `Saved` where a `saver` has written it.
 
         Raises:
-            DatasetError: If the folder is read only.
+            DatasetError: If the folder is read only, or a file to be replaced is a symlink.
         """
         if self._read_only:
             raise DatasetError(f"'{self._path}' holds the user's own files: it is only read.")
-        super().save({name: each for name, each in data.items() if not isinstance(each, Saved)})
+        unsaved = {name: each for name, each in data.items() if not isinstance(each, Saved)}
+        if self._protocol == "file":
+            folder = Path(self._filesystem._strip_protocol(self._normalized_path))
+            for name in unsaved:
+                check_no_symlink(Path(self._partition_to_path(name)), folder)
+        super().save(unsaved)
 
     def saver(self) -> Callable[[str, Any], Saved]:
         """Return what writes a partition in any process, and what to hand to `save` for it."""
@@ -141,8 +147,26 @@ class FolderDataset(PartitionedDataset):
 
 
 def _save_one(folder: FolderDataset, name: str, data: Any) -> Saved:
+    register_atomic_file_systems()  # in a worker process
     folder.save({name: data})
     return Saved()
+
+
+def check_no_symlink(path: Path, folder: Path) -> None:
+    """Check that neither a file to be written nor a folder on the way to it is a symlink.
+
+    Args:
+        path: The file.
+        folder: The folder that it is written to, which may be a symlink itself.
+
+    Raises:
+        DatasetError: Naming the symlink.
+    """
+    for part in (path, *path.parents):
+        if part == folder:
+            return
+        if part.is_symlink():
+            raise DatasetError(f"'{part}' is a symlink: it is not replaced. Remove or move it.")
 
 
 def is_file(info: dict[str, Any]) -> bool:

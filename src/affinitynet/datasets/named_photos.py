@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
 from affinitynet.data.files import PHOTO_SUFFIXES, is_hidden
@@ -42,6 +42,18 @@ class NamedPhotosDataset(FolderDataset):
         """List the photos: name to a function that loads the photo."""
         root = self._root
         return {os.path.relpath(path, root): read for path, read in super().load().items()}
+
+    def lie_in(self, folder: Path) -> bool:
+        """Whether photos lie in a folder, or files that are put into it would be taken for photos.
+
+        Args:
+            folder: An absolute path without symlinks.
+        """
+        path = self._path
+        below = Path(os.path.dirname(path.split("**")[0]) if "**" in path else path)
+        if below.is_dir() and folder.is_relative_to(below.resolve()):
+            return True
+        return folder in {Path(parent).resolve() for parent in map(os.path.dirname, self._files())}
 
     @property
     def _root(self) -> str:

@@ -1,7 +1,7 @@
 """The one seam through which per-image work and training reach processes, devices or a cluster."""
 
 from affinitynet.execution.ahead import ahead
-from affinitynet.execution.devices import pick_device
+from affinitynet.execution.devices import find_device, pick_device
 from affinitynet.execution.engine import (
     CHUNK,
     RankDiedError,
@@ -21,6 +21,7 @@ __all__ = [
     "RankDiedError",
     "ahead",
     "chunks",
+    "find_device",
     "handle_items",
     "item_handlers",
     "launch",

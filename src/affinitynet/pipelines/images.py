@@ -18,6 +18,7 @@ from affinitynet.networks.parameters import (
     FeatureParameters,
     InferenceParameters,
 )
+from affinitynet.pipelines.finite import check_outputs
 
 if TYPE_CHECKING:
     import torch
@@ -208,6 +209,7 @@ def score_photos(
             cell=inference.cell,
             bfloat16=inference.bfloat16,
         )
+        check_outputs(ids, scores, model)
         yield from zip(ids, scores, strict=True)
 
 
@@ -253,7 +255,9 @@ def network_outputs(
     for ids, images in batches(
         index, photos, long_side=inference.long_side, batch_size=inference.batch_size
     ):
-        yield ids, run(images)
+        outputs = run(images)
+        check_outputs(ids, outputs, model)
+        yield ids, outputs
 
 
 def upsample(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float32]:

@@ -298,6 +298,7 @@ class ONNX:
     """The export as ONNX."""
 
     output_stride: Stride | None
+    check_side: PositiveInt
     tolerance: Positive
 
 
@@ -306,6 +307,7 @@ class Export:
     """The pipeline `export`."""
 
     registered_model: Annotated[Text, MinLen(1)] | None
+    max_pixels: PositiveInt
     onnx: ONNX
 
 
@@ -366,7 +368,7 @@ class Parameters:
     submission: Submission
 
     images: FilePath
-    masks: FilePath
+    output: FilePath
     overlays: FilePath | None
     confidences: FilePath | None
     coco: FilePath | None
@@ -374,6 +376,7 @@ class Parameters:
 
     heads: Literal["released", "paper"] | None = None
     tags: FilePath | None = None
+    masks: FilePath | None = None
     classes: Names | Annotated[Text, MinLen(1)] | None = None
     exported: FilePath | None = None
     mlflow_db: DatabasePath | None = None

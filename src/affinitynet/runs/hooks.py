@@ -17,8 +17,9 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 
-from affinitynet.datasets import FolderDataset, TagsDataset
+from affinitynet.datasets import FolderDataset, OutputFolderDataset, TagsDataset
 from affinitynet.datasets.atomic import sweep
+from affinitynet.datasets.output_folder import begin_outputs
 from affinitynet.errors import UserError
 from affinitynet.execution import ItemHandlers, handle_items
 from affinitynet.pipeline_registry import build_pipelines
@@ -121,6 +122,7 @@ class RunHooks:
             version=inputs.get(INDEX) or (before.version if before else ""),
             again=f"kedro run{_env_option(self.context.env)} --pipeline ingestion",
         )
+        check_outputs(pipeline, catalog, self.context)
         self._sweep(pipeline, catalog)
         now = self._describe(run_params, pipeline, catalog, inputs)
         if before is None:
@@ -390,6 +392,25 @@ def check_folders(
     ]
     if missing:
         raise UserError("Folders of the data set are missing or empty:" + "".join(missing))
+
+
+def check_outputs(pipeline: Pipeline, catalog: CatalogProtocol, context: RunContext) -> None:
+    """Check that inference writes over nothing but what it wrote before.
+
+    Raises:
+        UserError: Naming the parameter of a folder, and what it holds.
+    """
+    outputs = [catalog.get(name) for name in sorted(pipeline.all_outputs())]
+    folders = [output for output in outputs if isinstance(output, OutputFolderDataset)]
+    if not folders:
+        return
+    if "masks" in (context.config_loader.runtime_params or {}):
+        raise UserError(
+            "--params masks=: it names masks that scores are computed with, which are only read. "
+            "inference writes its masks to a folder of its own: --params output=<folder>"
+        )
+    since = context.resumed.started if context.resumed else None
+    begin_outputs(folders, catalog.get("inference.images"), since)
 
 
 def _needs_masks(node: Node, data_set: Mapping[str, Any]) -> bool:

@@ -14,8 +14,6 @@ from typing import Any, Self
 from fsspec.core import url_to_fs
 from pydantic import TypeAdapter
 
-import affinitynet.datasets  # noqa: F401  (makes writes atomic)
-
 logger = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parents[1]

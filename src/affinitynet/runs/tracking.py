@@ -213,7 +213,12 @@ class TrackingHooks:
             mlflow.log_text(data["index"], f"{dataset_name}.html")
         elif kind == "model":
             stage = self.context.raw_parameters[dataset_name.rpartition(".")[0]]
-            log_model(data, name=dataset_name, registered=stage["registered_model"])
+            log_model(
+                data,
+                name=dataset_name,
+                registered=stage["registered_model"],
+                max_pixels=stage["max_pixels"],
+            )
 
 
 def _lock_of(context: RunContext) -> AbstractContextManager[Any]:
@@ -371,7 +376,7 @@ def log_trials(trials: pd.DataFrame, *, prefix: str) -> None:
         client.set_terminated(child)
 
 
-def log_model(content: bytes, *, name: str, registered: str | None) -> None:
+def log_model(content: bytes, *, name: str, registered: str | None, max_pixels: int) -> None:
     """Log a model to the active run, if there is one, and register it; both at most once a run.
 
     It holds the checkpoint and the package's sources, and names the versions of what these need: it
@@ -381,6 +386,7 @@ def log_model(content: bytes, *, name: str, registered: str | None) -> None:
         content: What `affinitynet.load` reads.
         name: The logged model's name.
         registered: Name in the registry; None leaves it out.
+        max_pixels: Pixels of a photo at most, when the model is served.
     """
     run = mlflow.active_run()
     if not run:
@@ -390,13 +396,13 @@ def log_model(content: bytes, *, name: str, registered: str | None) -> None:
     models = mlflow.search_logged_models([run.info.experiment_id], ours, output_format="list")
     # by a run that was killed before the file was saved, and is resumed
     logged = [model.model_id for model in models if model.status == LoggedModelStatus.READY]
-    model_id = logged[0] if logged else _log_pyfunc(content, name=name)
+    model_id = logged[0] if logged else _log_pyfunc(content, name, max_pixels)
     versions = mlflow.MlflowClient().search_model_versions(f"run_id = '{run.info.run_id}'")
     if registered and registered not in {version.name for version in versions}:
         mlflow.register_model(f"models:/{model_id}", registered)
 
 
-def _log_pyfunc(content: bytes, *, name: str) -> str:
+def _log_pyfunc(content: bytes, name: str, max_pixels: int) -> str:
     """Log a model to the active run and return its id."""
     from mlflow import pyfunc
     from mlflow.models import ModelSignature
@@ -412,6 +418,7 @@ def _log_pyfunc(content: bytes, *, name: str) -> str:
             name=name,
             loader_module="affinitynet.serving",
             data_path=str(file),
+            model_config={"max_pixels": max_pixels},
             code_paths=[str(PACKAGE)],
             pip_requirements=[f"{package}=={version(package)}" for package in SERVING],
             signature=ModelSignature(

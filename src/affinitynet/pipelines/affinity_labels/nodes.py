@@ -12,6 +12,7 @@ from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode, encode
 from affinitynet.core.metrics import confusion_matrix
 from affinitynet.execution import Execution, stream
+from affinitynet.pipelines.finite import check_maps
 from affinitynet.pipelines.images import Readers, read_photo, resize_labels, tagged_photos, upsample
 from affinitynet.pipelines.parameters import Alphas
 from affinitynet.pipelines.scoring import Counts, count, tabulate_confusion, tabulate_images
@@ -42,6 +43,7 @@ def label_pixels(
     Yields:
         Image id to its label map at the working size, in mask values; neutral pixels are 255.
     """
+    maps = check_maps(maps, "cam.maps")
     ids = [i for i in tagged_photos(index).index if i in maps]
     yield from stream(
         partial(_label_one, list(classes.values()), alphas, crf, long_side),

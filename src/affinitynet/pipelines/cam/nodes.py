@@ -9,6 +9,7 @@ import pandas as pd
 
 from affinitynet.execution import Execution, chunks
 from affinitynet.networks.parameters import FeatureParameters, InferenceParameters
+from affinitynet.pipelines.finite import check_maps
 from affinitynet.pipelines.images import (
     Readers,
     network_outputs,
@@ -106,7 +107,12 @@ def score_cams(
     """
     grid = np.sort(np.asarray(thresholds, float))
     counts, images = count(
-        partial(count_thresholds, thresholds=grid), maps, masks, classes, execution, "Scoring CAMs"
+        partial(count_thresholds, thresholds=grid),
+        check_maps(maps, "cam.maps"),
+        masks,
+        classes,
+        execution,
+        "Scoring CAMs",
     )
     scores = [summarise(confusion, classes) for confusion in counts]
     miou = [each.get("miou", np.nan) for each in scores]

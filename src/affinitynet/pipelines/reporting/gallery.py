@@ -13,6 +13,7 @@ from PIL import Image
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode
 from affinitynet.core.metrics import mean_iou
 from affinitynet.execution import Execution, chunks, stream
+from affinitynet.pipelines.finite import check_maps
 from affinitynet.pipelines.images import (
     Readers,
     network_outputs,
@@ -172,7 +173,7 @@ def walk_steps(
             work,
             train,
             photos,
-            maps,
+            check_maps(maps, "cam.maps"),
             options=random_walk,
             execution=execution,
             description="Random walk, step by step",

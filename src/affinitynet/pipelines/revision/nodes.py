@@ -11,6 +11,7 @@ import pandas as pd
 from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_labels
 from affinitynet.core.label_maps import LabelMap, encode
 from affinitynet.execution import Execution, chunks, stream
+from affinitynet.pipelines.finite import check_maps, check_outputs
 from affinitynet.pipelines.images import (
     Readers,
     network_outputs,
@@ -60,7 +61,7 @@ def walk_cams(
             work,
             train,
             photos,
-            maps,
+            check_maps(maps, "cam.maps"),
             options=random_walk,
             execution=execution,
             description="Random walk",
@@ -98,6 +99,7 @@ def _walk(
             beta=random_walk.beta,
             steps=random_walk.steps,
         )
+        check_outputs(ids, revised, model)
         walked = revised.half().cpu().numpy()
         for image_id, each, planes in zip(ids, stored, walked, strict=True):
             labels = np.concatenate([[0], each["labels"]]).astype(np.uint8)
@@ -129,6 +131,7 @@ def make_pseudo_labels(
     Yields:
         Image id to its pseudo labels, in mask values, at the working size.
     """
+    maps = check_maps(maps, "revision.maps")
     ids = [i for i in tagged_photos(index).index if i in maps]
     yield from stream(
         partial(_refine_one, list(classes.values()), crf, confidence, long_side),
@@ -177,6 +180,7 @@ def score_revision(
         `random_walk_miou`, `pseudo_label_miou`, and the pseudo labels' `iou` by class; none of
         them without masks. The confusion counts of both, and each image's own mIoU.
     """
+    maps = check_maps(maps, "revision.maps")
     walk, of_walk = count(count_maps, maps, masks, classes, execution, "Scoring the random walk")
     pseudo, of_pseudo = count(
         count_labels, labels, masks, classes, execution, "Scoring pseudo labels"

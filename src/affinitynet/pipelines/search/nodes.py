@@ -22,6 +22,7 @@ from affinitynet.core.label_maps import decode
 from affinitynet.core.metrics import mean_iou
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, chunks, stream
+from affinitynet.pipelines.finite import check_maps
 from affinitynet.pipelines.images import Readers, network_outputs, share_out, upsample
 from affinitynet.pipelines.parameters import RandomWalk, Range, RefinementSpace, WalkSpace
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels
@@ -139,7 +140,7 @@ def search_thresholds(
     grid = np.unique(np.asarray(thresholds, float))
     counts, _ = count(
         partial(count_thresholds, thresholds=grid),
-        {i: maps[i] for i in sample.index if i in maps},
+        check_maps({i: maps[i] for i in sample.index if i in maps}, "cam.maps"),
         masks,
         classes,
         execution,
@@ -173,6 +174,7 @@ def search_walks(
     Returns:
         One row a setting: its parameters by their full names, and `miou`.
     """
+    maps = check_maps(maps, "cam.maps")
     counts, _ = count(
         partial(_count_walks, space=space, radius=random_walk.radius),
         {i: partial(_read_both, affinities[i], maps[i]) for i in affinities if i in maps},
@@ -265,6 +267,7 @@ def walk_best(
     """
     chosen = best_of(walk_trials)
     space = WalkSpace(**{name: (chosen[f"{WALK}{name}"],) for name in ("alpha", "beta", "steps")})
+    maps = check_maps(maps, "cam.maps")
     ids = [i for i in sample.index if i in affinities and i in maps]
     yield from stream(
         partial(_walk_one, space, random_walk.radius),

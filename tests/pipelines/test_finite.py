@@ -13,14 +13,16 @@ from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.model import Model
 from affinitynet.networks.checkpoint import Checkpoint, initialise
+from affinitynet.networks.parameters import InferenceParameters, SegmentationInference
 from affinitynet.pipelines.affinity_labels.nodes import label_pixels
 from affinitynet.pipelines.cam.nodes import classify, infer_cams, score_cams
+from affinitynet.pipelines.parameters import Alphas, RandomWalk
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels, score_revision, walk_cams
 from affinitynet.pipelines.search.nodes import search_thresholds
 from affinitynet.pipelines.segmentation.nodes import segment
 
 CLASSES = {"cat": 1, "dog": 2}
-INFERENCE = {
+OPTIONS = {
     "long_side": None,
     "scales": [[1.0, 8]],
     "flip": False,
@@ -28,16 +30,17 @@ INFERENCE = {
     "batch_size": 2,
     "bfloat16": False,
 }
-WALK = {
-    "long_side": None,
-    "output_stride": 8,
-    "batch_size": 2,
-    "bfloat16": False,
-    "alpha": 4.0,
-    "beta": 8.0,
-    "steps": 4,
-    "radius": 2,
-}
+INFERENCE = InferenceParameters(**OPTIONS)
+WALK = RandomWalk(
+    long_side=None,
+    output_stride=8,
+    batch_size=2,
+    bfloat16=False,
+    alpha=4.0,
+    beta=8.0,
+    steps=4,
+    radius=2,
+)
 ALONE = Execution(workers=1)
 PHOTOS = dict.fromkeys(("sound", "broken"), lambda: Image.new("RGB", (32, 24), "red"))
 INDEX = pd.DataFrame(
@@ -53,7 +56,7 @@ def checkpoint(kind, value=0.0):
         "backbone": {"name": "test_resnet", "output_stride": 8, "weights": None},
         "head": heads.get(kind, {}),
         "classes": CLASSES,
-        "inference": INFERENCE,
+        "inference": OPTIONS,
     }
     made = initialise(config, seed=0)
     weights = {name: weight.clone() for name, weight in made.weights.items()}
@@ -86,11 +89,11 @@ def test_affinitynet_s_features(value):
         list(walk_cams(INDEX, checkpoint("affinity", value), PHOTOS, maps(0.5), WALK, ALONE))
 
 
-@pytest.mark.parametrize("crf", [None, {"iterations": 1}])
+@pytest.mark.parametrize("crf", [None, CRFParameters(iterations=1)])
 def test_a_segmentation_network_s_logits(crf):
     model = checkpoint("segmentation", np.nan)
     with pytest.raises(UserError, match=r"segmentation network's outputs are NaN .* sound, broken"):
-        list(segment(INDEX, model, PHOTOS, INFERENCE | {"crf": crf}, ALONE))
+        list(segment(INDEX, model, PHOTOS, SegmentationInference(**OPTIONS, crf=crf), ALONE))
     with pytest.raises(ValueError, match="outputs for this photo are NaN"):
         Model(Checkpoint(**model)).predict(Image.new("RGB", (32, 24)))
 
@@ -104,7 +107,7 @@ def test_stored_maps_are_tested_by_whoever_reads_them(value):
     walked = "revision.maps of the photo broken are NaN or infinite"
     with pytest.raises(UserError, match=cams):
         list(walk_cams(INDEX, checkpoint("affinity"), PHOTOS, stored, WALK, ALONE))
-    alphas = {"low": 4, "high": 24}
+    alphas = Alphas(low=4, high=24)
     with pytest.raises(UserError, match=cams):
         list(label_pixels(INDEX, PHOTOS, stored, CLASSES, alphas, crf, None, ALONE))
     with pytest.raises(UserError, match=cams):

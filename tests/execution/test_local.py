@@ -91,7 +91,7 @@ def test_zero_workers_takes_the_cores_this_process_may_use():
 def test_a_device_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert pick_device(Execution(device="auto")).type == "cpu"
-    with pytest.raises(ValueError, match=r"execution.device is 'cuda:1'"):
+    with pytest.raises(ValueError, match=r"device 'cuda:1': torch sees no CUDA device"):
         pick_device(Execution(device="cuda:1"))
 
 

@@ -410,7 +410,8 @@ def check_outputs(pipeline: Pipeline, catalog: CatalogProtocol, context: RunCont
             "inference writes its masks to a folder of its own: --params output=<folder>"
         )
     since = context.resumed.started if context.resumed else None
-    begin_outputs(folders, catalog.get("inference.images"), since)
+    images: Any = catalog.get("inference.images")
+    begin_outputs(folders, images, since)
 
 
 def _needs_masks(node: Node, data_set: Mapping[str, Any]) -> bool:

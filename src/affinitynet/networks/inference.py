@@ -10,6 +10,7 @@ from torch.nn import functional
 from affinitynet.networks.checkpoint import Checkpoint, restore
 from affinitynet.networks.convolutions import quicken
 from affinitynet.networks.folding import fold_norms, fuse_activations
+from affinitynet.networks.precision import Precision, uses_bfloat16
 
 Score = Callable[[Tensor], Tensor]
 """Images (N, 3, h, w) in [0, 1] to scores (N, K, h', w')."""
@@ -63,7 +64,7 @@ def multi_scale(
     *,
     flip: bool = True,
     cell: int = 8,
-    bfloat16: bool = False,
+    bfloat16: Precision = False,
 ) -> Tensor:
     """Average a network's score maps over scales and horizontal flips.
 
@@ -73,7 +74,7 @@ def multi_scale(
         images: RGB photos of one shape (N, 3, H, W), uint8.
         flip: Average with the scores of the mirrored photos too.
         cell: Pixels a cell of the result.
-        bfloat16: Compute in bfloat16 where that is safe (autocast).
+        bfloat16: Compute in bfloat16 where that is safe (autocast); `auto` where it is fast.
 
     Returns:
         Scores (N, K, ceil(H / cell), ceil(W / cell)), float32.
@@ -82,6 +83,7 @@ def multi_scale(
     grid = (-(-height // cell), -(-width // cell))
     pixels = images.float() / 255
     total: Tensor | None = None
+    autocast = uses_bfloat16(bfloat16, images.device)
     for scale, score in scores_at:
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         scaled = pixels
@@ -89,7 +91,7 @@ def multi_scale(
             scaled = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
         batch = torch.cat([scaled, scaled.flip(-1)]) if flip else scaled
         batch = batch.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
             scores = score(batch)
         scores = functional.interpolate(scores.float(), grid, mode="bilinear")
         if flip:

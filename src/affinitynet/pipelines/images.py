@@ -252,8 +252,10 @@ def network_outputs(
 
     from affinitynet.networks.checkpoint import Checkpoint, restore
     from affinitynet.networks.inference import for_inference
+    from affinitynet.networks.precision import uses_bfloat16
 
     device = pick_device(execution)
+    bfloat16 = uses_bfloat16(inference["bfloat16"], device)
     stride = inference["output_stride"]
     network = for_inference(restore(Checkpoint(**model), output_stride=stride, device=device))
 
@@ -261,7 +263,7 @@ def network_outputs(
         pixels = images.to(device).float() / 255
         with (
             torch.inference_mode(),
-            torch.autocast(device.type, torch.bfloat16, enabled=inference["bfloat16"]),
+            torch.autocast(device.type, torch.bfloat16, enabled=bfloat16),
         ):
             outputs: torch.Tensor = network(pixels.contiguous(memory_format=torch.channels_last))
             return outputs.float()

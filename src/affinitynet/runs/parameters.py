@@ -34,6 +34,10 @@ def _are_thresholds(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(SHARE[1](each) for each in value)
 
 
+def _is_precision(value: Any) -> bool:
+    return isinstance(value, bool) or value in ("auto", "bfloat16", "float32")
+
+
 def _is_device(value: Any) -> bool:
     return isinstance(value, str) and bool(re.fullmatch(r"auto|cpu|cuda(:\d+)?", value))
 
@@ -51,6 +55,8 @@ PIXELS: Range = ("a whole number above 0", lambda value: _is_count(value, 1))
 STEPS: Range = ("a whole number, 0 or more", lambda value: _is_count(value, 0))
 RADIUS: Range = ("a whole number above 1", lambda value: _is_count(value, 2))
 THRESHOLDS: Range = ("a list of numbers between 0 and 1, one at least", _are_thresholds)
+
+PRECISION: Range = ("true, false or auto", _is_precision)
 
 RANGES: dict[str, Range] = {
     "seed": STEPS,
@@ -71,6 +77,10 @@ RANGES: dict[str, Range] = {
     "revision.random_walk.long_side": _or_null(*PIXELS),
     "revision.random_walk.output_stride": PIXELS,
     "revision.random_walk.batch_size": PIXELS,
+    "cam.inference.bfloat16": PRECISION,
+    "segmentation.inference.bfloat16": PRECISION,
+    "revision.random_walk.bfloat16": PRECISION,
+    "inference.bfloat16": _or_null(*PRECISION),
     "*inference.long_side": _or_null(*PIXELS),
     "*inference.cell": _or_null(*PIXELS),
     "*inference.batch_size": _or_null(*PIXELS),

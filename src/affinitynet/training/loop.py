@@ -1,6 +1,7 @@
 """One training loop for every network: SGD, polynomial decay, a checkpoint an epoch."""
 
 import copy
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -15,9 +16,11 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 from affinitynet.networks.checkpoint import Checkpoint, restore, snapshot
 from affinitynet.networks.convolutions import quicken
 from affinitynet.networks.folding import fold_fixed_norms
+from affinitynet.networks.precision import uses_bfloat16
 from affinitynet.training.parameters import TrainingParameters
 from affinitynet.training.ranks import Share, rank, ranks, synchronise, vary, whole
 
+logger = logging.getLogger(__name__)
 Loss = Callable[[nn.Module, Any], Tensor]
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
@@ -52,9 +55,9 @@ def train(
         progress: Wraps an epoch's batches (and is told which epoch) to show a progress bar.
 
     Yields:
-        Checkpoints whose `progress` holds `epoch` (counted from 1), the `optimiser`'s state and
-        the `history`: for each epoch `epoch`, `step` (the last one), `loss` (the mean) and
-        `learning_rate` (of the backbone, at the end).
+        Checkpoints whose `progress` holds `epoch` (counted from 1), the `optimiser`'s state,
+        whether the epoch was computed in `bfloat16`, and the `history`: for each epoch `epoch`,
+        `step` (the last one), `loss` (the mean) and `learning_rate` (of the backbone, at the end).
 
     Raises:
         FloatingPointError: If the loss is no longer finite.
@@ -88,8 +91,16 @@ def train(
     optimiser = _optimiser(network, parameters)
     done = initial.progress.get("epoch", 0)
     history = list(initial.progress.get("history", []))
+    bfloat16 = uses_bfloat16(parameters.precision, device)
     if done:
         optimiser.load_state_dict(initial.progress["optimiser"])
+        if initial.progress.get("bfloat16", bfloat16) != bfloat16:
+            logger.warning(
+                "Training goes on in %s; its first epochs (%d) were in the other precision: "
+                "training.precision=auto took it on another processor.",
+                "bfloat16" if bfloat16 else "float32",
+                done,
+            )
     _set_to_training(network, fixed)
     replica = synchronise(network)
 
@@ -101,9 +112,7 @@ def train(
             factor = _decay(step, parameters.epochs * steps, parameters)
             for group in optimiser.param_groups:
                 group["lr"] = factor * group["initial_lr"]
-            with torch.autocast(
-                device.type, torch.bfloat16, enabled=parameters.precision == "bfloat16"
-            ):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                 value = loss(replica, [_place(tensor, device) for tensor in batch])
             step += 1
             total += _finite(whole(value), epoch, step)
@@ -125,6 +134,7 @@ def train(
                 "epoch": epoch,
                 "optimiser": _snapshot_optimiser(optimiser),
                 "history": list(history),
+                "bfloat16": bfloat16,
             },
         )
 

@@ -22,7 +22,7 @@ class TrainingParameters:
             module name: ["backbone"], or ["backbone.trunk.conv_stem", ...].
         fixed_norms: Keep the batch norms of the backbone at their statistics, as the authors'
             release does: those of a small batch are worse than what the weights came with.
-        precision: "float32", or "bfloat16" for mixed precision.
+        precision: "float32", or "bfloat16" for mixed precision; "auto" takes the faster one.
         workers: Processes that prepare the samples; 0 to do it in this one.
         cache_megabytes: Memory for decoded photos; those beyond are decoded each time.
     """
@@ -38,7 +38,7 @@ class TrainingParameters:
     warmup: float = 0.0
     frozen: tuple[str, ...] = ()
     fixed_norms: bool = True
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
     workers: int = 0
     cache_megabytes: float = 1024
 
@@ -56,9 +56,9 @@ class TrainingParameters:
                 raise ValueError(f"training.{name}: {value!r}; give a number, 0 or more")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"training.warmup: {self.warmup}; give a share from 0 to below 1")
-        if self.precision not in ("float32", "bfloat16"):
+        if self.precision not in ("auto", "float32", "bfloat16"):
             raise ValueError(
-                f"training.precision: '{self.precision}'; give 'float32' or 'bfloat16'"
+                f"training.precision: '{self.precision}'; give 'auto', 'float32' or 'bfloat16'"
             )
 
 

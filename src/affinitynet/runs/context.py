@@ -11,6 +11,7 @@ from kedro.io import CatalogProtocol, DataCatalog
 from kedro.validation.exceptions import ParameterValidationError
 
 from affinitynet.errors import UserError
+from affinitynet.runs.configuration import Configuration
 from affinitynet.runs.parameters import list_unknown_names, list_wrong_values
 from affinitynet.runs.record import RunRecord, flatten, read_records
 
@@ -47,10 +48,12 @@ class RunContext(KedroContext):
             UserError: If there is no such environment, or a parameter of the command line is none.
         """
         super().__init__(*args, **kwargs)
-        conf = Path(self.project_path, "conf")
-        if self.env and not (conf / self.env).is_dir():
-            others = ", ".join(sorted(path.name for path in conf.iterdir() if path.is_dir()))
-            raise UserError(f"--env {self.env}: there is no folder conf/{self.env}; give {others}")
+        conf = Configuration(self.config_loader)
+        if self.env and self.env not in conf.environments:
+            raise UserError(
+                f"--env {self.env}: there is no folder conf/{self.env}; give "
+                + ", ".join(conf.environments)
+            )
         told = self.config_loader.runtime_params = {**(self.config_loader.runtime_params or {})}
         if told.get("images") == [None]:  # `images=-`: the command line reads a YAML list
             told["images"] = "-"
@@ -60,8 +63,8 @@ class RunContext(KedroContext):
         for name, value in told.items():  # the shell leaves `images=~/photos` to us
             if isinstance(value, str):
                 told[name] = os.path.expanduser(value)
-        folders = [conf / name for name in ("base", self.env or "local")]
-        if unknown := [*list_unknown_names(told, folders)]:
+        files = [file for env in ("base", self.env or "local") for file in conf.texts(env)]
+        if unknown := [*list_unknown_names(told, files)]:
             raise UserError("--params has names that nothing reads:" + _lines(unknown))
         told.setdefault("mlflow_db", "mlflow.db")
         self._anchor(told)

@@ -4,13 +4,12 @@ Kedro checks the parameters that a node takes as a dataclass; these are the othe
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from importlib import import_module
 from inspect import Parameter, signature
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -159,21 +158,21 @@ def check_device(execution: Mapping[str, Any]) -> None:
         )
 
 
-def list_unknown_names(told: Mapping[str, Any], folders: list[Path]) -> Iterator[str]:
+def list_unknown_names(
+    told: Mapping[str, Any], files: Iterable[tuple[str, str]]
+) -> Iterator[str]:
     """Say which parameters of the command line no file of `conf/` has, one line each.
 
     Args:
         told: The parameters of the command line, nested.
-        folders: Of the configuration.
+        files: Names and texts of the files of the configuration.
     """
     known: dict[str, Any] = {}
-    for folder in folders:
-        for file in sorted(folder.rglob("*.yml")):
-            text = file.read_text()
-            if file.name.startswith("parameters"):
-                _unite(known, yaml.safe_load(text) or {})
-            # the catalog reads some of the command line's alone
-            known |= {name: known.get(name) for name in re.findall(r"runtime_params:(\w+)", text)}
+    for file, text in files:
+        if file.startswith("parameters"):
+            _unite(known, yaml.safe_load(text) or {})
+        # the catalog reads some of the command line's alone
+        known |= {name: known.get(name) for name in re.findall(r"runtime_params:(\w+)", text)}
     yield from _unknown(told, known)
 
 

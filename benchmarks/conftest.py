@@ -156,5 +156,5 @@ def resident(field: str) -> float:
 
     Linux's `ru_maxrss` will not do: a process takes it over from the one that started it.
     """
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split(f"{field}:")[1].split()[0]) / 1024

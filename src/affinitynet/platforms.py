@@ -7,7 +7,7 @@ from affinitynet.errors import UserError
 
 
 def check_platform() -> None:
-    """Check that the pipelines can run here, before anything else of the project is imported.
+    """Check that the pipelines can run here.
 
     Raises:
         UserError: On Windows, and where files are not read and written in UTF-8.

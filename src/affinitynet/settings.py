@@ -1,13 +1,9 @@
 """Kedro's settings of the project, see https://docs.kedro.org/en/stable/configure/."""
 
-from affinitynet.platforms import check_platform
-
-check_platform()
-
-import affinitynet.datasets  # noqa: E402, F401  (makes local writes atomic)
-from affinitynet.runs.context import RunContext  # noqa: E402
-from affinitynet.runs.hooks import RunHooks  # noqa: E402
-from affinitynet.runs.tracking import RunTracking, TrackingHooks  # noqa: E402
+import affinitynet.datasets  # noqa: F401  (makes local writes atomic)
+from affinitynet.runs.context import RunContext
+from affinitynet.runs.hooks import RunHooks
+from affinitynet.runs.tracking import RunTracking, TrackingHooks
 
 CONTEXT_CLASS = RunContext
 HOOKS = (RunHooks(), TrackingHooks(), RunTracking())  # the last one comes first

@@ -11,6 +11,7 @@ from kedro.io import CatalogProtocol, DataCatalog
 from kedro.validation.exceptions import ParameterValidationError
 
 from affinitynet.errors import UserError
+from affinitynet.platforms import check_platform
 from affinitynet.runs.configuration import Configuration
 from affinitynet.runs.parameters import list_unknown_names, list_wrong_values
 from affinitynet.runs.record import RunRecord, flatten, read_records
@@ -45,8 +46,10 @@ class RunContext(KedroContext):
         """Make the context.
 
         Raises:
-            UserError: If there is no such environment, or a parameter of the command line is none.
+            UserError: If the platform or the environment is none that there is, or a parameter of
+                the command line.
         """
+        check_platform()
         super().__init__(*args, **kwargs)
         conf = Configuration(self.config_loader)
         if self.env and self.env not in conf.environments:

@@ -158,9 +158,7 @@ def check_device(execution: Mapping[str, Any]) -> None:
         )
 
 
-def list_unknown_names(
-    told: Mapping[str, Any], files: Iterable[tuple[str, str]]
-) -> Iterator[str]:
+def list_unknown_names(told: Mapping[str, Any], files: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Say which parameters of the command line no file of `conf/` has, one line each.
 
     Args:

@@ -147,7 +147,7 @@ def identify_process(pid: int) -> str:
         such process, or it has ended and is only waited for.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:
         return ""
     # behind the command's name, which may contain anything: proc_pid_stat(5)

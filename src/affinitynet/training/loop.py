@@ -3,6 +3,7 @@
 import copy
 import logging
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +22,10 @@ from affinitynet.training.parameters import TrainingParameters
 from affinitynet.training.ranks import Share, rank, ranks, synchronise, vary, whole
 
 logger = logging.getLogger(__name__)
+WORKERS = "fork" if sys.platform == "linux" else "spawn"
+"""How processes that prepare samples start. With `fork` they share the decoded photos with this
+process, whatever started it; on macOS that is not safe."""
+
 Loss = Callable[[nn.Module, Any], Tensor]
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
@@ -225,8 +230,7 @@ def _loader(
         samples,
         batch_sampler=Share(BatchSampler(order, parameters.batch_size, drop_last=True)),
         num_workers=parameters.workers,
-        # They share the decoded photos with this process, whatever started it.
-        multiprocessing_context="fork" if parameters.workers else None,
+        multiprocessing_context=WORKERS if parameters.workers else None,
         pin_memory=device.type == "cuda",
         generator=generator,
         worker_init_fn=partial(vary, rank()),

@@ -7,6 +7,7 @@ lies in the current folder. `affinitynet new` makes a project, which has a confi
 import os
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,11 @@ def run(options: tuple[str, ...]) -> None:
     """
     check_platform()
     folder = find_kedro_project(Path.cwd())
+    if folder and (package := _package_of(folder)) != PACKAGE.name:
+        raise UserError(
+            f"{folder} is the project of another package, {package}; run affinitynet elsewhere, "
+            "or make a project with: affinitynet new <folder>"
+        )
     configuration = (folder or PROJECT) / "conf"
     if (logging := configuration / "logging.yml").exists():
         os.environ.setdefault("KEDRO_LOGGING_CONFIG", str(logging))  # read at the next import
@@ -58,14 +64,16 @@ def run(options: tuple[str, ...]) -> None:
     from kedro.framework.project import configure_project
     from kedro.framework.startup import bootstrap_project
 
-    if folder and (name := bootstrap_project(folder).package_name) != PACKAGE.name:
-        raise UserError(
-            f"{folder} is the project of another package, {name}; run affinitynet elsewhere, or "
-            "make a project with: affinitynet new <folder>"
-        )
+    if folder:
+        bootstrap_project(folder)
     configure_project(PACKAGE.name)
     command: Any = find_run_command(PACKAGE.name)
     command.main([*options], prog_name=f"{PACKAGE.name} run", default_map=defaults)
+
+
+def _package_of(project: Path) -> str:
+    settings = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(settings["tool"]["kedro"]["package_name"])
 
 
 @cli.command()

@@ -31,7 +31,7 @@ CONTROL = (
 
 PATHS = (
     *("data", "voc_root", "images", "tags", "masks", "overlays", "confidences", "coco"),
-    *("exported", "mlflow_db"),
+    *("exported", "mlflow_db", "mlflow_artifacts"),
 )
 """Parameters that name a file or a folder."""
 
@@ -70,6 +70,7 @@ class RunContext(KedroContext):
         if unknown := [*list_unknown_names(told, files)]:
             raise UserError("--params has names that nothing reads:" + _lines(unknown))
         told.setdefault("mlflow_db", "mlflow.db")
+        told.setdefault("mlflow_artifacts", "mlartifacts")
         self._anchor(told)
         parameters = self.config_loader["parameters"]
         self._anchor(parameters)

@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from affinitynet.networks.checkpoint import Checkpoint, initialise, restore
+from affinitynet.training import loop
 from affinitynet.training.loop import train
 from affinitynet.training.losses import tag_loss
 from affinitynet.training.parameters import TrainingParameters
@@ -139,6 +140,18 @@ def test_bfloat16_trains_float32_weights(initial):
     (*_, final) = run(initial, replace(PARAMETERS, epochs=1, precision="bfloat16"))
 
     assert final.weights["classifier.weight"].dtype == torch.float32
+
+
+def test_auto_may_take_another_precision_on_the_machine_that_goes_on(initial, monkeypatch, caplog):
+    parameters = replace(PARAMETERS, epochs=2, precision="auto")
+    monkeypatch.setattr(loop, "uses_bfloat16", lambda precision, device: precision == "auto")
+    first, _ = run(initial, parameters)
+    assert first.progress["bfloat16"]
+    monkeypatch.setattr(loop, "uses_bfloat16", lambda precision, device: False)
+    assert not caplog.messages
+    (second,) = run(first, parameters)
+    assert not second.progress["bfloat16"]
+    assert "Training goes on in float32" in caplog.text
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(initial):

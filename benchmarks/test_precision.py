@@ -17,7 +17,7 @@ ISAS = {  # what each needs of the processor, as torch names it
     "AVX512_CORE_AMX": "amx_bf16",
 }
 TURNS = 3
-PHOTOS, SIDE = 8, 128
+PHOTOS, SIDE = 2, 128
 
 
 def training_step(precision: str) -> Callable[[], Any]:

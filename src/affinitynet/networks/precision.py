@@ -3,7 +3,7 @@
 import logging
 import os
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -77,7 +77,7 @@ def supports_bfloat16() -> bool:
 
 def _instructions() -> list[str]:
     """Name the instructions for bfloat16 that this processor has."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     if "avx512_bf16" not in capabilities:  # an older torch, or no x86
         checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         avx512, amx = (getattr(torch.cpu, check, bool)() for check in checks)

@@ -13,6 +13,9 @@ from affinitynet.pipelines.training import network_config
 KINDS = {"cam": "cam", "affinity_training": "affinity", "segmentation": "segmentation"}
 """Stage to the kind of network that it trains."""
 
+TRAINING = ("initialise", "train")
+"""Names of the nodes that need the network that the parameters describe."""
+
 
 def check_networks(nodes: Collection[str], parameters: Parameters) -> None:
     """Build each network that the run trains, at each stride that it is used at.
@@ -40,7 +43,8 @@ def check_networks(nodes: Collection[str], parameters: Parameters) -> None:
     classes = [*named] if isinstance(named, tuple) else []  # else the tags name them
     problems: list[str] = []
     shapes: dict[str, Any] = {}
-    for stage in KINDS.keys() & {name.removesuffix(".initialise") for name in nodes}:
+    trained = (name.rpartition(".") for name in nodes)
+    for stage in KINDS.keys() & {stage for stage, _, node in trained if node in TRAINING}:
         try:
             block = getattr(parameters, stage)
             shapes[stage] = _check_network(stage, block, strides[stage], classes)

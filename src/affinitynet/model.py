@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 
 from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_probabilities
+from affinitynet.core.images import resize_long_side, to_rgb
 from affinitynet.core.label_maps import LabelMap, encode, voc_palette
+from affinitynet.data.files import why_unreadable
 from affinitynet.execution import Execution, pick_device
 from affinitynet.networks.checkpoint import Checkpoint, read
 from affinitynet.networks.inference import class_probabilities, multi_scale, scorers
-from affinitynet.pipelines.images import upsample, upsampled_strips, why_unreadable
-from affinitynet.training.photos import resize_long_side, to_rgb
+from affinitynet.pipelines.images import upsample, upsampled_strips
 
 FILE = "model.safetensors"
 """What the pipeline `export` calls a model."""

@@ -1,5 +1,7 @@
 """Kedro's settings of the project, see https://docs.kedro.org/en/stable/configure/."""
 
+import warnings
+
 import affinitynet.datasets  # noqa: F401  (makes local writes atomic)
 from affinitynet.runs.context import RunContext
 from affinitynet.runs.hooks import RunHooks
@@ -15,3 +17,6 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     "merge_strategy": {"parameters": "soft", "globals": "soft", "mlflow": "soft"},
 }
+
+# A run that would read another version than it has made ends here, instead of going on with it.
+warnings.filterwarnings("error", message="Save version '.*' did not match load version")

@@ -8,7 +8,16 @@ from types import SimpleNamespace
 import pytest
 
 from affinitynet.errors import UserError
-from affinitynet.execution import CHUNK, Execution, launch, map_images, pick_device, stream
+from affinitynet.execution import (
+    CHUNK,
+    Execution,
+    ItemHandlers,
+    handle_items,
+    launch,
+    map_images,
+    pick_device,
+    stream,
+)
 from affinitynet.execution.local import nth_device
 from affinitynet.execution.parameters import ENGINES
 
@@ -92,17 +101,17 @@ def save_in(folder, name, result):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_a_node_yields_is_saved_where_it_is_made(workers, tmp_path, monkeypatch):
-    monkeypatch.setattr("affinitynet.execution.engine.savers", [partial(save_in, tmp_path)])
+def test_what_a_node_yields_is_saved_where_it_is_made(workers, tmp_path):
     options = {"total": 4, "execution": Execution(workers=workers, device="cpu")}
-    for found in (
-        map_images(square, items(4), outputs=True, **options),
-        *(
-            chunk.items()
-            for chunk in stream(square, items(4), outputs=True, description="", **options)
-        ),
-    ):
-        assert [*found] == [(name, f"{name} is saved") for name, _ in items(4)]
+    with handle_items(ItemHandlers(save_item=partial(save_in, tmp_path))):
+        for found in (
+            map_images(square, items(4), outputs=True, **options),
+            *(
+                chunk.items()
+                for chunk in stream(square, items(4), outputs=True, description="", **options)
+            ),
+        ):
+            assert [*found] == [(name, f"{name} is saved") for name, _ in items(4)]
     saved = {path.name: path.read_text().split() for path in tmp_path.iterdir()}
     assert {name: int(result) for name, (result, _) in saved.items()} == {
         name: number**2 for name, number in items(4)
@@ -141,10 +150,10 @@ def map_deadly(numbers, count, **options):
     return map_images(deadly, items(count), total=count, execution=execution, **options)
 
 
-def test_images_that_kill_their_workers_are_skipped(monkeypatch, caplog):
+def test_images_that_kill_their_workers_are_skipped(caplog):
     skipped = []
-    monkeypatch.setattr("affinitynet.execution.engine.watchers", [skipped.append])
-    found = [*map_deadly({3, 4}, 12, skip=True)]
+    with handle_items(ItemHandlers(on_skip=skipped.append)):
+        found = [*map_deadly({3, 4}, 12, skip=True)]
     assert found == [(name, n * n) for name, n in items(12) if n not in (3, 4)]
     assert skipped == ["image_003", "image_004"]
     assert "image_003 is skipped: processes died 3 times over it" in caplog.text

@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import Any, TextIO
 
+from affinitynet.data.files import PHOTO_SUFFIXES, is_hidden
 from affinitynet.datasets.atomic import existing_folder
 from affinitynet.datasets.folder import FolderDataset, is_file
-from affinitynet.datasets.photos import PHOTO_SUFFIXES, is_hidden
 
 STDIN = "-"
 

@@ -16,6 +16,7 @@ import rich
 import streamlit
 from PIL import Image
 
+from affinitynet.core.images import resize_long_side, to_rgb
 from affinitynet.demo.road import Road, Steps
 from affinitynet.errors import UserError
 from affinitynet.model import Prediction, open_photo
@@ -27,7 +28,6 @@ from affinitynet.pipelines.reporting.pictures import (
     paint_labels,
 )
 from affinitynet.runs.command_line import parse_params
-from affinitynet.training.photos import resize_long_side, to_rgb
 
 PROJECT = Path(__file__).parents[3]
 SHOWN = 480

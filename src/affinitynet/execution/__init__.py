@@ -8,26 +8,24 @@ from affinitynet.execution.engine import (
     chunks,
     launch,
     map_images,
-    savers,
-    saving,
     stream,
-    watchers,
 )
+from affinitynet.execution.items import ItemHandlers, handle_items, item_handlers
 from affinitynet.execution.parameters import Execution
 from affinitynet.execution.progress import track
 
 __all__ = [
     "CHUNK",
     "Execution",
+    "ItemHandlers",
     "RankDiedError",
     "ahead",
     "chunks",
+    "handle_items",
+    "item_handlers",
     "launch",
     "map_images",
     "pick_device",
-    "savers",
-    "saving",
     "stream",
     "track",
-    "watchers",
 ]

@@ -1,10 +1,8 @@
 """Photos of the index in batches of one shape, and maps between photo and grid."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -12,7 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from affinitynet.core.label_maps import LabelMap
-from affinitynet.execution import Execution, ahead, map_images, pick_device, saving, track
+from affinitynet.data.files import Readers as Readers
+from affinitynet.data.files import why_unreadable
+from affinitynet.execution import Execution, ahead, item_handlers, map_images, pick_device, track
 from affinitynet.networks.parameters import (
     BatchParameters,
     FeatureParameters,
@@ -24,15 +24,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
 T = TypeVar("T")
-Readers = Mapping[str, Callable[[], Any]]
 SHARE = 64
 """Photos that a worker with a device is given at a time: its network is built for them anew."""
 READERS = 4
 """Threads that read a batch's photos; each holds one of them in its full size."""
 STRIP = 2**23
 """Scores that are upsampled at a time, 32 MiB: a photo of more is done in horizontal strips."""
-MAX_NAME = 229
-"""Bytes of a photo's name: with `.safetensors`, and `.12345678.part` while it is written, 255."""
 
 
 def tagged_photos(index: pd.DataFrame) -> pd.DataFrame:
@@ -50,7 +47,7 @@ def read_photo(read: Callable[[], "Image.Image"], long_side: int | None) -> npt.
     Returns:
         (H, W, 3) uint8.
     """
-    from affinitynet.training.photos import resize_long_side, to_rgb
+    from affinitynet.core.images import resize_long_side, to_rgb
 
     photo = to_rgb(read())
     return np.asarray(resize_long_side(photo, long_side))
@@ -88,18 +85,13 @@ def inspect_photo(read: Callable[[], "Image.Image"]) -> tuple[int, int, str]:
     Returns:
         Its width and height in pixels, upright, and why it cannot be read: empty where it can.
     """
-    from affinitynet.training.photos import to_rgb
+    from affinitynet.core.images import to_rgb
 
     try:
         width, height = to_rgb(read()).size
     except Exception as error:
         return 0, 0, why_unreadable(error)
     return width, height, ""
-
-
-def is_too_long(name: str) -> bool:
-    """Tell names that leave no room for the suffixes of what is made of the photo."""
-    return any(len(os.fsencode(part)) > MAX_NAME for part in PurePosixPath(name).parts)
 
 
 def _group_by_shape(index: pd.DataFrame, long_side: int | None, batch_size: int) -> list[list[str]]:
@@ -132,7 +124,7 @@ def share_out(
         options: Size and number of the photos. Batches are the same however they are shared out.
         execution: Engine and devices.
         description: For the progress bar.
-        outputs: Whether the results are what a node yields: see `affinitynet.execution.saving`.
+        outputs: Whether the results are what a node yields: see `affinitynet.execution.map_images`.
 
     Yields:
         Image id and result; photos over which workers keep dying are skipped.
@@ -140,7 +132,7 @@ def share_out(
     if index.empty:
         return
     if outputs:
-        work = partial(_work_and_save, saving(), work)
+        work = partial(_work_and_save, item_handlers().save_item, work)
     if execution.in_process:
         yield from track(work(index, *readers), description, total=len(index))
         return
@@ -177,16 +169,6 @@ def _work_and_save(
 
 def _do_share(work: Callable[..., Iterator[T]], *arguments: Any) -> list[T]:
     return list(work(*arguments))
-
-
-def why_unreadable(error: Exception) -> str:
-    """Tell in a few words why a file could not be read."""
-    from PIL import UnidentifiedImageError
-
-    cause = error.__cause__ or error
-    if isinstance(cause, UnidentifiedImageError):
-        return "no image that Pillow can read"
-    return (str(cause) or type(cause).__name__).splitlines()[0]
 
 
 def score_photos(

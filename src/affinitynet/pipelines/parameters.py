@@ -378,3 +378,4 @@ class Parameters:
     exported: FilePath | None = None
     mlflow_db: DatabasePath | None = None
     mlflow_artifacts: FilePath | None = None
+    mlflow_tracking_uri: Text | None = None

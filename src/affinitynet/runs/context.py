@@ -1,5 +1,6 @@
 """The project's Kedro context: a resumed run keeps the versions of the run that it continues."""
 
+import os
 import re
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, DataCatalog
+from kedro.io.core import generate_timestamp
 
 from affinitynet.errors import UserError
 from affinitynet.pipelines.parameters import Parameters
@@ -18,6 +20,7 @@ CONTROL = (
     "resume",
     "data",
     "mlflow_db",
+    "mlflow_tracking_uri",
     "mlflow_artifacts",
     "execution.engine",
     "execution.address",
@@ -49,7 +52,7 @@ class RunContext(KedroContext):
             others = ", ".join(sorted(path.name for path in conf.iterdir() if path.is_dir()))
             raise UserError(f"--env {self.env}: there is no folder conf/{self.env}; give {others}")
         told = {**(self.config_loader.runtime_params or {})}
-        told.setdefault("mlflow_db", "mlflow.db")
+        _choose_tracking(told, os.environ.get("MLFLOW_TRACKING_URI"))
         folder = Path(self.project_path)
         self.config_loader.runtime_params = anchor_paths(told, folder)
         raw = anchor_paths(self.config_loader["parameters"], folder)
@@ -81,18 +84,24 @@ class RunContext(KedroContext):
         return {name: value for name, value in told.items() if name not in CONTROL}
 
     @property
+    def data(self) -> str:
+        """Folder of everything that is read and made, a path or the URL of an object store."""
+        data = str(self.raw_parameters["data"])
+        return data if "://" in data else str(Path(self.project_path, data))
+
+    @property
     def records(self) -> str:
         """Folder of the run records, a path or the URL of an object store."""
-        data = str(self.raw_parameters["data"])
-        root = data if "://" in data else Path(self.project_path, data)
-        return f"{root}/08_reporting/runs"
+        return f"{self.data}/08_reporting/runs"
 
     @cached_property
     def resumed(self) -> RunRecord | None:
         """The newest unfinished run of this environment and pipeline if `resume` is set, else None.
 
+        One from the future, of a clock that was ahead, comes last.
+
         Raises:
-            UserError: If `resume` is set and there is no unfinished run, or it is still going on.
+            UserError: If `resume` is set and there is no unfinished run.
         """
         if not self.raw_parameters.get("resume"):
             return None
@@ -100,14 +109,13 @@ class RunContext(KedroContext):
         # The session notes the pipelines asked for before it makes the context; there is no
         # public way to read them back.
         names = pipelines._requested_pipelines or ["__default__"]
-        unfinished = [run for run in read_records(self.records) if not run.finished]
+        now = generate_timestamp()
+        unfinished = sorted(
+            (run for run in read_records(self.records) if not run.finished),
+            key=lambda run: run.version > now,
+        )
         for run in unfinished:
             if run.env == env and set(run.pipelines) == set(names):
-                if run.is_alive:
-                    raise UserError(
-                        f"resume=true: the run {run.version} is still going on, in the process "
-                        f"{run.process.split()[1]} of this machine. Wait for its end, or end it."
-                    )
                 return run
         others = "".join(
             f"\n  {run.version}: {', '.join(run.pipelines)} in environment '{run.env}'"
@@ -127,12 +135,20 @@ class RunContext(KedroContext):
     ) -> CatalogProtocol:
         if save_version and (run := self.resumed):
             save_version = run.version
-            load_versions = dict.fromkeys(run.outputs, run.version) | (load_versions or {})
         return super()._get_catalog(catalog_class, save_version, load_versions)
 
 
-def _lines(problems: list[str]) -> str:
-    return "".join(f"\n  {problem}" for problem in problems)
+def _choose_tracking(told: dict[str, Any], environment: str | None) -> None:
+    """Complete the parameters that say where MLflow tracks runs: see `conf/base/mlflow.yml`.
+
+    Args:
+        told: The parameters given at run time.
+        environment: MLFLOW_TRACKING_URI.
+    """
+    if environment and "mlflow_db" not in told:
+        told.setdefault("mlflow_tracking_uri", environment)
+    told.setdefault("mlflow_db", "mlflow.db")
+    told.setdefault("mlflow_artifacts", None if "mlflow_tracking_uri" in told else "mlartifacts")
 
 
 def _read_at_run_time(*folders: Path) -> set[str]:

@@ -13,14 +13,14 @@ import pandas as pd
 from PIL import Image
 
 from affinitynet.core.label_maps import LabelMap
+from affinitynet.data import coco_export as coco
+from affinitynet.data.files import PHOTO_SUFFIXES, is_too_long
 from affinitynet.datasets.folder import source
 from affinitynet.datasets.label_map import indexed_image
-from affinitynet.datasets.photos import PHOTO_SUFFIXES
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_images, stream, track
 from affinitynet.networks.parameters import SegmentationInference
-from affinitynet.pipelines import coco
-from affinitynet.pipelines.images import Readers, inspect_photo, is_too_long
+from affinitynet.pipelines.images import Readers, inspect_photo
 from affinitynet.pipelines.parameters import InferenceOverrides
 from affinitynet.pipelines.segmentation.nodes import segment, segment_with_confidence
 
@@ -219,7 +219,7 @@ def paint_overlays(
 
 
 def _overlay(read: Any, read_mask: Any) -> Image.Image:
-    from affinitynet.training.photos import to_rgb
+    from affinitynet.core.images import to_rgb
 
     photo, mask = to_rgb(read()), read_mask()
     blended = Image.blend(photo, indexed_image(mask).convert("RGB"), 0.5)

@@ -10,12 +10,12 @@ from typing import Any
 import pandas as pd
 
 from affinitynet.core.label_maps import LabelMap, decode, encode, voc_palette
+from affinitynet.data import coco_export as coco
+from affinitynet.data.voc import format_annotation
 from affinitynet.datasets.folder import source
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_images, stream
-from affinitynet.pipelines import coco
 from affinitynet.pipelines.images import Readers, resize_labels
-from affinitynet.pipelines.ingestion.voc import format_annotation
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def take_photos(
 def _take_photo(link: bool, quality: int, read: Any) -> bytes | Path:
     from PIL import Image
 
-    from affinitynet.training.photos import to_rgb
+    from affinitynet.core.images import to_rgb
 
     path = Path(source(read))
     if path.is_file():

@@ -8,12 +8,12 @@ from zipfile import ZipFile
 import pandas as pd
 
 from affinitynet.core.label_maps import LabelMap
+from affinitynet.data.voc import parse_split
 from affinitynet.datasets.label_map import indexed_image
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, chunks, stream
 from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.pipelines.images import Readers, inspect_photo
-from affinitynet.pipelines.ingestion.voc import parse_split
 from affinitynet.pipelines.segmentation.nodes import check_classes, segment
 
 

@@ -45,6 +45,7 @@ mlflow: setup ## Show the tracked runs at http://127.0.0.1:5000
 
 serve: setup ## Serve the newest model at http://127.0.0.1:5001, see docs/models.md
 	MLFLOW_TRACKING_URI=sqlite:///mlflow.db PATH="$(CURDIR)/$(BIN):$$PATH" \
+		MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647 \
 		mlflow models serve --model-uri models:/affinitynet/latest --env-manager local --port 5001
 
 demo: $(VENV)/.installed-dev ## Try the trained networks on a photo, in the browser (DEMO="--env voc_cpu")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import affinitynet
+from affinitynet.core.images import to_rgb
 from affinitynet.demo.road import Road
 from affinitynet.errors import UserError
-from affinitynet.training.photos import to_rgb
 from tests.conftest import PROJECT
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from pycocotools import mask as rle
 from scipy import ndimage
 
-from affinitynet.pipelines import coco
+from affinitynet.data import coco_export as coco
 
 masks = arrays(
     np.uint8,

@@ -1,14 +1,11 @@
 """Photos of a folder and its sub-folders, of any format that Pillow opens."""
 
-from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
+from affinitynet.data.files import PHOTO_SUFFIXES, is_hidden, name_photos
 from affinitynet.datasets.folder import FolderDataset
-
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
-"""Files that are taken for photos, in lower or upper case."""
 
 
 class PhotosDataset(FolderDataset):
@@ -39,19 +36,3 @@ class PhotosDataset(FolderDataset):
     def _is_photo(self, path: str) -> bool:
         file = self._path_to_partition(path)
         return PurePosixPath(file).suffix.lower() in PHOTO_SUFFIXES and not is_hidden(file)
-
-
-def is_hidden(file: str) -> bool:
-    """Tell files of a hidden name, or in a hidden folder: macOS strews `._rex.jpg` about."""
-    return any(part.startswith(".") and part != ".." for part in PurePosixPath(file).parts)
-
-
-def name_photos(files: Collection[str]) -> dict[str, str]:
-    """Give every file an id: its name without suffix, unless that could mean another file too."""
-    stems = {file: PurePosixPath(file).with_suffix("").as_posix() for file in files}
-    uses = Counter(stems.values())
-    taken = set(files)
-    return {
-        stem if uses[stem] == 1 and stem not in taken else file: file
-        for file, stem in stems.items()
-    }

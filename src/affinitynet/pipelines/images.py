@@ -1,10 +1,8 @@
 """Photos of the index in batches of one shape, and maps between photo and grid."""
 
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -12,22 +10,27 @@ import numpy.typing as npt
 import pandas as pd
 
 from affinitynet.core.label_maps import LabelMap
-from affinitynet.execution import Execution, ahead, map_images, pick_device, saving, track
+from affinitynet.data.files import Readers as Readers
+from affinitynet.data.files import why_unreadable
+from affinitynet.execution import Execution, ahead, item_handlers, map_images, pick_device, track
+from affinitynet.networks.parameters import (
+    BatchParameters,
+    FeatureParameters,
+    InferenceParameters,
+)
+from affinitynet.pipelines.finite import check_outputs
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
 T = TypeVar("T")
-Readers = Mapping[str, Callable[[], Any]]
 SHARE = 64
 """Photos that a worker with a device is given at a time: its network is built for them anew."""
 READERS = 4
 """Threads that read a batch's photos; each holds one of them in its full size."""
 STRIP = 2**23
 """Scores that are upsampled at a time, 32 MiB: a photo of more is done in horizontal strips."""
-MAX_NAME = 229
-"""Bytes of a photo's name: with `.safetensors`, and `.12345678.part` while it is written, 255."""
 
 
 def tagged_photos(index: pd.DataFrame) -> pd.DataFrame:
@@ -45,7 +48,7 @@ def read_photo(read: Callable[[], "Image.Image"], long_side: int | None) -> npt.
     Returns:
         (H, W, 3) uint8.
     """
-    from affinitynet.training.photos import resize_long_side, to_rgb
+    from affinitynet.core.images import resize_long_side, to_rgb
 
     photo = to_rgb(read())
     return np.asarray(resize_long_side(photo, long_side))
@@ -83,18 +86,13 @@ def inspect_photo(read: Callable[[], "Image.Image"]) -> tuple[int, int, str]:
     Returns:
         Its width and height in pixels, upright, and why it cannot be read: empty where it can.
     """
-    from affinitynet.training.photos import to_rgb
+    from affinitynet.core.images import to_rgb
 
     try:
         width, height = to_rgb(read()).size
     except Exception as error:
         return 0, 0, why_unreadable(error)
     return width, height, ""
-
-
-def is_too_long(name: str) -> bool:
-    """Tell names that leave no room for the suffixes of what is made of the photo."""
-    return any(len(os.fsencode(part)) > MAX_NAME for part in PurePosixPath(name).parts)
 
 
 def _group_by_shape(index: pd.DataFrame, long_side: int | None, batch_size: int) -> list[list[str]]:
@@ -112,7 +110,7 @@ def share_out(
     work: Callable[..., Iterator[tuple[str, T]]],
     index: pd.DataFrame,
     *readers: Readers,
-    options: Mapping[str, Any],
+    options: BatchParameters,
     execution: Execution,
     description: str,
     outputs: bool = False,
@@ -124,10 +122,10 @@ def share_out(
             part of the photos. Picklable, as are the results.
         index: The images to do, with `width` and `height`.
         *readers: What is read of them, by image id.
-        options: `long_side` and `batch_size`. Batches are the same however they are shared out.
+        options: Size and number of the photos. Batches are the same however they are shared out.
         execution: Engine and devices.
         description: For the progress bar.
-        outputs: Whether the results are what a node yields: see `affinitynet.execution.saving`.
+        outputs: Whether the results are what a node yields: see `affinitynet.execution.map_images`.
 
     Yields:
         Image id and result; photos over which workers keep dying are skipped.
@@ -135,12 +133,12 @@ def share_out(
     if index.empty:
         return
     if outputs:
-        work = partial(_work_and_save, saving(), work)
+        work = partial(_work_and_save, item_handlers().save_item, work)
     if execution.in_process:
         yield from track(work(index, *readers), description, total=len(index))
         return
-    size = options["batch_size"]
-    groups = _group_by_shape(index, options["long_side"], size)
+    size = options.batch_size
+    groups = _group_by_shape(index, options.long_side, size)
     some = max(1, SHARE // size)
     shares = [
         [i for group in groups[start : start + some] for i in group]
@@ -174,23 +172,13 @@ def _do_share(work: Callable[..., Iterator[T]], *arguments: Any) -> list[T]:
     return list(work(*arguments))
 
 
-def why_unreadable(error: Exception) -> str:
-    """Tell in a few words why a file could not be read."""
-    from PIL import UnidentifiedImageError
-
-    cause = error.__cause__ or error
-    if isinstance(cause, UnidentifiedImageError):
-        return "no image that Pillow can read"
-    return (str(cause) or type(cause).__name__).splitlines()[0]
-
-
 def score_photos(
     index: pd.DataFrame,
     photos: Readers,
     *,
     model: dict[str, Any],
     score: "Callable[[Any, torch.Tensor], torch.Tensor]",
-    inference: dict[str, Any],
+    inference: InferenceParameters,
     execution: Execution,
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """Score photos with a trained network, averaged over scales and flips.
@@ -200,9 +188,7 @@ def score_photos(
         photos: Image id to a function that reads the photo.
         model: The network's checkpoint.
         score: Maps the network and images (N, 3, h, w) in [0, 1] to scores (N, K, h', w').
-        inference: `long_side` in pixels, or None; `scales`, pairs of a factor on that size and the
-            network's output stride at it; `flip`; `cell`, pixels a cell of the scores;
-            `batch_size`; `bfloat16`.
+        inference: Scales, flips, batches.
         execution: Device.
 
     Yields:
@@ -212,17 +198,18 @@ def score_photos(
     from affinitynet.networks.inference import multi_scale, scorers
 
     device = pick_device(execution)
-    scores_at = scorers(Checkpoint(**model), score, inference["scales"], device=device)
+    scores_at = scorers(Checkpoint(**model), score, inference.scales, device=device)
     for ids, images in batches(
-        index, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
+        index, photos, long_side=inference.long_side, batch_size=inference.batch_size
     ):
         scores = multi_scale(
             scores_at,
             images.to(device),
-            flip=inference["flip"],
-            cell=inference["cell"],
-            bfloat16=inference["bfloat16"],
+            flip=inference.flip,
+            cell=inference.cell,
+            bfloat16=inference.bfloat16,
         )
+        check_outputs(ids, scores, model)
         yield from zip(ids, scores, strict=True)
 
 
@@ -231,7 +218,7 @@ def network_outputs(
     photos: Readers,
     *,
     model: dict[str, Any],
-    inference: dict[str, Any],
+    inference: FeatureParameters,
     execution: Execution,
 ) -> "Iterator[tuple[list[str], torch.Tensor]]":
     """Run a trained network on photos as they are, at one scale: AffinityNet's features, logits.
@@ -240,8 +227,7 @@ def network_outputs(
         index: The images to do, with `width` and `height`.
         photos: Image id to a function that reads the photo.
         model: The network's checkpoint.
-        inference: `long_side` in pixels, or None; `output_stride` of the network's deepest maps;
-            `batch_size`; `bfloat16`.
+        inference: Stride, size, batches.
         execution: Device.
 
     Yields:
@@ -255,8 +241,8 @@ def network_outputs(
     from affinitynet.networks.precision import uses_bfloat16
 
     device = pick_device(execution)
-    bfloat16 = uses_bfloat16(inference["bfloat16"], device)
-    stride = inference["output_stride"]
+    bfloat16 = uses_bfloat16(inference.bfloat16, device)
+    stride = inference.output_stride
     network = for_inference(restore(Checkpoint(**model), output_stride=stride, device=device))
 
     def run(images: torch.Tensor) -> torch.Tensor:
@@ -269,9 +255,11 @@ def network_outputs(
             return outputs.float()
 
     for ids, images in batches(
-        index, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
+        index, photos, long_side=inference.long_side, batch_size=inference.batch_size
     ):
-        yield ids, run(images)
+        outputs = run(images)
+        check_outputs(ids, outputs, model)
+        yield ids, outputs
 
 
 def upsample(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float32]:

@@ -27,8 +27,8 @@ class Configuration:
             PurePosixPath(entry["name"]).name for entry in listed if entry["type"] == "directory"
         )
 
-    def texts(self, environment: str) -> Iterator[tuple[str, str]]:
-        """Read the YAML files of an environment: name and text of each."""
+    def texts(self, environment: str) -> Iterator[str]:
+        """Read the YAML files of an environment."""
         for path in sorted(self._files.find(self._folder(environment))):
             if path.endswith(".yml"):
-                yield PurePosixPath(path).name, self._files.cat_file(path).decode()
+                yield self._files.cat_file(path).decode()

@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from affinitynet.core.images import image_tensor, resize_long_side, to_rgb
 from affinitynet.core.label_maps import IGNORE_INDEX
 from affinitynet.training.parameters import Augmentation
-from affinitynet.training.photos import image_tensor, resize_long_side, to_rgb
 
 AT_ONCE = 64
 """Photos that are decoded before it is seen whether they fit into memory."""

@@ -9,10 +9,10 @@ from urllib.error import URLError
 import numpy as np
 
 from affinitynet.core.label_maps import LabelMap
+from affinitynet.data.voc import parse_split
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, stream
 from affinitynet.pipelines.images import Readers
-from affinitynet.pipelines.ingestion.voc import parse_split
 
 VAL, TRAIN = "val", "train"
 """VOC 2012's official lists."""

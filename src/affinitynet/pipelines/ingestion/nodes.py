@@ -8,16 +8,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from affinitynet.errors import UserError
-from affinitynet.execution import Execution, stream
-from affinitynet.pipelines.images import Readers, is_too_long
-from affinitynet.pipelines.ingestion.photos import (
+from affinitynet.data.agreement import compare
+from affinitynet.data.checks import (
     CRASHES,
-    group_near_duplicates,
+    UNKNOWN_VALUES,
+    inspect_mask,
     inspect_photo,
-    list_mask_problems,
 )
-from affinitynet.pipelines.ingestion.report import (
+from affinitynet.data.files import Readers, is_too_long
+from affinitynet.data.near_duplicates import group_near_duplicates
+from affinitynet.data.report import (
     count_classes,
     count_together,
     list_doubts,
@@ -25,8 +25,10 @@ from affinitynet.pipelines.ingestion.report import (
     plot_data,
     summarise_photos,
 )
-from affinitynet.pipelines.ingestion.split import draw_val
-from affinitynet.pipelines.ingestion.tagged import TAG_SEPARATOR, Tagged
+from affinitynet.data.split import divide_groups, draw_val
+from affinitynet.data.tagged import TAG_SEPARATOR, Tagged
+from affinitynet.errors import UserError
+from affinitynet.execution import Execution, stream
 from affinitynet.training.parameters import TrainingParameters
 
 logger = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ def inspect_photos(
     Returns:
         One row a photo, by `id`: `split`, `width` and `height` in pixels, `tags` joined by `|`,
         its `group` of near-duplicates, and `problem`, empty where the photo is sound. And what
-        the files say of the data set: `classes`, `num_values`, `problems`, `warnings`.
+        the files say of the data set: `classes`, `mask_classes`, `problems`, `warnings`.
 
     Raises:
         UserError: If the tags cannot be read at all.
@@ -88,7 +90,7 @@ def inspect_photos(
     seen = pd.DataFrame.from_dict(looks, orient="index", columns=columns)
     long = [is_too_long(image_id) for image_id in seen.index]
     seen.loc[long, ["hash", "problem"]] = "", "has too long a name; rename it"
-    problems = [*tagged.problems]
+    problems, warnings = [*tagged.problems], [*tagged.warnings]
     if "width" in table:
         problems += _size_problems(table, seen)
     table = table[["split", "tags"]].join(seen)
@@ -96,18 +98,22 @@ def inspect_photos(
     drawn = bool(len(table)) and (table["split"] == "").all()
     if drawn:
         sound = table["problem"] == ""
-        val = draw_val(
-            one_hot(table[sound], tagged.classes).to_numpy(bool),
-            table.loc[sound, "group"].to_numpy(),
-            data_set["val_share"],
-            seed,
-        )
+        flags = one_hot(table[sound], tagged.classes).to_numpy(bool)
+        share = data_set["val_share"]
+        groups, divided = divide_groups(flags, table.loc[sound, "group"].to_numpy(), share)
+        warnings += [
+            f"{len(rows)} near-duplicates ({table.index[sound][rows[0]]}, …) are all the photos of "
+            "a class, or nearly all there are: they are divided between train and val, so that "
+            "the scores of val flatter; give a column `split` if you have other photos for val"
+            for rows in divided
+        ]
+        val = draw_val(flags, groups, share, seed)
         table.loc[sound, "split"] = np.where(val, "val", "train")
     return table, {
         "classes": tagged.classes,
-        "num_values": tagged.num_values,
+        "mask_classes": tagged.mask_classes,
         "problems": problems,
-        "warnings": tagged.warnings,
+        "warnings": warnings,
     }
 
 
@@ -135,6 +141,7 @@ def check_data_set(
     *,
     parameter: str,
     masks_told: str,
+    mask_names: str = "data_set.mask_classes",
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, Figure]:
     """Check the masks, report on the data set, and stop if something is wrong with it.
 
@@ -152,6 +159,7 @@ def check_data_set(
         execution: Processes.
         parameter: That names the folder, for messages.
         masks_told: What `--params` takes to find the masks, for messages.
+        mask_names: Parameter that names the mask values, for messages.
 
     Returns:
         The report; the photos of each class; how many photos show each two classes; a figure.
@@ -165,20 +173,33 @@ def check_data_set(
     problems += _list_mask_gaps(inspected, masks, data_set, mask_folder, masks_told)
     if not findings["problems"]:  # of which what follows is likely a consequence
         trained = dict(zip(TRAINED, (cam, affinity_training, segmentation), strict=True))
-        problems += _list_gaps(sound, classes, trained, masks if supervision == "masks" else None)
+        supervised = masks if supervision == "masks" else None
+        problems += _list_gaps(sound, classes, trained, supervised, data_set.get("val_share", 0.0))
     masked = [str(image_id) for image_id in inspected.index if image_id in masks]
     sizes = inspected.loc[masked, ["width", "height"]]
+    shown: dict[str, tuple[int, ...]] = {}
     for chunk in stream(
-        list_mask_problems,
+        inspect_mask,
         (
-            (i, masks[i], int(width), int(height), findings["num_values"])
+            (i, masks[i], int(width), int(height), len(findings["mask_classes"]))
             for i, (width, height) in zip(masked, sizes.to_numpy(), strict=True)
         ),
         total=len(masked),
         execution=execution,
         description="Checking the masks",
     ):
-        problems += [f"{i}: {line}" for i, lines in chunk.items() for line in lines]
+        problems += [f"{i}: {line}" for i, look in chunk.items() for line in look.problems]
+        shown |= {i: look.shown for i, look in chunk.items()}
+    agreement = compare(
+        {str(i): tags.split(TAG_SEPARATOR) for i, tags in inspected.loc[masked, "tags"].items()},
+        shown,
+        classes,
+        findings["mask_classes"],
+        mask_names,
+    )
+    if agreement.problems:  # values of no class are a consequence of it
+        problems = [line for line in problems if UNKNOWN_VALUES not in line]
+    problems += agreement.problems
     if problems:
         lines = "".join(f"\n  {line}" for line in problems[:MAX_LINES])
         more = len(problems) - MAX_LINES
@@ -186,7 +207,7 @@ def check_data_set(
             f"{len(problems)} problem{'s' * (len(problems) > 1)} with the data set in '{folder}' "
             f"(parameter {parameter}):" + lines + (f"\n  … and {more} more" if more > 0 else "")
         )
-    doubts = [*findings["warnings"], *list_doubts(inspected, classes, masked)]
+    doubts = [*findings["warnings"], *agreement.warnings, *list_doubts(inspected, classes, masked)]
     for line in doubts:
         logger.warning(line)
     together = count_together(sound, classes)
@@ -225,6 +246,7 @@ def _list_gaps(
     classes: dict[str, int],
     trained: dict[str, TrainingParameters],
     masks: Readers | None,
+    val_share: float,
 ) -> Iterator[str]:
     """Say what keeps a data set without problems from being learned or evaluated.
 
@@ -233,6 +255,7 @@ def _list_gaps(
         classes: Class name to mask value.
         trained: Stage to how it is trained.
         masks: What the segmentation network learns from, if not from pseudo labels.
+        val_share: Share of the photos that is drawn for val where no split is given.
     """
     train = sound[sound["split"] == "train"]
     tagged = train.index[train["tags"] != ""]
@@ -241,7 +264,11 @@ def _list_gaps(
         hint = f"among {names} (parameter data_set.classes)" if names else "(parameter tags)"
         yield f"no training photo has a tag {hint}"
     if not (sound["split"] == "val").any():
-        yield "no photo is of the split val, which the results are evaluated on"
+        yield (
+            "no photo is of the split val, which the results are evaluated on: name some in a "
+            f"column `split` (train or val), or, if none is given, raise data_set.val_share, now "
+            f"{val_share} of {len(sound)} photos"
+        )
     samples = {"cam": train.index, "affinity_training": tagged, "segmentation": tagged}
     if masks is not None:
         samples["segmentation"] = train.index.intersection([*masks])

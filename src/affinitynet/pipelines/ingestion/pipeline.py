@@ -6,6 +6,9 @@ from functools import partial, update_wrapper
 
 from kedro.pipeline import Pipeline, node, pipeline
 
+from affinitynet.data.tag_file import read_tagged
+from affinitynet.data.tagged import Tagged
+from affinitynet.data.voc import read_voc
 from affinitynet.errors import UserError
 from affinitynet.pipelines.ingestion.nodes import (
     TRAINED,
@@ -13,9 +16,6 @@ from affinitynet.pipelines.ingestion.nodes import (
     check_data_set,
     inspect_photos,
 )
-from affinitynet.pipelines.ingestion.tag_file import read_tagged
-from affinitynet.pipelines.ingestion.tagged import Tagged
-from affinitynet.pipelines.ingestion.voc import read_voc
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Layout:
         folder: Parameter that names the data set's folder.
         masks: Parameter that names the masks' folder.
         masks_told: What `--params` takes to find the masks.
+        mask_names: Parameter that names the mask values.
     """
 
     read: Callable[..., Tagged]
@@ -35,6 +36,7 @@ class Layout:
     folder: str
     masks: str
     masks_told: str
+    mask_names: str
 
 
 LAYOUTS = {
@@ -44,13 +46,15 @@ LAYOUTS = {
         folder="voc_root",
         masks="mask_folder",
         masks_told="voc_root=<path>,mask_folder=<name>",
+        mask_names="data_set.mask_classes",
     ),
     "tagged": Layout(
         read_tagged,
-        ("tags",),
+        ("tags", "masks_header"),
         folder="images",
         masks="data_set.masks",
         masks_told="masks=<path>",
+        mask_names="mask_classes",
     ),
 }
 """By `data_set.layout`."""
@@ -88,7 +92,12 @@ def create_pipeline(layout: str = "voc") -> Pipeline:
             ),
             node(
                 update_wrapper(
-                    partial(check_data_set, parameter=chosen.folder, masks_told=chosen.masks_told),
+                    partial(
+                        check_data_set,
+                        parameter=chosen.folder,
+                        masks_told=chosen.masks_told,
+                        mask_names=chosen.mask_names,
+                    ),
                     check_data_set,
                 ),
                 inputs=[

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from affinitynet.pipelines.ingestion.voc import format_annotation
+from affinitynet.data.voc import format_annotation
 
 Floats = npt.NDArray[np.float64]
 

@@ -7,8 +7,9 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from affinitynet.pipelines.images import Readers, why_unreadable
-from affinitynet.pipelines.ingestion.tagged import Tagged, choose_classes
+from affinitynet.data.files import Readers, why_unreadable
+from affinitynet.data.names import clean_tags, list_names
+from affinitynet.data.tagged import Tagged, choose_classes
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ def parse_annotation(xml: str) -> Annotation:
         size = {side: int(root.findtext(f"size/{side}", "")) for side in ("width", "height")}
     except (ElementTree.ParseError, ValueError) as error:
         raise ValueError(f"is no VOC annotation with <size><width> and <height>: {error}") from None
-    names = [(element.text or "").strip() for element in root.findall("object/name")]
-    return Annotation(**size, tags=tuple(dict.fromkeys(names)))
+    names = clean_tags(element.text or "" for element in root.findall("object/name"))
+    return Annotation(**size, tags=tuple(names))
 
 
 def format_annotation(filename: str, width: int, height: int, tags: Iterable[str]) -> str:
@@ -79,9 +80,8 @@ def read_voc(
         annotations: Image id to a function that reads the annotation.
         splits: List name to a function that reads it.
     """
-    classes, num_values, problems = choose_classes(
-        [], data_set["classes"], data_set["mask_classes"]
-    )
+    listed, mask_names = (list_names(data_set[key], ",;|") for key in ("classes", "mask_classes"))
+    classes, mask_names, problems, warnings = choose_classes([], listed, mask_names)
     for folder, files in (("JPEGImages", photos), ("Annotations", annotations)):
         if not files:
             problems.append(f"{folder}: missing or empty")
@@ -105,7 +105,7 @@ def read_voc(
             annotation = None
             if image_id in annotations:
                 annotation, wrong = _read_annotation(
-                    f"Annotations/{image_id}.xml", annotations[image_id], data_set["mask_classes"]
+                    f"Annotations/{image_id}.xml", annotations[image_id], mask_names
                 )
                 problems += wrong
             elif annotations:
@@ -120,7 +120,7 @@ def read_voc(
     table = pd.DataFrame.from_dict(
         rows, orient="index", columns=["tags", "split", "width", "height"]
     )
-    return Tagged(table.rename_axis("id"), classes, num_values, problems)
+    return Tagged(table.rename_axis("id"), classes, mask_names, problems, warnings)
 
 
 def _read_annotation(

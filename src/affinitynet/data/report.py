@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from affinitynet.pipelines.ingestion.tagged import SPLITS, TAG_SEPARATOR
+from affinitynet.data.tagged import SPLITS, TAG_SEPARATOR
 
 FEW_PHOTOS = 20
 """Training photos of a class below which a classifier hardly learns it."""
@@ -51,6 +51,7 @@ def summarise_photos(
     sound = inspected[inspected["problem"] == ""]
     splits = {split: sound.index[sound["split"] == split] for split in SPLITS}
     alike = _near_duplicates(sound)
+    listed = [ids[:MAX_LISTED] for ids in alike[:MAX_LISTED]]
     return {
         "photos": {split: len(ids) for split, ids in splits.items()},
         "masks": {split: int(ids.isin(masked).sum()) for split, ids in splits.items()},
@@ -68,7 +69,7 @@ def summarise_photos(
             if len(sound)
         },
         "left_out": {"photos": len(left_out), "why": left_out.head(MAX_LISTED).to_dict()},
-        "near_duplicates": {"groups": len(alike), "photos": alike[:MAX_LISTED]},
+        "near_duplicates": {"groups": len(alike), "photos": listed},
     }
 
 
@@ -114,12 +115,12 @@ def list_doubts(
             )
     alike = _near_duplicates(sound)
     if alike:
-        yield f"{len(alike)} groups of near-duplicates: {_some([' = '.join(g) for g in alike])}"
+        yield f"{len(alike)} groups of near-duplicates: {_some([*map(_alike, alike)])}"
     across = [ids for ids in alike if len(set(sound.loc[ids, "split"])) > 1]
     if across:
         yield (
             f"{len(across)} groups of near-duplicates lie in train and val, so that the scores of "
-            f"val flatter: {_some([' = '.join(ids) for ids in across])}"
+            f"val flatter: {_some([*map(_alike, across)])}"
         )
     if not masked:
         yield "there are no masks: no stage has a mIoU, all else is as ever"
@@ -170,6 +171,11 @@ def plot_data(photos: pd.DataFrame, counts: pd.DataFrame, together: pd.DataFrame
 def _near_duplicates(photos: pd.DataFrame) -> list[list[str]]:
     alike = photos[photos["group"].duplicated(keep=False)]
     return [[str(i) for i in rows.index] for _, rows in alike.groupby("group")]
+
+
+def _alike(ids: list[str]) -> str:
+    more = len(ids) - MAX_TOLD
+    return " = ".join(ids[:MAX_TOLD]) + (f" and {more} more" if more > 0 else "")
 
 
 def _some(names: list[str]) -> str:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from affinitynet.training.photos import image_tensor, resize_long_side, to_rgb
+from affinitynet.core.images import image_tensor, resize_long_side, to_rgb
 
 
 def test_exif_orientation_is_applied():

@@ -1,0 +1,337 @@
+"""Tags of a folder of photos, from a file, a folder of files, or the names of sub-folders."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from affinitynet.data import annotation_tools as tools
+from affinitynet.data.coco import parse_coco
+from affinitynet.data.files import PHOTO_SUFFIXES, Readers
+from affinitynet.data.matching import PhotoFinder, is_utf8, same_file
+from affinitynet.data.names import clean_tags, list_names, read_split
+from affinitynet.data.rows import Row, TagFile, count_notes
+from affinitynet.data.tag_table import (
+    decode_text,
+    is_transposed,
+    parse_csv,
+    parse_entries,
+    parse_json_lines,
+    transpose,
+)
+from affinitynet.data.tagged import SPLITS, Tagged, choose_classes
+
+Files = Mapping[str, Callable[[], bytes]]
+"""The files of a folder: path in the folder to a function that reads the file."""
+MAX_NAMED = 5
+"""Names in a message."""
+
+
+@dataclass(frozen=True)
+class MasksHeader:
+    """What a file of outlines says of the masks that are drawn from it.
+
+    Attributes:
+        classes: Names of the mask values 1, 2, ….
+        notes: What was skipped or repaired, one line each.
+        problem: Why the file cannot be read; empty where it can.
+    """
+
+    classes: list[str]
+    notes: list[str]
+    problem: str = ""
+
+
+def read_tagged(
+    photos: Readers,
+    data_set: dict[str, Any],
+    source: bytes | Files | None,
+    masks: MasksHeader | None = None,
+) -> Tagged:
+    """Read the tags of a folder of photos.
+
+    Args:
+        photos: Photo id to a function that reads the photo; only the ids are used.
+        data_set: `tags`, the file's path; `classes`, `mask_classes` and `separator`.
+        source: The tag file, or the files of the folder `tags`; None without one, for sub-folders
+            that are named by class.
+        masks: Of the file that masks are drawn from; None for masks that are images.
+
+    Raises:
+        ValueError: If the file is no tag file at all.
+    """
+    path, separator = data_set["tags"], data_set["separator"]
+    if path and source is None:
+        raise ValueError(f"tags={path}: there is no such file")
+    given = read_folders(photos) if source is None else parse_source(source, path, separator)
+    listed = list_names(data_set["classes"], separator)
+    mask_names = list_names(data_set["mask_classes"], separator)
+    return match(given, photos, listed, mask_names, masks, path)
+
+
+def parse_source(source: bytes | Files, path: str | None, separator: str) -> TagFile:
+    """Read a file, or the files of a folder, in the format that its content shows.
+
+    Raises:
+        ValueError: If it is in none.
+    """
+    if isinstance(source, bytes):
+        return parse_file(source, str(path), separator)
+    if path is None:  # what `datasets` puts beside the photos
+        return _join(
+            (folder, parse_file(read(), file, separator))
+            for file, read in sorted(source.items())
+            for folder in [PurePosixPath(file).parent]
+        )
+    return _parse_folder(source, path, separator)
+
+
+def _parse_folder(files: Files, path: str, separator: str) -> TagFile:
+    """Read a folder of annotations: a file for each photo, or one file only."""
+    objects = (_load_json(read()) for _, read in tools.with_suffix(files, ".json"))
+    if any(tools.is_labelme(each) for each in objects):
+        entries = ((file, _load_json(read())) for file, read in tools.with_suffix(files, ".json"))
+        return tools.parse_labelme(entries, path)
+    if len(files) == 1:
+        ((file, read),) = files.items()
+        return parse_file(read(), f"{path}/{file}", separator)
+    if tools.with_suffix(files, ".txt"):
+        return tools.parse_yolo(files, path)
+    if tools.with_suffix(files, ".xml"):
+        return tools.parse_voc_folder(files, path)
+    raise ValueError(
+        f"tags={path}: is a folder without annotations (LabelMe's JSON, YOLO's txt, VOC's XML); "
+        "give a file, or none where sub-folders are named by class"
+    )
+
+
+def _load_json(data: bytes) -> Any:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(value, dict):
+        value.pop("imageData", None)  # the photo itself
+    return value
+
+
+def parse_file(source: bytes, path: str, separator: str) -> TagFile:
+    """Read a tag file: CSV, JSON Lines, JSON, COCO, or what annotation tools export.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
+    text, notes = decode_text(source, path)
+    if not text.strip():
+        raise ValueError(f"tags={path}: the file is empty")
+    parsed = _parse_text(text, path, separator)
+    return TagFile(
+        parsed.rows, parsed.classes, [*notes, *parsed.notes], parsed.partial, parsed.complete
+    )
+
+
+def _parse_text(text: str, path: str, separator: str) -> TagFile:
+    start = text.lstrip()[0]
+    if start == "<":
+        return tools.parse_cvat(text, path)
+    if start not in "{[":
+        return parse_csv(text, path, separator)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return parse_json_lines(text, path, separator)
+    if tools.is_labelme(value):
+        return tools.parse_labelme([(path, value)], path)
+    if is_transposed(value):
+        return parse_entries(transpose(value, path), path, separator)
+    if isinstance(value, dict) and value and all(_is_photo(key) for key in value):
+        entries = [{"file": file, "tags": tags} for file, tags in value.items()]
+        value = entries
+    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+        if all(isinstance(each.get("data"), dict) for each in value):
+            return tools.parse_label_studio(value, path)
+        numbered = [(f"{path}, entry {number}", each) for number, each in enumerate(value, start=1)]
+        return parse_entries(numbered, path, separator)
+    if isinstance(value, dict) and "images" not in value and "annotations" not in value:
+        return parse_json_lines(json.dumps(value), path, separator)  # a file of one line
+    return parse_coco(value, path)
+
+
+def _is_photo(name: str) -> bool:
+    return name.lower().endswith(PHOTO_SUFFIXES)
+
+
+def _join(parts: Iterator[tuple[PurePosixPath, TagFile]]) -> TagFile:
+    """Join the tag files of several folders; a folder that is a split's names the split."""
+    rows, notes, classes = [], [], None
+    for folder, part in parts:
+        split = read_split(folder.name) or ""
+        rows += [
+            Row(row.place, (folder / row.file).as_posix(), row.tags, row.split or split)
+            for row in part.rows
+        ]
+        notes += part.notes
+        classes = part.classes if classes is None else classes
+    return TagFile(rows, classes, notes)
+
+
+def read_folders(photos: Collection[str]) -> TagFile:
+    """Take the names of sub-folders for tags: `dog/rex` shows a dog, and so does `train/dog/rex`.
+
+    Photos that lie in no sub-folder have no tags.
+    """
+    parts = {image_id: PurePosixPath(image_id).parts for image_id in photos}
+    by_split = bool(parts) and all(each[0] in SPLITS for each in parts.values())
+    rows = []
+    for image_id, (*folders, _) in parts.items():
+        if not is_utf8(image_id):
+            continue
+        split = folders.pop(0) if by_split else ""
+        rows.append(Row(image_id, image_id, folders[:1], split))
+    return TagFile(rows)
+
+
+def match(
+    given: TagFile,
+    photos: Collection[str],
+    listed: list[str] | None,
+    mask_names: list[str] | None,
+    masks: MasksHeader | None,
+    path: str | None,
+) -> Tagged:
+    """Bring rows and photos together, and say what does not fit.
+
+    Args:
+        given: What the tag file says.
+        photos: Ids of the photos that there are.
+        listed: The classes to learn; None for all.
+        mask_names: Names of the mask values 1, 2, …; None for those of the masks' file, else of
+            the tag file, else the classes.
+        masks: Of the file that masks are drawn from.
+        path: The tag file; None for sub-folders.
+    """
+    finder = PhotoFinder(photos)
+    found: dict[str, list[Row]] = {}
+    problems, missing = [], []
+    rows = given.rows if photos else []
+    if not photos:
+        problems.append(f"there is no such folder, or no photo in it ({', '.join(PHOTO_SUFFIXES)})")
+    for row in rows:
+        image_id = finder.find(row.file)
+        if image_id is None:
+            missing.append(f"{row.place}: there is no photo '{row.file}'")
+            continue
+        others = found.setdefault(image_id, [])
+        if others and not same_file(row.file, others[0].file):
+            problems.append(
+                f"{row.place}: '{row.file}' and '{others[0].file}' ({others[0].place}) can only "
+                f"mean the same photo, '{image_id}'"
+            )
+        others.append(row)
+    if given.complete:
+        for image_id in finder.names.values():
+            found.setdefault(image_id, [])
+    splits, split_problems, left_out = _read_splits(found, path)
+    problems += split_problems
+    repeated = sum(len(each) > 1 for each in found.values())
+    found = {image_id: each for image_id, each in found.items() if image_id in splits}
+    tags = {
+        image_id: clean_tags(tag for row in each for tag in row.tags)
+        for image_id, each in found.items()
+    }
+    seen = Counter(tag for each in tags.values() for tag in each)
+    names = clean_tags(given.classes) if given.classes is not None else None
+    ordered = [name for name in names if name in seen] if names is not None else sorted(seen)
+    if listed:
+        problems += list(_list_unseen(clean_tags(listed), seen))
+    if masks and masks.problem:
+        problems.append(masks.problem)
+    default = masks.classes if masks else names if given.partial else None
+    classes, mask_names, wrong, notes = choose_classes(ordered, listed, mask_names, default)
+    unnamed = len(finder.names) - len(found) - left_out
+    warnings = [
+        *given.notes,
+        *(masks.notes if masks else []),
+        *notes,
+        *count_notes(
+            str(path),
+            {
+                "photos with more than one entry, their tags are united": repeated,
+                "photos of the split test, left out": left_out,
+            },
+        ),
+        *_list_warnings(seen, classes, unnamed=unnamed, path=path),
+    ]
+    if nameless := [image_id for image_id in photos if not is_utf8(image_id)]:
+        shown = ", ".join(name.encode(errors="backslashreplace").decode() for name in nameless)
+        warnings.append(f"photos whose names are no UTF-8 are left out; rename them: {shown}")
+    if given.partial and found:
+        warnings += [f"{len(missing)} photos of {path} are not in the folder"] if missing else []
+    elif len(missing) == len(rows) > 1:
+        problems.append(
+            f"none of the {len(rows)} files that {path} names is in the folder: it names "
+            f"'{rows[0].file}', the folder has '{next(iter(photos))}'"
+        )
+    else:
+        problems += missing
+    table = pd.DataFrame(
+        {"tags": list(tags.values()), "split": [splits[image_id] for image_id in found]},
+        index=pd.Index(list(found), name="id", dtype=object),
+    )
+    return Tagged(table, classes, mask_names, [*wrong, *problems], warnings)
+
+
+def _read_splits(
+    found: Mapping[str, list[Row]], path: str | None
+) -> tuple[dict[str, str], list[str], int]:
+    """Read the split of each photo; test is val where nothing else is, and is left out elsewhere.
+
+    Returns:
+        Split by photo, what is wrong, and the number of photos that are left out.
+    """
+    splits: dict[str, str] = {}
+    problems = []
+    for image_id, rows in found.items():
+        names = {}
+        for row in rows:
+            if row.split.strip() and read_split(row.split) is None:
+                problems.append(
+                    f"{row.place}: the split '{row.split}' is none of {', '.join(SPLITS)}"
+                )
+            elif row.split.strip():
+                names[read_split(row.split)] = row.place
+        if len(names) > 1:
+            problems.append(f"'{image_id}' is in two splits: {', '.join(map(str, names.values()))}")
+        splits[image_id] = str(next(iter(names), ""))
+    if "val" not in splits.values():
+        splits = {i: "val" if split == "test" else split for i, split in splits.items()}
+    kept = {image_id: split for image_id, split in splits.items() if split != "test"}
+    if len({bool(split) for split in kept.values()}) > 1 and not problems:
+        problems.append(f"tags={path}: some photos have a split and some have none")
+    return kept, problems, len(splits) - len(kept)
+
+
+def _list_unseen(listed: Collection[str], seen: Collection[str]) -> Iterator[str]:
+    """Name the listed classes that no photo shows."""
+    for name in listed:
+        if name not in seen:
+            near = [tag for tag in seen if tag.casefold() == name.casefold()]
+            tags = ", ".join(near or sorted(seen)[: 4 * MAX_NAMED]) or "none"
+            yield f"parameter classes: no photo has the tag '{name}'; the tags are: {tags}"
+
+
+def _list_warnings(
+    seen: Mapping[str, int], classes: Collection[str], *, unnamed: int, path: str | None
+) -> Iterator[str]:
+    if unnamed:
+        yield f"{unnamed} photos in the folder are not named in {path}: they are left out"
+    if unlisted := {tag: uses for tag, uses in seen.items() if tag not in classes}:
+        named = ", ".join(f"{tag} ({uses})" for tag, uses in sorted(unlisted.items()))
+        yield f"tags that are none of the classes are left out: {named}"
+    folded = Counter(tag.casefold() for tag in seen)
+    if alike := sorted(tag for tag in seen if folded[tag.casefold()] > 1):
+        yield f"tags that differ in case alone are different classes: {', '.join(alike)}"

@@ -16,7 +16,14 @@ from affinitynet.networks.checkpoint import Checkpoint, restore, snapshot
 from affinitynet.networks.convolutions import quicken
 from affinitynet.networks.folding import fold_fixed_norms
 from affinitynet.training.parameters import TrainingParameters
+from affinitynet.execution.parameters import cores
 from affinitynet.training.ranks import Share, rank, ranks, synchronise, vary, whole
+
+WAIT = 50
+"""Steps on a GPU after which the losses are read: each reading waits for the device."""
+
+MOST_WORKERS = 16
+"""Processes that prepare samples for a GPU, where their number is left open."""
 
 Loss = Callable[[nn.Module, Any], Tensor]
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -82,8 +89,8 @@ def train(
     if parameters.fixed_norms:
         backbone: Any = network.backbone
         fixed += [part for part in backbone.modules() if isinstance(part, _BatchNorm)]
-    fold_fixed_norms(network, fixed)
-    if device.type == "cpu":
+    if device.type == "cpu":  # a GPU waits for the host: more operators take longer there
+        fold_fixed_norms(network, fixed)
         quicken(network)
     optimiser = _optimiser(network, parameters)
     done = initial.progress.get("epoch", 0)
@@ -92,11 +99,14 @@ def train(
         optimiser.load_state_dict(initial.progress["optimiser"])
     _set_to_training(network, fixed)
     replica = synchronise(network)
+    if parameters.compile and device.type == "cuda":
+        replica = torch.compile(replica)
 
     for epoch in range(done + 1, parameters.epochs + 1):
         loader = _loader(samples, parameters, device, seed=_seed_epoch(seed, epoch))
         _set_to_training(replica, fixed)
-        total, step = 0.0, (epoch - 1) * steps
+        losses = _Losses(epoch, (epoch - 1) * steps, wait=WAIT if device.type == "cuda" else 1)
+        step = (epoch - 1) * steps
         for batch in progress(loader, f"Epoch {epoch} of {parameters.epochs}"):
             factor = _decay(step, parameters.epochs * steps, parameters)
             for group in optimiser.param_groups:
@@ -106,7 +116,7 @@ def train(
             ):
                 value = loss(replica, [_place(tensor, device) for tensor in batch])
             step += 1
-            total += _finite(whole(value), epoch, step)
+            losses.add(whole(value))
             optimiser.zero_grad()
             (value * ranks()).backward()  # the gradients are averaged, and the shares add up
             optimiser.step()
@@ -114,7 +124,7 @@ def train(
             {
                 "epoch": epoch,
                 "step": step,
-                "loss": total / steps,
+                "loss": losses.sum() / steps,
                 "learning_rate": factor * parameters.learning_rate,
             }
         )
@@ -211,16 +221,36 @@ def _loader(
 ) -> DataLoader[Any]:
     generator = torch.Generator().manual_seed(seed)
     order = RandomSampler(samples, generator=generator)  # type: ignore[arg-type]
+    workers = count_workers(parameters.workers, device)
     return DataLoader(
         samples,
         batch_sampler=Share(BatchSampler(order, parameters.batch_size, drop_last=True)),
-        num_workers=parameters.workers,
+        num_workers=workers,
         # They share the decoded photos with this process, whatever started it.
-        multiprocessing_context="fork" if parameters.workers else None,
+        multiprocessing_context="fork" if workers else None,
+        prefetch_factor=4 if workers and device.type == "cuda" else None,
         pin_memory=device.type == "cuda",
         generator=generator,
         worker_init_fn=partial(vary, rank()),
     )
+
+
+def count_workers(workers: int | None, device: torch.device) -> int:
+    """Find how many processes prepare samples.
+
+    Args:
+        workers: The parameter.
+        device: Where the network is trained.
+
+    Returns:
+        On a GPU, where the number is left open, the cores that each training process has, but one.
+        On a CPU none: training takes all the cores.
+    """
+    if workers is not None:
+        return workers
+    if device.type != "cuda":
+        return 0
+    return max(1, min(MOST_WORKERS, cores() // ranks() - 1))
 
 
 def _place(tensor: Tensor, device: torch.device) -> Tensor:
@@ -228,11 +258,47 @@ def _place(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True, memory_format=layout)
 
 
-def _finite(loss: Tensor, epoch: int, step: int) -> float:
-    value = loss.item()
-    if not math.isfinite(value):
-        raise FloatingPointError(
-            f"training: the loss is {value} in epoch {epoch}, step {step}; lower "
-            "training.learning_rate or training.head_learning_rate"
-        )
-    return value
+class _Losses:
+    """The losses of an epoch's steps, read from the device many at a time: it need not wait.
+
+    Args:
+        epoch: For the message.
+        step: Steps before these.
+        wait: Steps after which they are read, and checked.
+    """
+
+    def __init__(self, epoch: int, step: int, *, wait: int) -> None:
+        self.epoch, self.step, self.wait = epoch, step, wait
+        self.total = 0.0
+        self.unread: list[Tensor] = []
+
+    def add(self, loss: Tensor) -> None:
+        """Keep the loss of the next step.
+
+        Raises:
+            FloatingPointError: If it is not finite, or one of the last steps' is not.
+        """
+        self.unread.append(loss.detach())
+        if len(self.unread) == self.wait:
+            self._read()
+
+    def sum(self) -> float:
+        """Add the losses up.
+
+        Raises:
+            FloatingPointError: If one is not finite.
+        """
+        if self.unread:
+            self._read()
+        return self.total
+
+    def _read(self) -> None:
+        for value in torch.stack(self.unread).tolist():
+            self.step += 1
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"training: the loss is {value} in epoch {self.epoch}, step {self.step}; lower "
+                    "training.learning_rate or training.head_learning_rate"
+                )
+            self.total += value
+        self.unread.clear()

@@ -3,21 +3,20 @@
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, get_worker_info
 
+from affinitynet.execution.parameters import cores
 from affinitynet.networks.checkpoint import Checkpoint, restore, snapshot
 from affinitynet.networks.convolutions import quicken
 from affinitynet.networks.folding import fold_fixed_norms
 from affinitynet.training.parameters import TrainingParameters
-from affinitynet.execution.parameters import cores
-from affinitynet.training.ranks import Share, rank, ranks, synchronise, vary, whole
+from affinitynet.training.ranks import Share, rank, ranks, synchronise, whole
 
 WAIT = 50
 """Steps on a GPU after which the losses are read: each reading waits for the device."""
@@ -223,7 +222,7 @@ def _loader(
     order = RandomSampler(samples, generator=generator)  # type: ignore[arg-type]
     workers = count_workers(parameters.workers, device)
     return DataLoader(
-        samples,
+        _Seeded(samples, seed),
         batch_sampler=Share(BatchSampler(order, parameters.batch_size, drop_last=True)),
         num_workers=workers,
         # They share the decoded photos with this process, whatever started it.
@@ -231,8 +230,27 @@ def _loader(
         prefetch_factor=4 if workers and device.type == "cuda" else None,
         pin_memory=device.type == "cuda",
         generator=generator,
-        worker_init_fn=partial(vary, rank()),
     )
+
+
+class _Seeded(Dataset[Any]):
+    """Samples whose variation depends on their number, not on the process that prepares them.
+
+    Args:
+        samples: They draw from torch's random numbers.
+        seed: The epoch's, below 2^32.
+    """
+
+    def __init__(self, samples: Dataset[Any], seed: int) -> None:
+        self.samples, self.seed = samples, seed
+
+    def __len__(self) -> int:
+        return len(self.samples)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> Any:
+        if get_worker_info():
+            torch.default_generator.manual_seed((self.seed << 32) + index)
+        return self.samples[index]
 
 
 def count_workers(workers: int | None, device: torch.device) -> int:

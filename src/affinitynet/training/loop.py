@@ -99,7 +99,7 @@ def train(
     _set_to_training(network, fixed)
     replica = synchronise(network)
     if parameters.compile and device.type == "cuda":
-        replica = torch.compile(replica)
+        replica = torch.compile(replica)  # type: ignore[assignment]
 
     for epoch in range(done + 1, parameters.epochs + 1):
         loader = _loader(samples, parameters, device, seed=_seed_epoch(seed, epoch))

@@ -149,18 +149,19 @@ def _initial(network: str, kind: str = "cam", **head: Any) -> Any:
 def inference(folder: Path, device: str, count: int, network: str, shapes: str) -> Iterator[Row]:
     """CAMs of photos: all of one shape, or of as many shapes as VOC has."""
     from affinitynet.execution import Execution
+    from affinitynet.networks.parameters import InferenceParameters
     from affinitynet.pipelines.images import score_photos
 
     of = NETWORKS[network]
     index, photos = open_photos(folder, count, (500, 375) if shapes == "one shape" else None)
-    options = {
-        "long_side": of["long_side"],
-        "scales": of["scales"],
-        "flip": True,
-        "cell": 8,
-        "batch_size": 32,
-        "bfloat16": True,
-    }
+    options = InferenceParameters(
+        long_side=of["long_side"],
+        scales=of["scales"],
+        flip=True,
+        cell=8,
+        batch_size=32,
+        bfloat16=True,
+    )
     model, execution = _initial(network).state_dict(), Execution(device=device)
     seconds = []
     for _ in range(2):
@@ -284,6 +285,7 @@ def repeat(folder: Path, device: str, count: int) -> Iterator[Row]:
     import torch
 
     from affinitynet.execution import Execution, pick_device
+    from affinitynet.networks.parameters import InferenceParameters
     from affinitynet.pipelines.images import score_photos
     from affinitynet.training.loop import train
     from affinitynet.training.losses import tag_loss
@@ -295,14 +297,9 @@ def repeat(folder: Path, device: str, count: int) -> Iterator[Row]:
     samples = TaggedPhotos([*photos], photos, tags, Augmentation(crop=128, long_side=(128, 160)))
     parameters = TrainingParameters(epochs=2, batch_size=8, precision="bfloat16")
     execution = Execution(device=device)
-    options = {
-        "long_side": 256,
-        "scales": [(1.0, 16)],
-        "flip": True,
-        "cell": 8,
-        "batch_size": 8,
-        "bfloat16": True,
-    }
+    options = InferenceParameters(
+        long_side=256, scales=((1.0, 16),), flip=True, cell=8, batch_size=8, bfloat16=True
+    )
 
     def once() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         where = pick_device(execution)

@@ -18,6 +18,7 @@ from affinitynet.execution.group import run_rank
 from affinitynet.networks.checkpoint import initialise, restore
 from affinitynet.networks.cuda import largest_batch
 from affinitynet.networks.inference import multi_scale, scorers
+from affinitynet.networks.parameters import InferenceParameters
 from affinitynet.pipelines.images import memory_errors, score_photos
 from affinitynet.training.loop import train
 from affinitynet.training.losses import pair_loss, pixel_loss, tag_loss
@@ -88,14 +89,14 @@ def test_photos_of_several_shapes(name):
     heights, widths = zip(*sizes.values(), strict=True)
     index = pd.DataFrame({"width": widths, "height": heights}, index=list(sizes))
     model = initialise(CONFIG | {"backbone": {"name": name, "weights": None}}, seed=0).state_dict()
-    options = {
-        "long_side": None,
-        "scales": [(1.0, 16), (0.5, 16)],
-        "flip": True,
-        "cell": 8,
-        "batch_size": 4,
-        "bfloat16": False,
-    }
+    options = InferenceParameters(
+        long_side=None,
+        scales=((1.0, 16), (0.5, 16)),
+        flip=True,
+        cell=8,
+        batch_size=4,
+        bfloat16=False,
+    )
     cpu, cuda, again = (
         dict(
             score_photos(

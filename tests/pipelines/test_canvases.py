@@ -11,20 +11,21 @@ from PIL import Image
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.networks.checkpoint import initialise
+from affinitynet.networks.parameters import FeatureParameters, InferenceParameters
 from affinitynet.pipelines import images
 from affinitynet.pipelines.training import _train
 from affinitynet.training.parameters import TrainingParameters
 
 CPU = Execution(device="cpu", workers=1)
 SIZES = {"a": (75, 91), "b": (64, 64), "c": (91, 75), "d": (66, 90), "e": (70, 80)}
-INFERENCE = {
-    "long_side": None,
-    "scales": [(1.0, 16), (0.5, 16)],
-    "flip": True,
-    "cell": 8,
-    "batch_size": 4,
-    "bfloat16": False,
-}
+INFERENCE = InferenceParameters(
+    long_side=None,
+    scales=((1.0, 16), (0.5, 16)),
+    flip=True,
+    cell=8,
+    batch_size=4,
+    bfloat16=False,
+)
 
 
 @pytest.fixture
@@ -78,13 +79,14 @@ def test_scores(monkeypatch, index, photos, name):
     ],
 )
 def test_outputs(monkeypatch, index, photos, network):
+    stride = network["config"]["backbone"].get("output_stride", 16)
     index.loc["f"] = index.loc["d"]
     photos["f"] = photos["d"]
 
     def outputs():
-        options = INFERENCE | {
-            "output_stride": network["config"]["backbone"].get("output_stride", 16)
-        }
+        options = FeatureParameters(
+            long_side=None, batch_size=4, bfloat16=False, output_stride=stride
+        )
         done = images.network_outputs(
             index, photos, model=network, inference=options, execution=CPU
         )

@@ -67,6 +67,9 @@ $(VENV)/bin/python:
 	@command -v c++ >/dev/null || command -v g++ >/dev/null \
 		|| { echo "A C++ compiler is needed to build pydensecrf2 (Debian: apt install g++)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@# The Cython that pydensecrf2 asks for is too old for Python 3.13.
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))' \
+		|| { $(PIP) cython setuptools && $(PIP) --no-build-isolation pydensecrf2; }
 
 $(VENV)/.installed: pyproject.toml requirements.lock | $(VENV)/bin/python
 	$(PIP) -e .

@@ -159,6 +159,7 @@ def test_an_unknown_supervision_is_told(run, project):
         ({"cam.training.epochs": -1}, "training.epochs"),
         ({"cam.training.epochs": "two"}, "training.epochs"),
         ({"cam.augmentation.crop": 0}, "augmentation.crop"),
+        ({"segmentation.training.frozen": ["backbon"]}, "did you mean backbone?"),
     ],
 )
 def test_parameters_out_of_range_are_named_before_anything_runs(project, parameters, message):

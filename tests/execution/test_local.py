@@ -84,7 +84,7 @@ def test_an_error_in_a_worker_ends_the_stream(workers):
 def test_zero_workers_takes_the_cores_this_process_may_use():
     assert Execution(workers=0).processes == len(os.sched_getaffinity(0))
     assert Execution(workers=3).processes == 3
-    with pytest.raises(ValueError, match=r"execution.workers is -1"):
+    with pytest.raises(ValueError, match=r"workers"):
         Execution(workers=-1)
 
 
@@ -262,10 +262,10 @@ def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"engine": "spark"}, "execution.engine is 'spark'; give local or ray"),
-        ({"devices": 0}, "execution.devices is 0"),
-        ({"worker_cpus": 0}, "execution.worker_cpus is 0"),
-        ({"devices": 2, "device": "cuda:1"}, "execution.device is 'cuda:1', one device"),
+        ({"engine": "spark"}, "engine\n.*local or ray"),
+        ({"devices": 0}, "devices\n.*greater than 0"),
+        ({"worker_cpus": 0}, "worker_cpus\n.*greater than 0"),
+        ({"devices": 2, "device": "cuda:1"}, "device is 'cuda:1', one device"),
     ],
 )
 def test_parameters_are_checked(wrong, message):

@@ -331,7 +331,7 @@ def test_photos_are_named_by_a_pattern_or_by_themselves(
 def test_photos_are_listed_on_the_standard_input(finished_copy, folder, tmp_path, monkeypatch, end):
     paths = [folder / "plain.jpg", folder / "sub/strip.png", folder / "gone.jpg"]
     text = "".join(f"{path}{end}" for path in paths)
-    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(text.encode())))
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(text.encode()), encoding="utf-8"))
     with pytest.raises(UserError, match=r"2 of 3 photos(.|\n)*gone.jpg: .*No such file"):
         infer(finished_copy, "-", tmp_path / "masks")
     assert (tmp_path / "masks/plain.png").exists()

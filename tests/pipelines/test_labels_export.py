@@ -177,7 +177,7 @@ def test_neutral_pixels_and_other_classes_stay_neutral(finished_run):
     ("option", "value"), [("layout", "yolo"), ("photos", "move"), ("segments", "boxes")]
 )
 def test_an_unknown_option_is_named(finished_copy, tmp_path, option, value):
-    with pytest.raises(UserError, match=rf"labels_export\.{option}: '{value}' is none of"):
+    with pytest.raises(UserError, match=rf"labels_export\.{option} is '{value}'; it must be '"):
         export(finished_copy, tmp_path / "exported", **{option: value})
     assert not (tmp_path / "exported").exists()
 

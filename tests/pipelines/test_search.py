@@ -16,7 +16,7 @@ from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipeline_registry import build_pipelines
 from affinitynet.pipelines.images import upsample
-from affinitynet.pipelines.parameters import Range, WalkSpace
+from affinitynet.pipelines.parameters import RandomWalk, Range, WalkSpace
 from affinitynet.pipelines.search.nodes import (
     choose_photos,
     report_trials,
@@ -27,6 +27,16 @@ from affinitynet.pipelines.search.nodes import (
 )
 
 SPACE = WalkSpace(alpha=(1, 4.0, 16), beta=(2, 8), steps=(0, 3, 64))
+WALK = RandomWalk(
+    alpha=1,
+    beta=8,
+    steps=64,
+    radius=5,
+    long_side=None,
+    output_stride=8,
+    batch_size=1,
+    bfloat16=False,
+)
 RANGES = {"crf.srgb": Range(low=3.0, high=30.0, log=True), "crf.iterations": (2, 5)}
 SEARCHED = ["alpha", "beta", "steps"]
 
@@ -72,7 +82,7 @@ def test_every_setting_is_scored_on_the_sum_of_all_photos(workers):
         masks,
         {"cat": 7, "dog": 9},
         SPACE,
-        {"radius": 5},
+        WALK,
         Execution(workers=workers, device="cpu"),
     )
     columns = trials[[f"revision.random_walk.{name}" for name in SEARCHED]]

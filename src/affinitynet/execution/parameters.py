@@ -1,6 +1,5 @@
 """Where the work is done: the parameters `execution`, free of any engine."""
 
-import os
 import re
 from typing import Annotated
 
@@ -22,8 +21,10 @@ ENGINES = {
 
 
 def cores() -> int:
-    """Number of this machine's cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Number of cores that this process may use: of this machine, or of its container's quota."""
+    from loky import cpu_count  # it knows every platform, and costs an import
+
+    return int(cpu_count())
 
 
 Device = Annotated[

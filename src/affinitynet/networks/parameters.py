@@ -117,12 +117,12 @@ class BatchParameters:
     Attributes:
         long_side: Pixels of the photos' longer side; None for their own size.
         batch_size: Photos of one shape at a time.
-        bfloat16: Compute in bfloat16 where that is safe.
+        bfloat16: Compute in bfloat16 where that is safe; "auto" where it is the faster one.
     """
 
     long_side: PositiveInt | None
     batch_size: PositiveInt
-    bfloat16: Flag
+    bfloat16: Flag | Literal["auto"]
 
 
 @parameters

@@ -338,7 +338,7 @@ class InferenceOverrides:
     flip: Flag | None = None
     cell: PositiveInt | None = None
     batch_size: PositiveInt | None = None
-    bfloat16: Flag | None = None
+    bfloat16: Flag | Literal["auto"] | None = None
     crf: CRFParameters | None = None
 
 

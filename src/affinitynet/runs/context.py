@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from kedro.io.core import generate_timestamp
 
 from affinitynet.errors import UserError
 from affinitynet.pipelines.parameters import Parameters
+from affinitynet.platforms import check_platform
+from affinitynet.runs.configuration import Configuration
 from affinitynet.runs.parameters import anchor_paths, check_parameters
 from affinitynet.runs.record import RunRecord, flatten, read_records
 
@@ -44,21 +47,24 @@ class RunContext(KedroContext):
         """Make the context.
 
         Raises:
-            UserError: If there is no such environment, or a parameter is wrong.
+            UserError: If the platform will not do, there is no such environment, or a parameter is
+                wrong.
         """
+        check_platform()
         super().__init__(*args, **kwargs)
-        conf = Path(self.project_path, "conf")
-        if self.env and not (conf / self.env).is_dir():
-            others = ", ".join(sorted(path.name for path in conf.iterdir() if path.is_dir()))
-            raise UserError(f"--env {self.env}: there is no folder conf/{self.env}; give {others}")
+        conf = Configuration(self.config_loader)
+        if self.env and self.env not in conf.environments:
+            raise UserError(
+                f"--env {self.env}: there is no folder conf/{self.env}; give "
+                + ", ".join(conf.environments)
+            )
         told = {**(self.config_loader.runtime_params or {})}
         _choose_tracking(told, os.environ.get("MLFLOW_TRACKING_URI"))
         folder = Path(self.project_path)
         self.config_loader.runtime_params = anchor_paths(told, folder)
         raw = anchor_paths(self.config_loader["parameters"], folder)
-        self.checked = check_parameters(
-            raw, others=_read_at_run_time(conf / "base", conf / (self.env or "local"))
-        )
+        texts = [*conf.texts("base"), *conf.texts(self.env or "local")]
+        self.checked = check_parameters(raw, others=_read_at_run_time(texts))
         self.config_loader["parameters"] = raw
 
     @cached_property
@@ -151,9 +157,6 @@ def _choose_tracking(told: dict[str, Any], environment: str | None) -> None:
     told.setdefault("mlflow_artifacts", None if "mlflow_tracking_uri" in told else "mlartifacts")
 
 
-def _read_at_run_time(*folders: Path) -> set[str]:
+def _read_at_run_time(texts: Iterable[str]) -> set[str]:
     """Names that the files of the configuration, such as a user's catalog, read of `--params`."""
-    files = (file for folder in folders for file in folder.rglob("*.yml"))
-    return {
-        name for file in files for name in re.findall(r"runtime_params:(\w+)", file.read_text())
-    }
+    return {name for text in texts for name in re.findall(r"runtime_params:(\w+)", text)}

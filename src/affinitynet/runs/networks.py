@@ -1,15 +1,20 @@
 """A trial of the networks that a run trains, before its first node."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from affinitynet.errors import UserError
+from affinitynet.networks.parameters import InferenceParameters
 from affinitynet.pipelines.parameters import Parameters
 from affinitynet.pipelines.training import network_config
 
-CLASSES = {"one": 1, "two": 2}
-"""In place of the data set's, which are not known yet: any number will do."""
+KINDS = {"cam": "cam", "affinity_training": "affinity", "segmentation": "segmentation"}
+"""Stage to the kind of network that it trains."""
+
+TRAINING = ("initialise", "train")
+"""Names of the nodes that need the network that the parameters describe."""
 
 
 def check_networks(nodes: Collection[str], parameters: Parameters) -> None:
@@ -26,46 +31,51 @@ def check_networks(nodes: Collection[str], parameters: Parameters) -> None:
     Raises:
         UserError: If a network cannot be built, trained or applied as its parameters ask.
     """
-    stages: dict[str, tuple[str, Any, dict[str, int]]] = {
-        "cam": ("cam", parameters.cam, dict(_scale_strides("cam", parameters.cam.inference))),
-        "affinity_training": (
-            "affinity",
-            parameters.affinity_training,
-            {"revision.random_walk.output_stride": parameters.revision.random_walk.output_stride},
-        ),
-        "segmentation": (
-            "segmentation",
-            parameters.segmentation,
-            dict(_scale_strides("segmentation", parameters.segmentation.inference))
-            | {"export.onnx.output_stride": parameters.export.onnx.output_stride},
-        ),
+    strides: dict[str, dict[str, int | None]] = {
+        "cam": _scale_strides("cam", parameters.cam.inference),
+        "affinity_training": {
+            "revision.random_walk.output_stride": parameters.revision.random_walk.output_stride
+        },
+        "segmentation": _scale_strides("segmentation", parameters.segmentation.inference)
+        | {"export.onnx.output_stride": parameters.export.onnx.output_stride},
     }
+    named = parameters.data_set.classes
+    classes = [*named] if isinstance(named, tuple) else []  # else the tags name them
     problems: list[str] = []
     shapes: dict[str, Any] = {}
-    for stage, (kind, block, strides) in stages.items():
-        if f"{stage}.initialise" in nodes:
-            try:
-                shapes[stage] = _check_network(stage, kind, block, strides)
-                if stage != "cam" and block.network.weights is None and "cam" in shapes:
-                    _compare_backbones(stage, shapes["cam"], shapes[stage])
-            except UserError as error:
-                problems.append(str(error))
+    trained = (name.rpartition(".") for name in nodes)
+    for stage in KINDS.keys() & {stage for stage, _, node in trained if node in TRAINING}:
+        try:
+            block = getattr(parameters, stage)
+            shapes[stage] = _check_network(stage, block, strides[stage], classes)
+        except UserError as error:
+            problems.append(str(error))
+    for stage in shapes.keys() - {"cam"} if "cam" in shapes else ():
+        if getattr(parameters, stage).network.weights is None and shapes[stage] != shapes["cam"]:
+            problems.append(
+                f"{stage}.network.backbone takes over the weights of cam.network.backbone, but has "
+                "others; give both the same name and options"
+            )
     if problems:
-        raise UserError("Networks cannot be made:" + "".join(f"\n  {line}" for line in problems))
+        lines = "".join(f"\n  {line}" for line in sorted(problems))
+        raise UserError(f"Networks cannot be made:{lines}")
 
 
-def _scale_strides(stage: str, inference: Any) -> Iterator[tuple[str, int]]:
-    for i, (_, stride) in enumerate(inference.scales):
-        yield f"{stage}.inference.scales[{i}][1]", stride
+def _scale_strides(stage: str, inference: InferenceParameters) -> dict[str, int | None]:
+    strides = (stride for _, stride in inference.scales)
+    return {f"{stage}.inference.scales[{i}][1]": stride for i, stride in enumerate(strides)}
 
 
-def _check_network(stage: str, kind: str, block: Any, strides: dict[str, int]) -> dict[str, Any]:
+def _check_network(
+    stage: str, block: Any, strides: dict[str, int | None], classes: list[str]
+) -> dict[str, Any]:
     """Try one network; return the shapes of its backbone's weights by name."""
     import torch
 
+    from affinitynet.networks.backbones import read_weights
     from affinitynet.networks.checkpoint import build, initialise
 
-    config = network_config(kind, block.network, CLASSES)
+    config = network_config(KINDS[stage], block.network, dict.fromkeys(classes or ["any"], 0))
 
     def make(stride: int | None = None) -> Any:
         with torch.device("meta"):
@@ -89,7 +99,10 @@ def _check_network(stage: str, kind: str, block: Any, strides: dict[str, int]) -
         if stride not in tried:
             _attempt(f"{name} is {stride}", make, stride)
             tried.add(stride)
-    if block.network.weights or (stage == "cam" and block.network.backbone.weights):
+    weights = block.network.weights
+    if weights and not classes:  # the head may have any number of them
+        _attempt(f"{stage}.network.weights", read_weights, Path(weights))
+    elif weights or (stage == "cam" and block.network.backbone.weights):
         _attempt(f"{stage}.network", lambda: initialise(config, seed=0))
     return {name: tuple(each.shape) for name, each in network.backbone.state_dict().items()}
 
@@ -100,12 +113,3 @@ def _attempt(what: str, work: Callable[..., Any], *arguments: Any) -> Any:
     except Exception as error:  # of any kind: it is timm and torch that refuse
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{what}: {reason}") from error
-
-
-def _compare_backbones(stage: str, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
-    if ours != theirs:
-        name = next(iter(dict(ours.items() ^ theirs.items())))
-        raise UserError(
-            f"{stage}.network.backbone takes over the weights of cam.network.backbone, but they "
-            f"differ in {name}; give both the same name and options"
-        )

@@ -1,6 +1,7 @@
 """Checks of all parameters before anything runs: their names, their values, the networks."""
 
 import json
+import os
 import re
 from collections.abc import Mapping, Set
 from dataclasses import is_dataclass
@@ -168,7 +169,7 @@ def _anchor(value: Any, folder: Path, hint: Any) -> Any:
         return anchor_paths(value, folder, block) if block else value
     if not isinstance(value, str) or value in ("", "-", *WEIGHT_PACKAGES) or not is_path(hint):
         return value
-    return value if "://" in value else str(folder / Path(value).expanduser())
+    return value if "://" in value else str(folder / os.path.expanduser(value))
 
 
 def check_device(execution: Execution) -> None:

@@ -62,7 +62,9 @@ def test_folders_may_be_links(tmp_path):
 
 
 KILLED = """
-import os, signal, fsspec, affinitynet.datasets
+import os, signal, fsspec
+from affinitynet.datasets import register_atomic_file_systems
+register_atomic_file_systems()
 file = fsspec.filesystem("file").open({path!r}, "wb")
 file.write(b"half")
 print("begun", flush=True)

@@ -268,7 +268,7 @@ def test_relative_paths_begin_at_the_projects_folder(monkeypatch):
     given = {
         "data": "s3://bucket/data",
         "images": "-",
-        "masks": "~nobody",
+        "masks": "~no-such-user",
         "tags": "~/tags.csv",
         "mask_folder": "masks",
         "mlflow_artifacts": "artifacts",
@@ -283,7 +283,7 @@ def test_relative_paths_begin_at_the_projects_folder(monkeypatch):
     assert anchor_paths(given, Path("/project")) == {
         "data": "s3://bucket/data",
         "images": "-",
-        "masks": "/project/~nobody",
+        "masks": "/project/~no-such-user",
         "tags": "/home/me/tags.csv",
         "mask_folder": "masks",
         "mlflow_artifacts": "/project/artifacts",

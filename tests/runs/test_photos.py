@@ -50,6 +50,7 @@ def test_a_stage_names_the_photos_that_are_not_what_they_were(project, tmp_path)
     own = {"images": str(folder), "execution.workers": 1, "data_set.val_share": 0.34}
     own |= {"cam.network.backbone.name": "test_resnet", "cam.network.backbone.weights": None}
     own |= {f"{stage}.training.epochs": 0 for stage in ("cam", "affinity_training", "segmentation")}
+    own |= {"cam.training.frozen": []}
     options = {"env": "tagged", "parameters": own}
     project.run("ingestion", **options)
     Image.new("RGB", (32, 32)).save(folder / "new.png")

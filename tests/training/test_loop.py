@@ -164,6 +164,43 @@ def test_a_loss_that_is_not_finite_stops_the_training(initial):
         run(initial, loss=diverging)
 
 
+def test_losses_are_read_from_a_device_many_at_a_time():
+    losses = loop._Losses(2, 10, wait=3)
+    for value in (1.0, 0.5, 0.25, 2.0):
+        losses.add(torch.tensor(value))
+    assert losses.total == 1.75  # the last one is still unread
+    assert losses.sum() == 3.75
+
+    losses = loop._Losses(2, 10, wait=3)
+    losses.add(torch.tensor(1.0))
+    losses.add(torch.tensor(float("nan")))
+    with pytest.raises(FloatingPointError, match="epoch 2, step 12"):
+        losses.add(torch.tensor(1.0))
+
+
+def test_samples_vary_as_they_do_whatever_number_of_processes_prepares_them(initial):
+    one, three = (
+        run(initial, replace(PARAMETERS, epochs=1, workers=workers))[-1] for workers in (1, 3)
+    )
+    assert one.progress["history"] == three.progress["history"]
+
+
+@pytest.mark.parametrize(
+    ("workers", "device", "cores", "count"),
+    [
+        (None, "cpu", 16, 0),
+        (None, "cuda", 16, 15),
+        (None, "cuda", 64, 16),
+        (None, "cuda", 1, 1),
+        (3, "cuda", 16, 3),
+        (3, "cpu", 16, 3),
+    ],
+)
+def test_workers_are_as_many_as_suit_the_device(monkeypatch, workers, device, cores, count):
+    monkeypatch.setattr(loop, "cores", lambda: cores)
+    assert loop.count_workers(workers, torch.device(device)) == count
+
+
 def test_too_few_samples_are_refused(initial):
     with pytest.raises(ValueError, match="64 is more than there are samples, 10"):
         run(initial, replace(PARAMETERS, batch_size=64))

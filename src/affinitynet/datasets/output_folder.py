@@ -14,9 +14,9 @@ from typing import Any
 
 from kedro.io import DatasetError
 
+from affinitynet.data.files import is_hidden
 from affinitynet.datasets.folder import FolderDataset, Saved, check_no_symlink
 from affinitynet.datasets.named_photos import NamedPhotosDataset
-from affinitynet.datasets.photos import is_hidden
 from affinitynet.errors import UserError
 
 RECORD_FOLDER = ".affinitynet"

@@ -76,6 +76,7 @@ def _compute_the_same_each_time() -> None:
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.deterministic = True  # also where inference switches off the rest
     # only of use to find bugs
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

@@ -18,7 +18,7 @@ from affinitynet.networks.parameters import (
     SegmentationInference,
     SegmentationNetwork,
 )
-from affinitynet.pipelines.images import Readers
+from affinitynet.pipelines.images import Readers, memory_errors
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
 if TYPE_CHECKING:
@@ -276,15 +276,16 @@ def _train(
         return steps if rank() else track(steps, f"{name}: {description}")
 
     try:
-        yield from train(
-            start,
-            samples(),
-            loss,
-            training,
-            seed=seed,
-            device=pick_device(execution),
-            progress=show,
-        )
+        with memory_errors("training.batch_size, or augmentation.crop,"):
+            yield from train(
+                start,
+                samples(),
+                loss,
+                training,
+                seed=seed,
+                device=pick_device(execution),
+                progress=show,
+            )
     except RuntimeError as error:
         if str(error).startswith("DataLoader worker (pid"):  # all that torch tells it by
             raise RankDiedError(error) from error

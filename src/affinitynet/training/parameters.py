@@ -35,8 +35,10 @@ class TrainingParameters:
         fixed_norms: Keep the batch norms of the backbone at their statistics, as the authors'
             release does: those of a small batch are worse than what the weights came with.
         precision: "float32", or "bfloat16" for mixed precision; "auto" takes the faster one.
-        workers: Processes that prepare the samples; 0 to do it in this one.
+        workers: Processes that prepare the samples; 0 to do it in this one. None leaves it open:
+            0 on a CPU, most of the cores on a GPU.
         cache_megabytes: Memory for decoded photos; those beyond are decoded each time.
+        compile: On a GPU, compile the network before its first step (torch.compile).
     """
 
     epochs: NonNegativeInt
@@ -51,8 +53,9 @@ class TrainingParameters:
     frozen: tuple[Text, ...] = ()
     fixed_norms: Flag = True
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
-    workers: NonNegativeInt = 0
+    workers: NonNegativeInt | None = None
     cache_megabytes: NonNegative = 1024
+    compile: Flag = False
 
 
 @parameters

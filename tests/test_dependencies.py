@@ -13,7 +13,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.framework import project as kedro_project
 from kedro.framework.context import KedroContext
 from kedro.io.core import AbstractVersionedDataset
-from kedro_datasets import _typing as kedro_datasets_typing
+from kedro.runner import AbstractRunner
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.partitions import PartitionedDataset
 from kedro_datasets.text import TextDataset
@@ -25,7 +25,9 @@ from tests.conftest import PROJECT
 PRIVATE = {  # to their owners, in whose source they are
     "_clear_version_cache": AbstractVersionedDataset,
     "_conv_forward": Conv2d,
+    "_exists_function": AbstractVersionedDataset,
     "_exit": os,
+    "_filter_pipeline_for_missing_outputs": AbstractRunner,
     "_filesystem": PartitionedDataset,
     "_fs": OmegaConfigLoader,
     "_fs_open_args_save": TextDataset,
@@ -34,15 +36,14 @@ PRIVATE = {  # to their owners, in whose source they are
     "_get_load_path": AbstractVersionedDataset,
     "_get_save_path": AbstractVersionedDataset,
     "_get_versioned_path": AbstractVersionedDataset,
-    "_glob_function": AbstractVersionedDataset,
     "_invalidate_cache": JSONDataset,
     "_invalidate_caches": PartitionedDataset,
     "_normalized_path": PartitionedDataset,
     "_parent": LocalFileSystem,
+    "_partition_to_path": PartitionedDataset,
     "_path": PartitionedDataset,
     "_requested_pipelines": kedro_project,
     "_strip_protocol": LocalFileSystem,
-    "_typing": kedro_datasets_typing,
     "_version": AbstractVersionedDataset,
 }
 SOURCES = [ast.parse(path.read_text(encoding="utf-8")) for path in (PROJECT / "src").rglob("*.py")]

@@ -440,11 +440,13 @@ def test_doubts_are_told():
             "split": ["train", "train", "train", "val"],
             "tags": ["horse|rider", "horse|rider", "", "horse"],
             "problem": ["", "", "", ""],
+            "repairs": ["", "", "", "of one colour"],
             "group": [0, 1, 2, 0],
         },
         index=["a", "b", "c", "d"],
     )
     doubts = "\n".join(list_doubts(table, {"horse": 1, "rider": 2}, []))
+    assert "1 photos are of one colour and show nothing: d" in doubts
     assert "1 training photos have no tags" in doubts
     assert "fewer than 20 training photos: horse (2), rider (2)" in doubts
     assert "always seen together: horse, rider" in doubts

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from affinitynet.core.images import TURNED
 from affinitynet.data.agreement import compare
 from affinitynet.data.checks import (
     CRASHES,
     UNKNOWN_VALUES,
+    Inspection,
     inspect_mask,
     inspect_photo,
 )
@@ -59,8 +61,9 @@ def inspect_photos(
 
     Returns:
         One row a photo, by `id`: `split`, `width` and `height` in pixels, `tags` joined by `|`,
-        its `group` of near-duplicates, and `problem`, empty where the photo is sound. And what
-        the files say of the data set: `classes`, `mask_classes`, `problems`, `warnings`.
+        its `group` of near-duplicates, `problem`, empty where the photo is sound, and `repairs`,
+        what was done to read it. And what the files say of the data set: `classes`,
+        `mask_classes`, `problems`, `warnings`.
 
     Raises:
         UserError: If the tags cannot be read at all.
@@ -76,7 +79,7 @@ def inspect_photos(
     table = table.assign(tags=[TAG_SEPARATOR.join(tags) for tags in shown])
     table = table[np.array(kept, bool) | (table["split"] == "val").to_numpy()]
 
-    looks: dict[str, tuple[int, int, str, str]] = dict.fromkeys(table.index, CRASHES)
+    looks: dict[str, Inspection] = dict.fromkeys(table.index, CRASHES)
     for chunk in stream(
         inspect_photo,
         ((image_id, photos[image_id]) for image_id in table.index),
@@ -86,8 +89,7 @@ def inspect_photos(
         skip=True,
     ):
         looks.update(chunk)
-    columns = ["width", "height", "hash", "problem"]
-    seen = pd.DataFrame.from_dict(looks, orient="index", columns=columns)
+    seen = pd.DataFrame.from_dict(looks, orient="index", columns=[*Inspection._fields])
     long = [is_too_long(image_id) for image_id in seen.index]
     seen.loc[long, ["hash", "problem"]] = "", "has too long a name; rename it"
     problems, warnings = [*tagged.problems], [*tagged.warnings]
@@ -118,11 +120,16 @@ def inspect_photos(
 
 
 def _size_problems(said: pd.DataFrame, seen: pd.DataFrame) -> list[str]:
-    sizes = said[["width", "height"]].join(seen[["width", "height"]], rsuffix="_seen")
+    """Compare sizes; an annotation may have that of the stored photo, before EXIF turns it."""
+    sizes = said[["width", "height"]].join(seen[["width", "height", "repairs"]], rsuffix="_seen")
     return [
         f"{image_id}: its annotation says {width} x {height}, the photo is {w} x {h} pixels"
-        for image_id, width, height, w, h in sizes.itertuples()
-        if width and w and (width, height) != (w, h)
+        for image_id, width, height, w, h, repairs in sizes.itertuples()
+        if width
+        and height
+        and w
+        and (width, height) != (w, h)
+        and not (TURNED in repairs and (width, height) == (h, w))
     ]
 
 

@@ -58,7 +58,7 @@ def test_tags_and_names_come_with_the_labels(voc):
     project, version, index, _ = voc
     root = version / "VOCdevkit/VOC2012"
     for image_id, row in index.iterrows():
-        annotation = parse_annotation((root / f"Annotations/{image_id}.xml").read_text())
+        annotation = parse_annotation((root / f"Annotations/{image_id}.xml").read_bytes())
         assert "|".join(annotation.tags) == row["tags"]
         assert (annotation.width, annotation.height) == (row["width"], row["height"])
     names = [line.split(":")[0] for line in (root / "labelmap.txt").read_text().splitlines()[1:]]

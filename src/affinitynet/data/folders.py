@@ -40,7 +40,9 @@ class Place:
 
 def read_place(folders: Collection[str]) -> Place:
     """Sort folders into classes, splits and roles."""
-    classes, splits, is_mask = [], [], False
+    classes: list[str] = []
+    splits: list[str] = []
+    is_mask = False
     for folder in folders:
         words = _words(folder)
         named = {split for word in words if (split := read_split(word))}
@@ -81,9 +83,7 @@ def read_places(photos: Collection[str]) -> tuple[dict[str, Place], list[str], l
     while places and len({place.classes[:1] for place in places.values()}) == 1:
         if not all(len(place.classes) > 1 for place in places.values()):
             break
-        places = {
-            photo: Place(place.classes[1:], place.splits) for photo, place in places.items()
-        }
+        places = {photo: Place(place.classes[1:], place.splits) for photo, place in places.items()}
     splits = {place.split for place in places.values()}
     if len(splits) == 1 and splits != {""}:
         notes.append(f"all photos lie in folders of {splits.pop()}: train and val are drawn")

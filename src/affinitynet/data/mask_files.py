@@ -100,7 +100,8 @@ def _find(names: Mapping[str, str], photos: Collection[str]) -> dict[str, str]:
         names: Mask to the name that it is looked for by.
         photos: Photo ids.
     """
-    exact = {photo: mask for mask, photo in names.items() if photo in {*photos}}
+    known = {*photos}
+    exact = {photo: mask for mask, photo in names.items() if photo in known}
     finder = PhotoFinder(photos)
     bare = _unique((without_roles(photo), photo) for photo in photos)
     others: dict[str, list[str]] = {}

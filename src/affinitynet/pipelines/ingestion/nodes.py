@@ -206,7 +206,15 @@ def check_data_set(
     )
     if agreement.problems:  # values of no class are a consequence of it
         problems = [line for line in problems if UNKNOWN_VALUES not in line]
-    problems += agreement.problems
+    binary = getattr(masks, "binary", False)
+    several = len(findings["mask_classes"]) > 1
+    if binary and several:
+        problems.append(
+            f"the masks have the values 0 and 255 only, but there are {len(classes)} classes: "
+            "write the classes' values into them, or learn one class with classes=<name>"
+        )
+    else:
+        problems += agreement.problems
     if problems:
         lines = "".join(f"\n  {line}" for line in problems[:MAX_LINES])
         more = len(problems) - MAX_LINES
@@ -214,7 +222,10 @@ def check_data_set(
             f"{len(problems)} problem{'s' * (len(problems) > 1)} with the data set in '{folder}' "
             f"(parameter {parameter}):" + lines + (f"\n  … and {more} more" if more > 0 else "")
         )
-    doubts = [*findings["warnings"], *agreement.warnings, *list_doubts(inspected, classes, masked)]
+    doubts = [*findings["warnings"], *agreement.warnings]
+    if binary:
+        doubts.append(f"the masks have the values 0 and 255 only: 255 is {', '.join(classes)}")
+    doubts += list_doubts(inspected, classes, masked)
     for line in doubts:
         logger.warning(line)
     together = count_together(sound, classes)

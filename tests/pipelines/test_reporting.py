@@ -78,7 +78,7 @@ def confusions(num_classes):
     counts = np.random.default_rng(0).integers(0, 9, (num_classes + 1, num_classes + 2))
     counts[:, -1] = 0
     counts += 90 * np.eye(*counts.shape, dtype=int)
-    counts[7, 8] += 50
+    counts[-1, -3] += 50
     classes = {f"c{number}": number for number in range(1, num_classes + 1)}
     table = tabulate_confusion({"a step": counts}, classes)
     return [table, table.iloc[:0], table.iloc[:0], table.iloc[:0]]
@@ -99,7 +99,7 @@ def test_a_figure_of_254_classes_is_no_larger_than_one_of_30():
     assert np.prod(figure.get_size_inches() * 150) < 25e6  # pixels as it is saved
     names = [each.get_text() for each in figure.axes[0].get_yticklabels()]
     assert len(names) == 30
-    assert "c7" in names  # the worst
+    assert "c254" in names  # the worst
     np.testing.assert_allclose(figure.axes[0].images[0].get_array().sum(axis=1), 1)
     assert figure.get_suptitle() == "the 30 of 255 classes of which most pixels are wrong"
 

@@ -181,7 +181,7 @@ def check_data_set(
     if not findings["problems"]:  # of which what follows is likely a consequence
         trained = dict(zip(TRAINED, (cam, affinity_training, segmentation), strict=True))
         supervised = masks if supervision == "masks" else None
-        problems += _list_gaps(sound, classes, trained, supervised, data_set["val_share"])
+        problems += _list_gaps(sound, classes, trained, supervised, data_set.get("val_share", 0.0))
     masked = [str(image_id) for image_id in inspected.index if image_id in masks]
     sizes = inspected.loc[masked, ["width", "height"]]
     shown: dict[str, tuple[int, ...]] = {}

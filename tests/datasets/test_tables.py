@@ -52,5 +52,5 @@ def test_class_names_are_read_as_they_are_written(tmp_path, name):
     dataset = CSVDataset(filepath=str(tmp_path / "table.csv"), **args)
     columns = ["truth", "prediction"] if "confusion" in name else ["class"]
     for ids in (["007", "12"], IDS):
-        dataset.save(pd.DataFrame({column: ids for column in columns}).assign(pixels=0.5))
+        dataset.save(pd.DataFrame(dict.fromkeys(columns, ids)).assign(pixels=0.5))
         assert [*dataset.load()[columns[0]]] == ids

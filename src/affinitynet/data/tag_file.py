@@ -70,6 +70,8 @@ def read_tagged(
     given = read_folders(photos) if source is None else parse_source(source, path, separator)
     listed = list_names(data_set["classes"], separator)
     mask_names = list_names(data_set["mask_classes"], separator)
+    if path is None and isinstance(source, Mapping):
+        path = ", ".join(source)
     return match(given, photos, listed, mask_names, masks, path)
 
 
@@ -146,6 +148,8 @@ def _parse_text(text: str, path: str, separator: str) -> TagFile:
         return parse_json_lines(text, path, separator)
     if tools.is_labelme(value):
         return tools.parse_labelme([(path, value)], path)
+    if isinstance(value, dict) and isinstance(value.get("labels"), dict):
+        return parse_entries(tools.list_fiftyone(value, path), path, separator)
     if is_transposed(value):
         return parse_entries(transpose(value, path), path, separator)
     if isinstance(value, dict) and value and all(_is_photo(key) for key in value):
@@ -216,7 +220,7 @@ def match(
     """
     finder = PhotoFinder(photos)
     found: dict[str, list[Row]] = {}
-    problems, missing = [], []
+    problems, missing, respelled = [], [], []
     rows = given.rows if photos else []
     if not photos:
         problems.append(f"there is no such folder, or no photo in it ({', '.join(PHOTO_SUFFIXES)})")
@@ -225,6 +229,8 @@ def match(
         if image_id is None:
             missing.append(f"{row.place}: there is no photo '{row.file}'")
             continue
+        if not same_file(row.file, image_id):
+            respelled.append(f"'{row.file}' is {image_id}")
         others = found.setdefault(image_id, [])
         if others and not same_file(row.file, others[0].file):
             problems.append(
@@ -266,6 +272,9 @@ def match(
         ),
         *_list_warnings(seen, classes, unnamed=unnamed, path=path),
     ]
+    if respelled:
+        named = ", ".join(respelled[:MAX_NAMED])
+        warnings.append(f"{len(respelled)} files are found by a part of their path: {named}, …")
     if nameless := [image_id for image_id in photos if not is_utf8(image_id)]:
         shown = ", ".join(name.encode(errors="backslashreplace").decode() for name in nameless)
         warnings.append(f"photos whose names are no UTF-8 are left out; rename them: {shown}")

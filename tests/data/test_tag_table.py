@@ -170,6 +170,7 @@ def test_what_cannot_be_read_is_named(text, message):
         ('["potted plant, small"]', ["potted plant, small"]),
         ('["dog\'s bowl"]', ["dog's bowl"]),
         ("(big) dog (old)", ["(big) dog (old)"]),
+        ("(3)", ["(3)"]),
         ("[]", []),
         ("nan", []),
         ("None", []),

@@ -41,6 +41,8 @@ TOTALS = {"total", "totals", "sum", "count", "summe", "gesamt", "anzahl"}
 QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 UNNAMED = re.compile(r"(Unnamed: \d+([._]\w+)*)?")
 """Names that pandas gives to columns without one."""
+LABEL_KEYS = ("choices", "categories", "category", "label", "class")
+"""Keys under which an object in a cell has its labels."""
 HEADER_LINES = 20
 """Lines among which the names of the columns are looked for."""
 
@@ -433,10 +435,9 @@ def parse_tags(cell: Any, separator: str) -> list[str]:
     text = cell.strip()
     if text in BLANK:
         return []
-    if len(text) > 1 and text[0] + text[-1] in ("[]", "()", "{}"):
-        if (tags := _parse_list(text, separator)) is not None:
-            return tags
-    return re.split(f"[{re.escape(separator)}]", text)
+    is_list = len(text) > 1 and text[0] + text[-1] in ("[]", "()", "{}")
+    listed = _parse_list(text, separator) if is_list else None
+    return re.split(f"[{re.escape(separator)}]", text) if listed is None else listed
 
 
 def _parse_list(text: str, separator: str) -> list[str] | None:
@@ -449,6 +450,8 @@ def _parse_list(text: str, separator: str) -> list[str] | None:
             continue
         if isinstance(value, str):
             return [value]
+        if not isinstance(value, list | tuple | set | dict):
+            return None  # a number in brackets
         joined = parse is ast.literal_eval and len(value) < len(quoted)  # NumPy has no commas
         if isinstance(value, dict) or not (joined and all(isinstance(each, str) for each in value)):
             return parse_tags(sorted(value) if isinstance(value, set) else value, separator)
@@ -462,9 +465,7 @@ def _parse_list(text: str, separator: str) -> list[str] | None:
 def _tool_tags(value: Mapping[str, Any]) -> list[str]:
     """Read an object that Label Studio or `datasets` put in a cell."""
     for key, names in value.items():
-        if _key(key) in ("choices", "categories", "category", "label", "class") or _key(
-            key
-        ).endswith("labels"):
+        if _key(key) in LABEL_KEYS or _key(key).endswith("labels"):
             return parse_tags(names if isinstance(names, list) else [names], "")
     raise ValueError(f"tags are an object with {', '.join(map(str, value)) or 'nothing'} in it")
 

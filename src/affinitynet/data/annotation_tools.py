@@ -183,7 +183,7 @@ def _labelme_shape(mark: Mapping[str, Any]) -> Shape | None:
     label, kind = normal_form(str(mark["label"])), mark.get("shape_type") or "polygon"
     points = mark.get("points") or []
     if kind == "polygon":
-        polygons = read_polygons([number for point in points for number in point])
+        polygons = read_polygons(points)
         return Shape(label, partial(encode_polygons, polygons)) if polygons else None
     if kind == "circle" and len(points) == 2:
         (x, y), (edge_x, edge_y) = points

@@ -27,6 +27,8 @@ from affinitynet.data.tagged import SPLITS, Tagged, choose_classes
 
 Files = Mapping[str, Callable[[], bytes]]
 """The files of a folder: path in the folder to a function that reads the file."""
+MALFORMED = (TypeError, KeyError, IndexError, AttributeError, OverflowError)
+"""Of files of annotation tools that are not as the tools write them."""
 MAX_NAMED = 5
 """Names in a message."""
 
@@ -81,15 +83,18 @@ def parse_source(source: bytes | Files, path: str | None, separator: str) -> Tag
     Raises:
         ValueError: If it is in none.
     """
-    if isinstance(source, bytes):
-        return parse_file(source, str(path), separator)
-    if path is None:  # what `datasets` puts beside the photos
-        return _join(
-            (folder, parse_file(read(), file, separator))
+    try:
+        if isinstance(source, bytes):
+            return parse_file(source, str(path), separator)
+        if path is not None:
+            return _parse_folder(source, path, separator)
+        return _join(  # what `datasets` puts beside the photos
+            (PurePosixPath(file).parent, parse_file(read(), file, separator))
             for file, read in sorted(source.items())
-            for folder in [PurePosixPath(file).parent]
         )
-    return _parse_folder(source, path, separator)
+    except MALFORMED as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"tags={path}: something in it has another form ({reason})") from error
 
 
 def _parse_folder(files: Files, path: str, separator: str) -> TagFile:

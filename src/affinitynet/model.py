@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_probabilities
-from affinitynet.core.images import resize_long_side, to_rgb
+from affinitynet.core.images import load_photo, resize_long_side, to_rgb
 from affinitynet.core.label_maps import LabelMap, encode, voc_palette
 from affinitynet.data.files import why_unreadable
 from affinitynet.execution import Execution, pick_device
@@ -175,11 +175,9 @@ def open_photo(file: str | Path | BinaryIO) -> Image.Image:
         ValueError: If Pillow cannot read it.
     """
     try:
-        photo = Image.open(file)
-        photo.load()
+        return load_photo(file)
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow's decoders raise what they like
         name = f"{file}: " if isinstance(file, str | Path) else ""
         raise ValueError(f"{name}{why_unreadable(error)}") from error
-    return photo

@@ -44,7 +44,7 @@ def parse_voc_folder(files: Files, path: str) -> TagFile:
     skipped: Counter[str] = Counter()
     for file, read in with_suffix(files, ".xml"):
         try:
-            annotation = parse_annotation(decode_text(read(), file)[0])
+            annotation = parse_annotation(read())
         except ValueError:
             skipped["XML files that are no VOC annotations, left out"] += 1
             continue

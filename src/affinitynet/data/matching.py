@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from affinitynet.data.files import PHOTO_SUFFIXES
+from affinitynet.data.files import PHOTO_SUFFIXES, UNREAD_SUFFIXES
 
 UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the names of files that are uploaded to it."""
@@ -86,7 +86,7 @@ def _spellings(file: str) -> Iterator[PurePosixPath]:
 
 
 def _has_photo_suffix(path: PurePosixPath) -> bool:
-    return path.suffix.lower() in PHOTO_SUFFIXES
+    return path.suffix.lower() in (*PHOTO_SUFFIXES, *UNREAD_SUFFIXES)
 
 
 def _stem(path: PurePosixPath) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from affinitynet.data import annotation_tools as tools
 from affinitynet.data.coco import parse_coco
 from affinitynet.data.files import PHOTO_SUFFIXES, Readers
+from affinitynet.data.folders import class_of, read_places
 from affinitynet.data.matching import PhotoFinder, is_utf8, same_file
 from affinitynet.data.names import clean_tags, list_names, read_split
 from affinitynet.data.rows import Row, TagFile, count_notes
@@ -69,7 +70,12 @@ def read_tagged(
     path, separator = data_set["tags"], data_set["separator"]
     if path and source is None:
         raise ValueError(f"tags={path}: there is no such file")
-    given = read_folders(photos) if source is None else parse_source(source, path, separator)
+    if source is None:
+        given = read_folders(photos)
+        named = {row.file for row in given.rows}  # not what lies in folders of masks
+        photos = {i: read for i, read in photos.items() if i in named or not is_utf8(i)}
+    else:
+        given = parse_source(source, path, separator)
     listed = list_names(data_set["classes"], separator)
     mask_names = list_names(data_set["mask_classes"], separator)
     if path is None and isinstance(source, Mapping):
@@ -191,17 +197,13 @@ def _join(parts: Iterator[tuple[PurePosixPath, TagFile]]) -> TagFile:
 def read_folders(photos: Collection[str]) -> TagFile:
     """Take the names of sub-folders for tags: `dog/rex` shows a dog, and so does `train/dog/rex`.
 
-    Photos that lie in no sub-folder have no tags.
+    Photos that lie in no folder of a class have no tags.
     """
-    parts = {image_id: PurePosixPath(image_id).parts for image_id in photos}
-    by_split = bool(parts) and all(each[0] in SPLITS for each in parts.values())
-    rows = []
-    for image_id, (*folders, _) in parts.items():
-        if not is_utf8(image_id):
-            continue
-        split = folders.pop(0) if by_split else ""
-        rows.append(Row(image_id, image_id, folders[:1], split))
-    return TagFile(rows)
+    places, problems, notes = read_places([image_id for image_id in photos if is_utf8(image_id)])
+    rows = [
+        Row(image_id, image_id, class_of(place), place.split) for image_id, place in places.items()
+    ]
+    return TagFile(rows, notes=notes, problems=problems)
 
 
 def match(
@@ -225,29 +227,33 @@ def match(
     """
     finder = PhotoFinder(photos)
     found: dict[str, list[Row]] = {}
-    problems, missing, respelled = [], [], []
+    problems, missing, respelled = [*given.problems], [], []
+    others = {_plain(file) for file in getattr(photos, "others", ())}
     rows = given.rows if photos else []
     if not photos:
         problems.append(f"there is no such folder, or no photo in it ({', '.join(PHOTO_SUFFIXES)})")
     for row in rows:
         image_id = finder.find(row.file)
         if image_id is None:
-            missing.append(f"{row.place}: there is no photo '{row.file}'")
+            state = "there is no photo"
+            if _plain(row.file) in others:
+                state = "no photo has the suffix of"
+            missing.append(f"{row.place}: {state} '{row.file}'")
             continue
         if not same_file(row.file, image_id):
             respelled.append(f"'{row.file}' is {image_id}")
-        others = found.setdefault(image_id, [])
-        if others and not same_file(row.file, others[0].file):
+        same = found.setdefault(image_id, [])
+        if same and not same_file(row.file, same[0].file):
             problems.append(
-                f"{row.place}: '{row.file}' and '{others[0].file}' ({others[0].place}) can only "
+                f"{row.place}: '{row.file}' and '{same[0].file}' ({same[0].place}) can only "
                 f"mean the same photo, '{image_id}'"
             )
-        others.append(row)
+        same.append(row)
     if given.complete:
         for image_id in finder.names.values():
             found.setdefault(image_id, [])
     splits, split_problems, left_out = _read_splits(found, path)
-    problems += split_problems
+    problems += [] if given.problems else split_problems
     repeated = sum(len(each) > 1 for each in found.values())
     found = {image_id: each for image_id, each in found.items() if image_id in splits}
     tags = {
@@ -261,7 +267,8 @@ def match(
         problems += list(_list_unseen(clean_tags(listed), seen))
     if masks and masks.problem:
         problems.append(masks.problem)
-    default = masks.classes if masks else names if given.partial else None
+    named = masks.classes if masks else []
+    default = named or (names if given.partial else None)
     classes, mask_names, wrong, notes = choose_classes(ordered, listed, mask_names, default)
     unnamed = len(finder.names) - len(found) - left_out
     warnings = [
@@ -297,6 +304,10 @@ def match(
         index=pd.Index(list(found), name="id", dtype=object),
     )
     return Tagged(table, classes, mask_names, [*wrong, *problems], warnings)
+
+
+def _plain(file: str) -> str:
+    return file.strip().replace("\\", "/").removeprefix("./")
 
 
 def _read_splits(

@@ -11,7 +11,7 @@ from affinitynet.datasets.label_map import LabelMapDataset
 from affinitynet.datasets.masks import MasksDataset, MasksHeaderDataset
 from affinitynet.datasets.named_photos import NamedPhotosDataset
 from affinitynet.datasets.partitions import VersionedPartitionsDataset
-from affinitynet.datasets.photos import PhotosDataset
+from affinitynet.datasets.photos import PhotoDataset, PhotosDataset
 from affinitynet.datasets.stored_file import StoredFileDataset
 from affinitynet.datasets.streamed_json import StreamedJSONDataset
 from affinitynet.datasets.tags import TagsDataset
@@ -24,6 +24,7 @@ __all__ = [
     "MasksDataset",
     "MasksHeaderDataset",
     "NamedPhotosDataset",
+    "PhotoDataset",
     "PhotosDataset",
     "StoredFileDataset",
     "StreamedJSONDataset",

@@ -28,6 +28,8 @@ from affinitynet.data.tagged import SPLITS, Tagged, choose_classes
 
 Files = Mapping[str, Callable[[], bytes]]
 """The files of a folder: path in the folder to a function that reads the file."""
+MALFORMED = (TypeError, KeyError, IndexError, AttributeError, OverflowError)
+"""Of files of annotation tools that are not as the tools write them."""
 MAX_NAMED = 5
 """Names in a message."""
 
@@ -76,6 +78,8 @@ def read_tagged(
         given = parse_source(source, path, separator)
     listed = list_names(data_set["classes"], separator)
     mask_names = list_names(data_set["mask_classes"], separator)
+    if path is None and isinstance(source, Mapping):
+        path = ", ".join(source)
     return match(given, photos, listed, mask_names, masks, path)
 
 
@@ -85,15 +89,18 @@ def parse_source(source: bytes | Files, path: str | None, separator: str) -> Tag
     Raises:
         ValueError: If it is in none.
     """
-    if isinstance(source, bytes):
-        return parse_file(source, str(path), separator)
-    if path is None:  # what `datasets` puts beside the photos
-        return _join(
-            (folder, parse_file(read(), file, separator))
+    try:
+        if isinstance(source, bytes):
+            return parse_file(source, str(path), separator)
+        if path is not None:
+            return _parse_folder(source, path, separator)
+        return _join(  # what `datasets` puts beside the photos
+            (PurePosixPath(file).parent, parse_file(read(), file, separator))
             for file, read in sorted(source.items())
-            for folder in [PurePosixPath(file).parent]
         )
-    return _parse_folder(source, path, separator)
+    except MALFORMED as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"tags={path}: something in it has another form ({reason})") from error
 
 
 def _parse_folder(files: Files, path: str, separator: str) -> TagFile:
@@ -152,6 +159,8 @@ def _parse_text(text: str, path: str, separator: str) -> TagFile:
         return parse_json_lines(text, path, separator)
     if tools.is_labelme(value):
         return tools.parse_labelme([(path, value)], path)
+    if isinstance(value, dict) and isinstance(value.get("labels"), dict):
+        return parse_entries(tools.list_fiftyone(value, path), path, separator)
     if is_transposed(value):
         return parse_entries(transpose(value, path), path, separator)
     if isinstance(value, dict) and value and all(_is_photo(key) for key in value):
@@ -218,7 +227,7 @@ def match(
     """
     finder = PhotoFinder(photos)
     found: dict[str, list[Row]] = {}
-    problems, missing = [*given.problems], []
+    problems, missing, respelled = [*given.problems], [], []
     others = {_plain(file) for file in getattr(photos, "others", ())}
     rows = given.rows if photos else []
     if not photos:
@@ -231,6 +240,8 @@ def match(
                 state = "no photo has the suffix of"
             missing.append(f"{row.place}: {state} '{row.file}'")
             continue
+        if not same_file(row.file, image_id):
+            respelled.append(f"'{row.file}' is {image_id}")
         same = found.setdefault(image_id, [])
         if same and not same_file(row.file, same[0].file):
             problems.append(
@@ -273,6 +284,9 @@ def match(
         ),
         *_list_warnings(seen, classes, unnamed=unnamed, path=path),
     ]
+    if respelled:
+        named = ", ".join(respelled[:MAX_NAMED])
+        warnings.append(f"{len(respelled)} files are found by a part of their path: {named}, …")
     if nameless := [image_id for image_id in photos if not is_utf8(image_id)]:
         shown = ", ".join(name.encode(errors="backslashreplace").decode() for name in nameless)
         warnings.append(f"photos whose names are no UTF-8 are left out; rename them: {shown}")

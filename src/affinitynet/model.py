@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, overload
 
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_probabilities
-from affinitynet.core.images import resize_long_side, to_rgb
+from affinitynet.core.images import load_photo, resize_long_side, to_rgb
 from affinitynet.core.label_maps import LabelMap, encode, voc_palette
 from affinitynet.data.files import why_unreadable
 from affinitynet.execution import find_device
@@ -200,12 +201,9 @@ def open_photo(file: str | Path | BinaryIO, *, max_pixels: int | None = None) ->
         ValueError: If Pillow cannot read it, or it is larger.
     """
     try:
-        photo = Image.open(file)
-        check_pixels(*photo.size, max_pixels)
-        photo.load()
+        return load_photo(file, check=partial(check_pixels, most=max_pixels))
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow's decoders raise what they like
         name = f"{file}: " if isinstance(file, str | Path) else ""
         raise ValueError(f"{name}{why_unreadable(error)}") from error
-    return photo

@@ -255,11 +255,13 @@ def test_metadata_of_hugging_face():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('[{"data": {"image": "rex.jpg"}, "annotations": [3]}]', "has another form"),
+        ('{"shapes": ["dog"], "imagePath": "rex.jpg"}', "has another form"),
         ("<annotations><track/></annotations>", "is 'CVAT for video'; export"),
         ("<html></html>", "is XML, but not of 'CVAT for images 1.1'"),
         ("<annotations>", "is XML that cannot be read"),
     ],
 )
-def test_other_xml_is_named(text, message):
+def test_other_files_are_named(text, message):
     with pytest.raises(ValueError, match=message):
         read(text.encode())

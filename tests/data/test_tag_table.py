@@ -38,6 +38,12 @@ def written(frame, **options):
     "text",
     [
         "file,tags,\nrex.jpg,dog,\ntom.png,cat,\n",
+        "file,tags\nrex.jpg,dog\ntom.png,cat\nTotal,2\n",
+        "file,cat,dog\nrex.jpg,0,1\ntom.png,1,0\nSum,1,1\n",
+        "file,tags\n\ufeffrex.jpg,dog\n\ufefftom.png,cat\n",
+        '{"classes": ["cat", "dog"], "labels": {"rex.jpg": 1, "tom.png": [0]}}',
+        '[{"image": "rex.jpg", "annotations": [{"label": "dog"}]},'
+        '{"image": "tom.png", "annotations": [{"label": "cat"}]}]',
         "file,tags\n\n,\nrex.jpg,dog\n,,\ntom.png,cat\n\n",
         "file;tags;;\nrex.jpg;dog;;\ntom.png;cat;;\n",
         "sep=;\nfile;tags\nrex.jpg;dog\ntom.png;cat\n",
@@ -139,6 +145,7 @@ def test_columns_keep_their_order_and_are_named_in_one_form():
         ("file,cat,dog\n,1,1\n", "line 2: no file is named"),
         ("file,tags\n,dog\n", "line 2: no file is named"),
         ("rex.jpg,dog,cat\ntom.png,cat,\n", "its columns are rex.jpg, dog, cat"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\xff", "tags.csv: is no text"),
         ("file,tags\nrex.jpg,{'a': 1}\n", "line 2: tags are an object with a in it"),
     ],
 )
@@ -162,6 +169,8 @@ def test_what_cannot_be_read_is_named(text, message):
         ("[dog, cat]", ["dog", " cat"]),
         ('["potted plant, small"]', ["potted plant, small"]),
         ('["dog\'s bowl"]', ["dog's bowl"]),
+        ("(big) dog (old)", ["(big) dog (old)"]),
+        ("(3)", ["(3)"]),
         ("[]", []),
         ("nan", []),
         ("None", []),

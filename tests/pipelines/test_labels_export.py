@@ -59,7 +59,7 @@ def test_tags_and_names_come_with_the_labels(voc):
     project, version, index, _ = voc
     root = version / "VOCdevkit/VOC2012"
     for image_id, row in index.iterrows():
-        annotation = parse_annotation((root / f"Annotations/{image_id}.xml").read_text())
+        annotation = parse_annotation((root / f"Annotations/{image_id}.xml").read_bytes())
         assert "|".join(annotation.tags) == row["tags"]
         assert (annotation.width, annotation.height) == (row["width"], row["height"])
     names = [line.split(":")[0] for line in (root / "labelmap.txt").read_text().splitlines()[1:]]
@@ -148,12 +148,14 @@ def test_photos_of_all_sorts_become_upright_jpegs(tmp_path, finished_run):
     exif = photo.getexif()
     exif[0x0112] = 6
     photo.save(tmp_path / "turned.jpg", exif=exif)
+    photo.save(tmp_path / "broken.jpg", exif=b"Exif\0\0broken")
     readers = FolderDataset(path=str(tmp_path), dataset="pillow.ImageDataset").load()
     images = finished_run.catalog().load("index").iloc[: len(readers)]
     images = images.set_axis(list(readers), axis=0)
     options = {"photos": "link", "quality": 90}
     (taken,) = take_photos(images, readers, options, Execution(workers=1))
-    assert taken.pop("plain.jpg") == LocalFile(tmp_path / "plain.jpg", link=True)
+    for name in ("plain.jpg", "broken.jpg"):
+        assert taken.pop(name) == LocalFile(tmp_path / name, link=True)
     sizes = {"png.png": (40, 30), "alpha.png": (40, 30), "turned.jpg": (30, 40)}
     assert taken.keys() == sizes.keys()
     for name, data in taken.items():

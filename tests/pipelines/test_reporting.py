@@ -31,6 +31,8 @@ from affinitynet.pipelines.reporting.pictures import (
     paint_heat,
     paint_labels,
 )
+from affinitynet.pipelines.reporting.plots import plot_confusion
+from affinitynet.pipelines.scoring import tabulate_confusion
 
 CLASSES = {"cat": 8, "dog": 12}
 
@@ -69,6 +71,36 @@ def test_confusion_tables_hold_the_scores(finished_run):
     neutral = labels[labels["prediction"] == "neutral"]["pixels"].sum()
     coverage = 1 - neutral / labels["pixels"].sum()
     assert coverage == pytest.approx(metrics["affinity_labels"]["coverage"])
+
+
+def confusions(num_classes):
+    counts = np.random.default_rng(0).integers(0, 9, (num_classes + 1, num_classes + 2))
+    counts[:, -1] = 0
+    counts += 90 * np.eye(*counts.shape, dtype=int)
+    counts[-1, -3] += 50
+    classes = {f"c{number}": number for number in range(1, num_classes + 1)}
+    table = tabulate_confusion({"a step": counts}, classes)
+    return [table, table.iloc[:0], table.iloc[:0], table.iloc[:0]]
+
+
+def test_confusions_of_few_classes_are_shown_in_full():
+    figure = plot_confusion(*confusions(3))
+    shares = figure.axes[0].images[0].get_array()
+    assert shares.shape == (4, 5)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert [each.get_text() for each in figure.axes[0].get_xticklabels()] == [
+        *("background", "c1", "c2", "c3", "neutral")
+    ]
+
+
+def test_a_figure_of_254_classes_is_no_larger_than_one_of_30():
+    figure = plot_confusion(*confusions(254))
+    assert np.prod(figure.get_size_inches() * 150) < 25e6  # pixels as it is saved
+    names = [each.get_text() for each in figure.axes[0].get_yticklabels()]
+    assert len(names) == 30
+    assert "c254" in names  # the worst
+    np.testing.assert_allclose(figure.axes[0].images[0].get_array().sum(axis=1), 1)
+    assert figure.get_suptitle() == "the 30 of 255 classes of which most pixels are wrong"
 
 
 def test_a_threshold_and_its_alpha_give_the_same_background(finished_run):

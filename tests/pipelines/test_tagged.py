@@ -440,11 +440,13 @@ def test_doubts_are_told():
             "split": ["train", "train", "train", "val"],
             "tags": ["horse|rider", "horse|rider", "", "horse"],
             "problem": ["", "", "", ""],
+            "repairs": ["", "", "", "of one colour"],
             "group": [0, 1, 2, 0],
         },
         index=["a", "b", "c", "d"],
     )
     doubts = "\n".join(list_doubts(table, {"horse": 1, "rider": 2}, []))
+    assert "1 photos are of one colour and show nothing: d" in doubts
     assert "1 training photos have no tags" in doubts
     assert "fewer than 20 training photos: horse (2), rider (2)" in doubts
     assert "always seen together: horse, rider" in doubts
@@ -689,3 +691,75 @@ def test_another_tag_file_is_another_run(project, scenes):
     now = project.record()["inputs"]
     assert now["photos"] == before["photos"]
     assert now["tags"] != before["tags"]
+
+
+def test_folders_masks_and_colours_of_other_programs_are_read(project, tmp_path):
+    """CVAT's and Roboflow's folders, affixes, colours, binary masks, photos of 12 bits, RAW."""
+    colours = {"dog": (250, 50, 183), "cat": (0, 128, 0)}
+    for seed in range(8):
+        name = ("dog", "cat")[seed % 2]
+        split = "Train" if seed < 6 else "valid"
+        photo = tmp_path / f"set/{split}/images/{name}/IMG {seed}.jpg"
+        mask = tmp_path / f"set/{split}/masks/IMG {seed}_mask.PNG"
+        for path in (photo, mask):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        noise(seed).save(photo)
+        values = np.zeros((48, 64, 3), np.uint8)
+        values[10:20, 10:20] = colours[name]
+        Image.fromarray(values).save(mask)
+    twelve = np.asarray(noise(20).convert("L")).astype(np.uint16) << 4
+    Image.fromarray(twelve).save(tmp_path / "set/Train/images/dog/null.png")
+    (tmp_path / "set/Train/images/dog/raw.CR2").write_bytes(b"II*\0")
+    (tmp_path / "set/Train/images/dog/IMG 0.NEF").write_bytes(b"II*\0")
+    lines = [f"{name}:{','.join(map(str, colour))}::" for name, colour in colours.items()]
+    (tmp_path / "labelmap.txt").write_text("\n".join(["background:0,0,0::", *lines]))
+    given = {
+        "images": str(tmp_path / "set"),
+        "masks": str(tmp_path / "set"),
+        "labelmap": str(tmp_path / "labelmap.txt"),
+        **{f"{stage}.training.batch_size": 1 for stage in ("cam", "segmentation")},
+        "affinity_training.training.batch_size": 1,
+    }
+    project.run("ingestion", env="tagged", parameters=given)
+    catalog = project.catalog(env="tagged", parameters=given)
+    report, index = catalog.load("ingestion.report"), catalog.load("index")
+    assert catalog.load("classes") == {"cat": 2, "dog": 1}
+    assert report["photos"] == {"train": 7, "val": 2}
+    assert report["masks"] == {"train": 6, "val": 2}
+    assert report["repaired"] == {"samples of 0 … 4095": 1}
+    reason = "cannot be read (.cr2 is not read; convert it to JPEG, PNG or TIFF)"
+    assert report["left_out"]["reasons"] == {reason: 1}
+    assert "Train/images/dog/null" in index.index
+    assert "Train/images/dog/IMG 0" in index.index
+    assert not any("differ" in line for line in report["warnings"])
+
+
+@pytest.mark.parametrize("names", [["dog"], ["dog", "cat"]])
+def test_of_binary_masks_255_is_the_only_class(folder, tmp_path, names):
+    truth = tmp_path / "masks"
+    truth.mkdir()
+    for name in ("rex", "tom"):
+        mask = np.zeros((48, 64), np.uint8)
+        mask[10:20] = 255
+        Image.fromarray(mask).save(truth / f"mask_{name}.png")
+    masks = MasksDataset(path=str(truth), photos=str(folder)).load()
+    rows = zip(("rex.jpg", "tom.png"), names + names, strict=False)
+    text = "file,tags,split\n" + "".join(f"{file},{name},train\n" for file, name in rows)
+    text += "beach/both.webp,,val\n"
+    if len(names) > 1:
+        with pytest.raises(UserError, match=r"values 0 and 255 only, but there are 2 classes"):
+            ingest(folder, text, masks)
+        return
+    *_, report = ingest(folder, text, masks)
+    assert "the masks have the values 0 and 255 only: 255 is dog" in report["warnings"]
+
+
+def test_a_file_that_is_there_is_not_said_to_be_missing(folder):
+    (folder / "notes.svg").write_text("")
+    (folder / "raw.CR2").write_bytes(b"")
+    tagged = read(folder, "file,tags\nrex.jpg,dog\nnotes.svg,dog\ngone.jpg,dog\nraw.CR2,cat")
+    assert tagged.problems == [
+        "tags.csv, line 3: no photo has the suffix of 'notes.svg'",
+        "tags.csv, line 4: there is no photo 'gone.jpg'",
+    ]
+    assert "raw" in tagged.photos.index

@@ -8,7 +8,7 @@ import io
 import math
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -44,7 +44,7 @@ def parse_voc_folder(files: Files, path: str) -> TagFile:
     skipped: Counter[str] = Counter()
     for file, read in with_suffix(files, ".xml"):
         try:
-            annotation = parse_annotation(decode_text(read(), file)[0])
+            annotation = parse_annotation(read())
         except ValueError:
             skipped["XML files that are no VOC annotations, left out"] += 1
             continue
@@ -183,7 +183,7 @@ def _labelme_shape(mark: Mapping[str, Any]) -> Shape | None:
     label, kind = normal_form(str(mark["label"])), mark.get("shape_type") or "polygon"
     points = mark.get("points") or []
     if kind == "polygon":
-        polygons = read_polygons([number for point in points for number in point])
+        polygons = read_polygons(points)
         return Shape(label, partial(encode_polygons, polygons)) if polygons else None
     if kind == "circle" and len(points) == 2:
         (x, y), (edge_x, edge_y) = points
@@ -292,6 +292,15 @@ def decode_brush(rle: Iterable[int]) -> npt.NDArray[np.uint8]:
         values[done:end] = read(word) if is_run else [read(word) for _ in range(end - done)]
         done = end
     return values
+
+
+def list_fiftyone(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    """List the entries of FiftyOne's `labels.json`: a name, a number, or several, for each file."""
+    classes = value.get("classes") or []
+    for file, given in value["labels"].items():
+        labels = given if isinstance(given, list) else [] if given is None else [given]
+        tags = [classes[label] if isinstance(label, int) else label for label in labels]
+        yield f"{path}, {file}", {"file": file, "tags": tags}
 
 
 def parse_yolo(files: Files, path: str) -> TagFile:

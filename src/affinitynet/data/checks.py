@@ -2,43 +2,66 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from affinitynet.core.images import to_rgb
+from affinitynet.core.images import REPAIRS, to_rgb
 from affinitynet.core.label_maps import IGNORE_INDEX
 from affinitynet.data.files import why_unreadable
 from affinitynet.data.near_duplicates import difference_hash
 
 MIN_SIDE = 16
 """Pixels; photos with a shorter side show nothing that could be learned."""
-CRASHES = (0, 0, "", "the process that reads it dies, each time")
-"""What is told of a photo that `inspect_photo` never returned from."""
+MIN_CONTRAST = 8
+"""Grey levels from the darkest to the brightest pixel; photos with fewer show nothing either."""
+BLANK = "of one colour"
+SEPARATOR = "; "
+"""Between a photo's repairs in a table."""
 
 UNKNOWN_VALUES = "are no class"
 """Of a mask with values that stand for nothing."""
 
 
-def inspect_photo(read: Callable[[], Any]) -> tuple[int, int, str, str]:
+class Inspection(NamedTuple):
+    """What reading a photo in full tells.
+
+    Attributes:
+        width: Upright, in pixels; 0 if the photo cannot be read.
+        height: Likewise.
+        hash: 32 hexadecimal digits for finding near-duplicates; empty where something is wrong.
+        problem: Why the photo is left out; empty where it is sound.
+        repairs: What was done to read it, or is odd about it, joined by `SEPARATOR`.
+    """
+
+    width: int
+    height: int
+    hash: str = ""
+    problem: str = ""
+    repairs: str = ""
+
+
+CRASHES = Inspection(0, 0, problem="the process that reads it dies, each time")
+"""Of a photo that `inspect_photo` never returned from."""
+
+
+def inspect_photo(read: Callable[[], Any]) -> Inspection:
     """Read a photo in full.
 
     Args:
         read: Reads the photo, a PIL image.
-
-    Returns:
-        Width and height, upright, in pixels; its hash, 32 hexadecimal digits; and what is wrong
-        with it. The hash is empty where something is wrong.
     """
     try:
         photo = to_rgb(read())
     except Exception as error:
-        return 0, 0, "", f"cannot be read ({why_unreadable(error)})"
+        return Inspection(0, 0, problem=f"cannot be read ({why_unreadable(error)})")
     width, height = photo.size
     if min(width, height) < MIN_SIDE:
-        return width, height, "", f"is too small: {width} x {height} pixels"
-    return width, height, difference_hash(photo), ""
+        return Inspection(width, height, problem=f"is too small: {width} x {height} pixels")
+    blank = np.ptp(np.asarray(photo.convert("L")).astype(np.int16)) < MIN_CONTRAST
+    repairs = [*photo.info[REPAIRS], *([BLANK] if blank else [])]
+    return Inspection(width, height, difference_hash(photo), repairs=SEPARATOR.join(repairs))
 
 
 @dataclass(frozen=True)

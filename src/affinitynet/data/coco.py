@@ -85,8 +85,13 @@ FILES = ("file_name", "path", "coco_url", "file")
 """Keys of an image that name its file, the first one counts."""
 
 
+def _first(entry: Mapping[str, Any], names: tuple[str, ...]) -> str | int | None:
+    values = (entry.get(name) for name in names)
+    return next((each for each in values if isinstance(each, str | int) and each != ""), None)
+
+
 def _file(image: Mapping[str, Any]) -> str:
-    return next(str(image[key]) for key in FILES if image.get(key))
+    return str(_first(image, FILES))
 
 
 def _by_id(
@@ -95,8 +100,7 @@ def _by_id(
     """Index entries that have a name by their id; a number and its digits are the same id."""
     found: dict[str, dict[str, Any]] = {}
     for each in coco[what]:
-        named = isinstance(each, dict) and any(each.get(n) not in (None, "") for n in names)
-        if not named or "id" not in each:
+        if not isinstance(each, dict) or "id" not in each or _first(each, names) is None:
             skipped[f"{what} without id or {names[0]}, left out"] += 1
             continue
         other = found.setdefault(str(each["id"]), each)

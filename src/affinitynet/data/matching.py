@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from affinitynet.data.files import PHOTO_SUFFIXES
+from affinitynet.data.files import PHOTO_SUFFIXES, UNREAD_SUFFIXES
 
 UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 """What Label Studio puts before the names of files that are uploaded to it."""
@@ -38,11 +38,7 @@ class PhotoFinder:
         if (exact := _normal(file)) in self.names:  # as folders' names may be what is mended below
             return self.names[exact]
         for path in _spellings(file):
-            named = [
-                path.as_posix(),
-                *([path.with_suffix("").as_posix()] if _has_photo_suffix(path) else []),
-            ]
-            for name in map(_normal, named):
+            for name in map(_normal, (path.as_posix(), _stem(path))):
                 if found := self._find_name(name):
                     return self.names[found]
         return None
@@ -70,14 +66,11 @@ def is_utf8(name: str) -> bool:
 
 
 def same_file(first: str, second: str) -> bool:
-    """Whether two names are of one file: they may differ in folders, but not in the suffix."""
-    first, second = (
-        _normal(each.strip().replace("\\", "/")).casefold() for each in (first, second)
-    )
-    suffixes = {PurePosixPath(each).suffix for each in (first, second)}
-    named = {suffix for suffix in suffixes if suffix in PHOTO_SUFFIXES}
-    shorter, longer = sorted((_stem(first), _stem(second)), key=len)
-    return len(named) < 2 and (shorter == longer or longer.endswith(f"/{shorter}"))
+    """Whether two names are of one file: one may lack the suffix, and case does not count."""
+    paths = [PurePosixPath(_normal(each.strip().replace("\\", "/"))) for each in (first, second)]
+    suffixes = {path.suffix.lower() for path in paths if _has_photo_suffix(path)}
+    stems = {_stem(path).casefold() for path in paths}
+    return len(suffixes) < 2 and len(stems) == 1
 
 
 def _spellings(file: str) -> Iterator[PurePosixPath]:
@@ -93,12 +86,11 @@ def _spellings(file: str) -> Iterator[PurePosixPath]:
 
 
 def _has_photo_suffix(path: PurePosixPath) -> bool:
-    return path.suffix.lower() in PHOTO_SUFFIXES
+    return path.suffix.lower() in (*PHOTO_SUFFIXES, *UNREAD_SUFFIXES)
 
 
-def _stem(path: str) -> str:
-    given = PurePosixPath(path)
-    return (given.with_suffix("") if _has_photo_suffix(given) else given).as_posix()
+def _stem(path: PurePosixPath) -> str:
+    return (path.with_suffix("") if _has_photo_suffix(path) else path).as_posix()
 
 
 def _normal(name: str) -> str:

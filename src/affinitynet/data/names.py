@@ -38,7 +38,7 @@ def list_names(given: str | Iterable[str] | None, separator: str) -> list[str] |
         return None
     if isinstance(given, str):
         given = re.split(";" if ";" in given else f"[{re.escape(separator)}]", given)
-    return [name for name in dict.fromkeys(normal_form(str(each)) for each in given) if name]
+    return [normal_form(str(each)) for each in given]
 
 
 def read_split(name: str) -> str | None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from affinitynet.data.checks import BLANK, SEPARATOR
 from affinitynet.data.tagged import SPLITS, TAG_SEPARATOR
 
 FEW_PHOTOS = 20
@@ -68,9 +69,23 @@ def summarise_photos(
             for side in ("width", "height")
             if len(sound)
         },
-        "left_out": {"photos": len(left_out), "why": left_out.head(MAX_LISTED).to_dict()},
+        "left_out": {
+            "photos": len(left_out),
+            "reasons": _count(left_out),
+            "why": left_out.head(MAX_LISTED).to_dict(),
+        },
+        "repaired": count_repairs(sound),
         "near_duplicates": {"groups": len(alike), "photos": listed},
     }
+
+
+def count_repairs(photos: pd.DataFrame) -> dict[str, int]:
+    """Count the photos that had to be repaired, or are odd, by what was done to read them."""
+    return _count(photos.loc[photos["repairs"] != "", "repairs"].str.split(SEPARATOR).explode())
+
+
+def _count(values: pd.Series) -> dict[str, int]:
+    return {str(value): int(uses) for value, uses in values.value_counts().items()}
 
 
 def list_doubts(
@@ -88,6 +103,12 @@ def list_doubts(
         told = _some([f"{image_id} {problem}" for image_id, problem in left_out.items()])
         yield f"{len(left_out)} photos are left out: {told}"
     sound = inspected[inspected["problem"] == ""]
+    blank = sound.index[sound["repairs"].str.contains(BLANK)]
+    if len(blank):
+        yield f"{len(blank)} photos are {BLANK} and show nothing: {_some([*map(str, blank)])}"
+    if repaired := {k: uses for k, uses in count_repairs(sound).items() if k != BLANK}:
+        told = ", ".join(f"{repair} ({uses})" for repair, uses in repaired.items())
+        yield f"photos that are not read as they are stored: {told}"
     train = one_hot(sound[sound["split"] == "train"], classes)
     untagged = int((~train.any(axis="columns")).sum())
     if untagged:

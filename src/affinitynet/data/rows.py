@@ -39,6 +39,7 @@ class TagFile:
         partial: The folder may lack photos that the file names, as published files have more of
             them than people keep.
         complete: Photos that the file does not name show none of the classes.
+        problems: What is wrong, one line each: the run stops.
     """
 
     rows: list[Row]
@@ -46,6 +47,7 @@ class TagFile:
     notes: list[str] = field(default_factory=list)
     partial: bool = False
     complete: bool = False
+    problems: list[str] = field(default_factory=list)
 
 
 def count_notes(path: str, counts: dict[str, int]) -> list[str]:

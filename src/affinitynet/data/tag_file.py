@@ -12,6 +12,7 @@ import pandas as pd
 from affinitynet.data import annotation_tools as tools
 from affinitynet.data.coco import parse_coco
 from affinitynet.data.files import PHOTO_SUFFIXES, Readers
+from affinitynet.data.folders import class_of, read_places
 from affinitynet.data.matching import PhotoFinder, is_utf8, same_file
 from affinitynet.data.names import clean_tags, list_names, read_split
 from affinitynet.data.rows import Row, TagFile, count_notes
@@ -27,6 +28,8 @@ from affinitynet.data.tagged import SPLITS, Tagged, choose_classes
 
 Files = Mapping[str, Callable[[], bytes]]
 """The files of a folder: path in the folder to a function that reads the file."""
+MALFORMED = (TypeError, KeyError, IndexError, AttributeError, OverflowError)
+"""Of files of annotation tools that are not as the tools write them."""
 MAX_NAMED = 5
 """Names in a message."""
 
@@ -67,9 +70,16 @@ def read_tagged(
     path, separator = data_set["tags"], data_set["separator"]
     if path and source is None:
         raise ValueError(f"tags={path}: there is no such file")
-    given = read_folders(photos) if source is None else parse_source(source, path, separator)
+    if source is None:
+        given = read_folders(photos)
+        named = {row.file for row in given.rows}  # not what lies in folders of masks
+        photos = {i: read for i, read in photos.items() if i in named or not is_utf8(i)}
+    else:
+        given = parse_source(source, path, separator)
     listed = list_names(data_set["classes"], separator)
     mask_names = list_names(data_set["mask_classes"], separator)
+    if path is None and isinstance(source, Mapping):
+        path = ", ".join(source)
     return match(given, photos, listed, mask_names, masks, path)
 
 
@@ -79,15 +89,18 @@ def parse_source(source: bytes | Files, path: str | None, separator: str) -> Tag
     Raises:
         ValueError: If it is in none.
     """
-    if isinstance(source, bytes):
-        return parse_file(source, str(path), separator)
-    if path is None:  # what `datasets` puts beside the photos
-        return _join(
-            (folder, parse_file(read(), file, separator))
+    try:
+        if isinstance(source, bytes):
+            return parse_file(source, str(path), separator)
+        if path is not None:
+            return _parse_folder(source, path, separator)
+        return _join(  # what `datasets` puts beside the photos
+            (PurePosixPath(file).parent, parse_file(read(), file, separator))
             for file, read in sorted(source.items())
-            for folder in [PurePosixPath(file).parent]
         )
-    return _parse_folder(source, path, separator)
+    except MALFORMED as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"tags={path}: something in it has another form ({reason})") from error
 
 
 def _parse_folder(files: Files, path: str, separator: str) -> TagFile:
@@ -146,6 +159,8 @@ def _parse_text(text: str, path: str, separator: str) -> TagFile:
         return parse_json_lines(text, path, separator)
     if tools.is_labelme(value):
         return tools.parse_labelme([(path, value)], path)
+    if isinstance(value, dict) and isinstance(value.get("labels"), dict):
+        return parse_entries(tools.list_fiftyone(value, path), path, separator)
     if is_transposed(value):
         return parse_entries(transpose(value, path), path, separator)
     if isinstance(value, dict) and value and all(_is_photo(key) for key in value):
@@ -182,17 +197,13 @@ def _join(parts: Iterator[tuple[PurePosixPath, TagFile]]) -> TagFile:
 def read_folders(photos: Collection[str]) -> TagFile:
     """Take the names of sub-folders for tags: `dog/rex` shows a dog, and so does `train/dog/rex`.
 
-    Photos that lie in no sub-folder have no tags.
+    Photos that lie in no folder of a class have no tags.
     """
-    parts = {image_id: PurePosixPath(image_id).parts for image_id in photos}
-    by_split = bool(parts) and all(each[0] in SPLITS for each in parts.values())
-    rows = []
-    for image_id, (*folders, _) in parts.items():
-        if not is_utf8(image_id):
-            continue
-        split = folders.pop(0) if by_split else ""
-        rows.append(Row(image_id, image_id, folders[:1], split))
-    return TagFile(rows)
+    places, problems, notes = read_places([image_id for image_id in photos if is_utf8(image_id)])
+    rows = [
+        Row(image_id, image_id, class_of(place), place.split) for image_id, place in places.items()
+    ]
+    return TagFile(rows, notes=notes, problems=problems)
 
 
 def match(
@@ -216,27 +227,33 @@ def match(
     """
     finder = PhotoFinder(photos)
     found: dict[str, list[Row]] = {}
-    problems, missing = [], []
+    problems, missing, respelled = [*given.problems], [], []
+    others = {_plain(file) for file in getattr(photos, "others", ())}
     rows = given.rows if photos else []
     if not photos:
         problems.append(f"there is no such folder, or no photo in it ({', '.join(PHOTO_SUFFIXES)})")
     for row in rows:
         image_id = finder.find(row.file)
         if image_id is None:
-            missing.append(f"{row.place}: there is no photo '{row.file}'")
+            state = "there is no photo"
+            if _plain(row.file) in others:
+                state = "no photo has the suffix of"
+            missing.append(f"{row.place}: {state} '{row.file}'")
             continue
-        others = found.setdefault(image_id, [])
-        if others and not same_file(row.file, others[0].file):
+        if not same_file(row.file, image_id):
+            respelled.append(f"'{row.file}' is {image_id}")
+        same = found.setdefault(image_id, [])
+        if same and not same_file(row.file, same[0].file):
             problems.append(
-                f"{row.place}: '{row.file}' and '{others[0].file}' ({others[0].place}) can only "
+                f"{row.place}: '{row.file}' and '{same[0].file}' ({same[0].place}) can only "
                 f"mean the same photo, '{image_id}'"
             )
-        others.append(row)
+        same.append(row)
     if given.complete:
         for image_id in finder.names.values():
             found.setdefault(image_id, [])
     splits, split_problems, left_out = _read_splits(found, path)
-    problems += split_problems
+    problems += [] if given.problems else split_problems
     repeated = sum(len(each) > 1 for each in found.values())
     found = {image_id: each for image_id, each in found.items() if image_id in splits}
     tags = {
@@ -250,7 +267,8 @@ def match(
         problems += list(_list_unseen(clean_tags(listed), seen))
     if masks and masks.problem:
         problems.append(masks.problem)
-    default = masks.classes if masks else names if given.partial else None
+    named = masks.classes if masks else []
+    default = named or (names if given.partial else None)
     classes, mask_names, wrong, notes = choose_classes(ordered, listed, mask_names, default)
     unnamed = len(finder.names) - len(found) - left_out
     warnings = [
@@ -266,6 +284,9 @@ def match(
         ),
         *_list_warnings(seen, classes, unnamed=unnamed, path=path),
     ]
+    if respelled:
+        named = ", ".join(respelled[:MAX_NAMED])
+        warnings.append(f"{len(respelled)} files are found by a part of their path: {named}, …")
     if nameless := [image_id for image_id in photos if not is_utf8(image_id)]:
         shown = ", ".join(name.encode(errors="backslashreplace").decode() for name in nameless)
         warnings.append(f"photos whose names are no UTF-8 are left out; rename them: {shown}")
@@ -283,6 +304,10 @@ def match(
         index=pd.Index(list(found), name="id", dtype=object),
     )
     return Tagged(table, classes, mask_names, [*wrong, *problems], warnings)
+
+
+def _plain(file: str) -> str:
+    return file.strip().replace("\\", "/").removeprefix("./")
 
 
 def _read_splits(

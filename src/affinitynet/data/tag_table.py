@@ -37,9 +37,12 @@ YES = {"true", "t", "yes", "y", "x", "on", "✓", "✔", "☑", "ja", "wahr", "o
 NO = {"false", "f", "no", "n", "off", "", "-", "☐", "nein", "falsch", "non", "faux"}
 BLANK = {"nan", "NaN", "NAN", "None", "null", "NULL", "<NA>", "N/A", "#N/A"}
 """Cells that pandas and spreadsheets write for no value at all."""
+TOTALS = {"total", "totals", "sum", "count", "summe", "gesamt", "anzahl"}
 QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 UNNAMED = re.compile(r"(Unnamed: \d+([._]\w+)*)?")
 """Names that pandas gives to columns without one."""
+LABEL_KEYS = ("choices", "categories", "category", "label", "class")
+"""Keys under which an object in a cell has its labels."""
 HEADER_LINES = 20
 """Lines among which the names of the columns are looked for."""
 
@@ -79,8 +82,10 @@ def decode_text(data: bytes, path: str) -> tuple[str, list[str]]:
                 f"{path} is read as {encoding.upper()}"
             ]
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig").replace("\ufeff", "")  # of files that were put together
     except UnicodeDecodeError as error:
+        if any(byte < 9 for byte in data[:1000]):
+            raise ValueError(f"{path}: is no text") from None
         line = data[: error.start].count(b"\n") + 1
         try:
             text = data.decode("cp1252")
@@ -173,6 +178,8 @@ def _fit(
 ) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
     """Bring each line to the number of columns."""
     rows, empty, short, repeated = [], 0, 0, 0
+    total = bool(lines) and _is_total(lines[-1][1])
+    lines = lines[: len(lines) - total]
     for place, cells in lines:
         if not any(cell.strip() for cell in cells):
             empty += bool(cells)
@@ -193,6 +200,7 @@ def _fit(
         "empty lines, left out": empty,
         "lines with fewer cells than columns, the others are taken for empty": short,
         "lines that name the columns again, left out": repeated,
+        "lines of totals, left out": int(total),
     }
     return rows, [*notes, *count_notes(path, counts)]
 
@@ -337,7 +345,9 @@ def interpret(table: Table, path: str, separator: str) -> TagFile:
     rows: list[Row] = []
     above = 0
     for place, cells in table.rows:
-        file = "" if _blank(cells.get(roles.file)) else cells[roles.file]
+        file = cells.get(roles.file)
+        if file is None or file != file or not str(file).strip():  # `nan` may be a photo's name
+            file = ""
         if not isinstance(file, str | int):
             raise ValueError(f"{place}: file must be a text and tags a list of texts")
         if not file and rows and roles.tags:  # merged cells
@@ -425,12 +435,12 @@ def parse_tags(cell: Any, separator: str) -> list[str]:
     text = cell.strip()
     if text in BLANK:
         return []
-    if len(text) > 1 and text[0] + text[-1] in ("[]", "()", "{}"):
-        return _parse_list(text, separator)
-    return re.split(f"[{re.escape(separator)}]", text)
+    is_list = len(text) > 1 and text[0] + text[-1] in ("[]", "()", "{}")
+    listed = _parse_list(text, separator) if is_list else None
+    return re.split(f"[{re.escape(separator)}]", text) if listed is None else listed
 
 
-def _parse_list(text: str, separator: str) -> list[str]:
+def _parse_list(text: str, separator: str) -> list[str] | None:
     """Read a list in a cell: of JSON, Python, NumPy (blanks between them), or without quotes."""
     quoted = [single or double for single, double in QUOTED.findall(text)]
     for parse in (json.loads, ast.literal_eval):
@@ -440,9 +450,13 @@ def _parse_list(text: str, separator: str) -> list[str]:
             continue
         if isinstance(value, str):
             return [value]
+        if not isinstance(value, list | tuple | set | dict):
+            return None  # a number in brackets
         joined = parse is ast.literal_eval and len(value) < len(quoted)  # NumPy has no commas
         if isinstance(value, dict) or not (joined and all(isinstance(each, str) for each in value)):
             return parse_tags(sorted(value) if isinstance(value, set) else value, separator)
+    if text[0] == "(":
+        return None
     if quoted:
         return quoted
     return re.split(f"[{re.escape(separator)}]", text[1:-1])
@@ -451,7 +465,7 @@ def _parse_list(text: str, separator: str) -> list[str]:
 def _tool_tags(value: Mapping[str, Any]) -> list[str]:
     """Read an object that Label Studio or `datasets` put in a cell."""
     for key, names in value.items():
-        if _key(key) in ("choices", "categories", "category") or _key(key).endswith("labels"):
+        if _key(key) in LABEL_KEYS or _key(key).endswith("labels"):
             return parse_tags(names if isinstance(names, list) else [names], "")
     raise ValueError(f"tags are an object with {', '.join(map(str, value)) or 'nothing'} in it")
 
@@ -477,6 +491,11 @@ def _blank(cell: Any) -> bool:
 
 def _is_split(cell: Any) -> bool:
     return _blank(cell) or read_split(str(cell)) is not None
+
+
+def _is_total(cells: list[str]) -> bool:
+    """Whether a line sums up the others, as spreadsheets do at the end."""
+    return any(_key(cell) in TOTALS for cell in cells) and not any(map(_is_photo, cells))
 
 
 def _is_number(cell: Any) -> bool:

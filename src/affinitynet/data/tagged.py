@@ -1,5 +1,6 @@
 """What every reader of tags gives: one table, whatever the files looked like."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -46,8 +47,8 @@ def choose_classes(
     Args:
         names: The classes that the tags name.
         listed: The classes to learn, in the order of their labels; None for all of `names`.
-        mask_names: Names of the mask values 1, 2, …, as the user gives them; a name of the
-            background before them, which is value 0, is left out.
+        mask_names: Names of the mask values 1, 2, …, as the user gives them, empty for those that
+            mean nothing; a name of the background before them, which is value 0, is left out.
         default: The same, as a file says; None for the classes themselves.
 
     Returns:
@@ -61,6 +62,12 @@ def choose_classes(
             f"parameter data_set.classes: '{name}' is none of data_set.mask_classes"
             for name in chosen
             if name not in mask_names
+        ]
+        uses = Counter(name for name in mask_names if name)
+        problems += [
+            f"parameter data_set.mask_classes names '{name}' {count} times"
+            for name, count in uses.items()
+            if count > 1
         ]
     elif default:
         absent = [name for name in chosen if name not in default]

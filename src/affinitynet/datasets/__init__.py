@@ -12,7 +12,7 @@ from affinitynet.datasets.masks import MasksDataset, MasksHeaderDataset
 from affinitynet.datasets.named_photos import NamedPhotosDataset
 from affinitynet.datasets.output_folder import OutputFolderDataset
 from affinitynet.datasets.partitions import VersionedPartitionsDataset
-from affinitynet.datasets.photos import PhotosDataset
+from affinitynet.datasets.photos import PhotoDataset, PhotosDataset
 from affinitynet.datasets.stored_file import StoredFileDataset
 from affinitynet.datasets.streamed_json import StreamedJSONDataset
 from affinitynet.datasets.tags import TagsDataset
@@ -26,6 +26,7 @@ __all__ = [
     "MasksHeaderDataset",
     "NamedPhotosDataset",
     "OutputFolderDataset",
+    "PhotoDataset",
     "PhotosDataset",
     "StoredFileDataset",
     "StreamedJSONDataset",

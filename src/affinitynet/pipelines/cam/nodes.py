@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from affinitynet.core.metrics import mean_iou_of_counts
 from affinitynet.execution import Execution, chunks
 from affinitynet.networks.parameters import FeatureParameters, InferenceParameters
 from affinitynet.pipelines.finite import check_maps
@@ -18,11 +19,13 @@ from affinitynet.pipelines.images import (
     tagged_photos,
 )
 from affinitynet.pipelines.scoring import (
+    confusion_at,
     count,
     count_thresholds,
     summarise,
     tabulate_confusion,
     tabulate_images,
+    threshold_counts,
 )
 
 
@@ -106,24 +109,26 @@ def score_cams(
         the best threshold.
     """
     grid = np.sort(np.asarray(thresholds, float))
-    counts, images = count(
+    size = len(classes) + 1
+    joint, images = count(
         partial(count_thresholds, thresholds=grid),
         check_maps(maps, "cam.maps"),
         masks,
         classes,
         execution,
         "Scoring CAMs",
+        score=lambda counts: mean_iou_of_counts(threshold_counts(counts, size)),
     )
-    scores = [summarise(confusion, classes) for confusion in counts]
-    miou = [each.get("miou", np.nan) for each in scores]
+    miou = mean_iou_of_counts(threshold_counts(joint, size))
     alpha = np.log(grid) / np.log1p(-grid)
     curve = pd.DataFrame({"threshold": grid, "alpha": alpha, "miou": miou})
     best = int(np.argmax(miou))
-    metrics = {**scores[best], "threshold": float(grid[best])} if any(scores) else {}
+    confusion = confusion_at(joint, best, size)
+    scores = summarise(confusion, classes)
     return (
-        metrics,
+        {**scores, "threshold": float(grid[best])} if scores else {},
         curve,
-        tabulate_confusion({"CAM": counts[best]}, classes),
+        tabulate_confusion({"CAM": confusion}, classes),
         tabulate_images({i: each[best] for i, each in images.items()}, ["cam"]),
     )
 

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from affinitynet.core.images import TURNED
 from affinitynet.data.agreement import compare
 from affinitynet.data.checks import (
     CRASHES,
     UNKNOWN_VALUES,
+    Inspection,
     inspect_mask,
     inspect_photo,
 )
@@ -59,8 +61,9 @@ def inspect_photos(
 
     Returns:
         One row a photo, by `id`: `split`, `width` and `height` in pixels, `tags` joined by `|`,
-        its `group` of near-duplicates, and `problem`, empty where the photo is sound. And what
-        the files say of the data set: `classes`, `mask_classes`, `problems`, `warnings`.
+        its `group` of near-duplicates, `problem`, empty where the photo is sound, and `repairs`,
+        what was done to read it. And what the files say of the data set: `classes`,
+        `mask_classes`, `problems`, `warnings`.
 
     Raises:
         UserError: If the tags cannot be read at all.
@@ -76,7 +79,7 @@ def inspect_photos(
     table = table.assign(tags=[TAG_SEPARATOR.join(tags) for tags in shown])
     table = table[np.array(kept, bool) | (table["split"] == "val").to_numpy()]
 
-    looks: dict[str, tuple[int, int, str, str]] = dict.fromkeys(table.index, CRASHES)
+    looks: dict[str, Inspection] = dict.fromkeys(table.index, CRASHES)
     for chunk in stream(
         inspect_photo,
         ((image_id, photos[image_id]) for image_id in table.index),
@@ -86,8 +89,7 @@ def inspect_photos(
         skip=True,
     ):
         looks.update(chunk)
-    columns = ["width", "height", "hash", "problem"]
-    seen = pd.DataFrame.from_dict(looks, orient="index", columns=columns)
+    seen = pd.DataFrame.from_dict(looks, orient="index", columns=[*Inspection._fields])
     long = [is_too_long(image_id) for image_id in seen.index]
     seen.loc[long, ["hash", "problem"]] = "", "has too long a name; rename it"
     problems, warnings = [*tagged.problems], [*tagged.warnings]
@@ -118,11 +120,16 @@ def inspect_photos(
 
 
 def _size_problems(said: pd.DataFrame, seen: pd.DataFrame) -> list[str]:
-    sizes = said[["width", "height"]].join(seen[["width", "height"]], rsuffix="_seen")
+    """Compare sizes; an annotation may have that of the stored photo, before EXIF turns it."""
+    sizes = said[["width", "height"]].join(seen[["width", "height", "repairs"]], rsuffix="_seen")
     return [
         f"{image_id}: its annotation says {width} x {height}, the photo is {w} x {h} pixels"
-        for image_id, width, height, w, h in sizes.itertuples()
-        if width and w and (width, height) != (w, h)
+        for image_id, width, height, w, h, repairs in sizes.itertuples()
+        if width
+        and height
+        and w
+        and (width, height) != (w, h)
+        and not (TURNED in repairs and (width, height) == (h, w))
     ]
 
 
@@ -199,7 +206,15 @@ def check_data_set(
     )
     if agreement.problems:  # values of no class are a consequence of it
         problems = [line for line in problems if UNKNOWN_VALUES not in line]
-    problems += agreement.problems
+    binary = getattr(masks, "binary", False)
+    several = len(findings["mask_classes"]) > 1
+    if binary and several:
+        problems.append(
+            f"the masks have the values 0 and 255 only, but there are {len(classes)} classes: "
+            "write the classes' values into them, or learn one class with classes=<name>"
+        )
+    else:
+        problems += agreement.problems
     if problems:
         lines = "".join(f"\n  {line}" for line in problems[:MAX_LINES])
         more = len(problems) - MAX_LINES
@@ -207,7 +222,10 @@ def check_data_set(
             f"{len(problems)} problem{'s' * (len(problems) > 1)} with the data set in '{folder}' "
             f"(parameter {parameter}):" + lines + (f"\n  … and {more} more" if more > 0 else "")
         )
-    doubts = [*findings["warnings"], *agreement.warnings, *list_doubts(inspected, classes, masked)]
+    doubts = [*findings["warnings"], *agreement.warnings]
+    if binary:
+        doubts.append(f"the masks have the values 0 and 255 only: 255 is {', '.join(classes)}")
+    doubts += list_doubts(inspected, classes, masked)
     for line in doubts:
         logger.warning(line)
     together = count_together(sound, classes)

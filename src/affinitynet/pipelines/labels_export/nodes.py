@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 PHOTOS = ("copy", "link")
 SEGMENTS = {"rle": coco.encode_stuff, "polygons": coco.encode_components}
 SPLITS = ("train", "val")
-EXIF_ORIENTATION = 0x0112
 
 
 def select_images(
@@ -81,16 +80,11 @@ def take_photos(
 
 
 def _take_photo(link: bool, quality: int, read: Any) -> bytes | LocalFile:
-    from PIL import Image
-
-    from affinitynet.core.images import to_rgb
+    from affinitynet.core.images import is_upright_jpeg, to_rgb
 
     path = Path(source(read))
-    if path.is_file():
-        with Image.open(path) as photo:
-            upright = photo.getexif().get(EXIF_ORIENTATION, 1) == 1
-            if photo.format == "JPEG" and upright:
-                return LocalFile(path.resolve(), link)
+    if path.is_file() and is_upright_jpeg(path):
+        return LocalFile(path.resolve(), link)
     file = BytesIO()
     to_rgb(read()).save(file, "jpeg", quality=quality)
     return file.getvalue()

@@ -19,7 +19,7 @@ import pandas as pd
 
 from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.label_maps import decode
-from affinitynet.core.metrics import mean_iou
+from affinitynet.core.metrics import class_counts, mean_iou, mean_iou_of_counts
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, chunks, stream
 from affinitynet.pipelines.finite import check_maps
@@ -32,6 +32,7 @@ from affinitynet.pipelines.scoring import (
     count_labels,
     count_maps,
     count_thresholds,
+    threshold_counts,
 )
 
 logger = logging.getLogger(__name__)
@@ -138,17 +139,17 @@ def search_thresholds(
         One row a threshold: `cam.thresholds` and `miou`.
     """
     grid = np.unique(np.asarray(thresholds, float))
-    counts, _ = count(
+    joint, _ = count(
         partial(count_thresholds, thresholds=grid),
         check_maps({i: maps[i] for i in sample.index if i in maps}, "cam.maps"),
         masks,
         classes,
         execution,
         "Trying background thresholds",
+        score=_no_score,
     )
-    return pd.DataFrame(
-        {"cam.thresholds": grid, "miou": [mean_iou(confusion) for confusion in counts]}
-    )
+    counts = threshold_counts(joint, len(classes) + 1)
+    return pd.DataFrame({"cam.thresholds": grid, "miou": mean_iou_of_counts(counts)})
 
 
 def search_walks(
@@ -182,10 +183,11 @@ def search_walks(
         classes,
         execution,
         "Trying random walks",
+        score=_no_score,
     )
     names = [f"{WALK}{name}" for name in ("alpha", "beta", "steps")]
     trials = pd.DataFrame(settings(space), columns=names)
-    return trials.assign(miou=mean_iou(counts))
+    return trials.assign(miou=mean_iou_of_counts(counts))
 
 
 def settings(space: WalkSpace) -> list[tuple[float, float, int]]:
@@ -238,10 +240,15 @@ def _count_walks(
     space: WalkSpace,
     radius: int,
 ) -> Counts:
-    """Count one image at every setting: (settings, K + 1, K + 1)."""
+    """Count one image at every setting: (settings, 3, K + 1), what IoU needs."""
     labels = _with_background(stored["labels"])
     tried = walks(stored["affinities"], stored["maps"], space, radius=radius)
-    return np.stack([count_maps({"labels": labels, "maps": m}, truth, values) for m in tried])
+    counted = (count_maps({"labels": labels, "maps": maps}, truth, values) for maps in tried)
+    return np.stack([*map(class_counts, counted)])
+
+
+def _no_score(counts: Any) -> None:
+    """Of an image by itself: only the sum over all images is of interest."""
 
 
 def walk_best(

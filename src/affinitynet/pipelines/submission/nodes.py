@@ -35,7 +35,7 @@ def list_images(
         UserError: If the list is missing or empty, or a photo is missing or cannot be read.
     """
     name = submission["list"]
-    ids = parse_split(splits[name]()) if name in splits else []
+    ids = parse_split(splits[name](), name, photos) if name in splits else []
     if not ids:
         raise UserError(
             f"ImageSets/Segmentation/{name}.txt: {'empty' if name in splits else 'missing'} "

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from affinitynet.networks.convolutions import is_plain
+from affinitynet.networks.precision import Precision, uses_bfloat16
 
 T = TypeVar("T")
 Size = tuple[int, int]
@@ -169,7 +170,7 @@ class Canvas:
         grids: Sequence[Size] | None = None,
         scale: float = 1.0,
         flip: bool = False,
-        bfloat16: bool = False,
+        bfloat16: Precision = False,
     ) -> Tensor:
         """Score photos at one scale.
 
@@ -179,21 +180,30 @@ class Canvas:
             grids: What each photo's scores are resized to; None leaves them as they are.
             scale: Factor on the photos' size.
             flip: Average with the scores of the mirrored photos.
-            bfloat16: Compute in bfloat16 where that is safe (autocast).
+            bfloat16: Compute in bfloat16 where that is safe (autocast); `auto` where it is fast.
 
         Returns:
             Scores (N, K, rows, columns), float32, on the largest of the grids; each photo's in the
             upper left corner.
         """
         return self._run(
-            self.score, images, sizes, grids=grids, scale=scale, flip=flip, half=bfloat16
+            self.score,
+            images,
+            sizes,
+            grids=grids,
+            scale=scale,
+            flip=flip,
+            half=uses_bfloat16(bfloat16, images.device),
         )
 
     @torch.inference_mode()
-    def run_plain(self, images: Tensor, sizes: Sequence[Size], *, bfloat16: bool = False) -> Tensor:
+    def run_plain(
+        self, images: Tensor, sizes: Sequence[Size], *, bfloat16: Precision = False
+    ) -> Tensor:
         """Score photos of one shape, which fill the canvas; see `run`."""
         pixels = (images.float() / 255).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
+        half = uses_bfloat16(bfloat16, images.device)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
             scores = self.score(pixels)
         return scores.float()
 

@@ -91,7 +91,7 @@ def multi_scale_on_canvas(
     *,
     flip: bool = True,
     cell: int = 8,
-    bfloat16: bool = False,
+    bfloat16: Precision = False,
 ) -> Tensor:
     """Do what `multi_scale` does, for photos of several shapes.
 

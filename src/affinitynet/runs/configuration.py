@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from kedro.config import OmegaConfigLoader
+from kedro.config import AbstractConfigLoader
 
 
 class Configuration:
@@ -14,9 +14,10 @@ class Configuration:
         loader: It has no public way to tell its files.
     """
 
-    def __init__(self, loader: OmegaConfigLoader) -> None:
-        self._files: Any = loader._fs
-        self._folder = loader._get_conf_env_path
+    def __init__(self, loader: AbstractConfigLoader) -> None:
+        omega: Any = loader  # the only loader that has its files on a file system
+        self._files = omega._fs
+        self._folder = omega._get_conf_env_path
 
     @property
     def environments(self) -> list[str]:

@@ -1,9 +1,12 @@
 """Kedro's settings of the project, see https://docs.kedro.org/en/stable/configure/."""
 
-import affinitynet.datasets  # noqa: F401  (makes local writes atomic)
-from affinitynet.runs.context import RunContext
-from affinitynet.runs.hooks import RunHooks
-from affinitynet.runs.tracking import RunTracking, TrackingHooks
+from affinitynet.runs.process import configure_process
+
+configure_process()  # before MLflow is imported
+
+from affinitynet.runs.context import RunContext  # noqa: E402
+from affinitynet.runs.hooks import RunHooks  # noqa: E402
+from affinitynet.runs.tracking import RunTracking, TrackingHooks  # noqa: E402
 
 CONTEXT_CLASS = RunContext
 HOOKS = (RunHooks(), TrackingHooks(), RunTracking())  # the last one comes first

@@ -51,6 +51,12 @@ def test_folders_of_images_and_masks_lie_beside_each_other():
     assert matched.files == dict(zip(photos, masks, strict=True))
 
 
+def test_folders_count_only_where_names_do_not_suffice():
+    photos = ["train/cat/a", "train/dog/b", "val/cat/c"]
+    matched = match_mask_files(["x/a", "x/b", "y/c"], photos, "m")
+    assert matched.files == dict(zip(photos, ["x/a", "x/b", "y/c"], strict=True))
+
+
 def test_two_masks_of_one_photo_are_none():
     matched = match_mask_files(["a/rex", "b/rex", "tom"], PHOTOS, "m")
     assert matched.files == {"tom": "tom"}
@@ -121,6 +127,13 @@ def test_masks_have_suffixes_of_any_case_and_format(folder):
 def test_masks_beside_their_photos_are_found(folder):
     save(folder, [[0, 1]], "rex.png", "tom.png")
     masks, header = datasets(folder, path=str(folder))
+    assert [*masks] == ["rex", "tom"]
+    assert not header.problem
+
+
+def test_masks_among_their_photos_are_found(folder):
+    save(folder, [[0, 1]], "../images/rex_mask.png", "../images/tom_mask.png")
+    masks, header = datasets(folder, path=str(folder / "images"))
     assert [*masks] == ["rex", "tom"]
     assert not header.problem
 

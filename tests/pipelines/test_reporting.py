@@ -13,9 +13,9 @@ from PIL import Image
 
 from affinitynet.core.label_maps import decode, voc_palette
 from affinitynet.core.metrics import confusion_matrix, mean_iou
-from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipelines.images import resize_labels
+from affinitynet.pipelines.parameters import Count, Gallery
 from affinitynet.pipelines.reporting.gallery import (
     Card,
     Layer,
@@ -23,7 +23,6 @@ from affinitynet.pipelines.reporting.gallery import (
     choose_photos,
     make_gallery,
     render,
-    walk_steps,
 )
 from affinitynet.pipelines.reporting.pictures import (
     HATCHES,
@@ -115,7 +114,13 @@ def test_a_threshold_and_its_alpha_give_the_same_background(finished_run):
 
 # ---- the choice of photos ------------------------------------------------------------------
 
-GALLERY = {"sample": {"train": 2, "val": 1}, "worst": {"train": 2, "val": 1}, "walks": 1}
+GALLERY = Gallery(
+    sample=Count(train=2, val=1),
+    worst=Count(train=2, val=1),
+    walks=1,
+    steps=(0, 4),
+    long_side=64,
+)
 
 
 def photos_of(train, val):
@@ -180,11 +185,6 @@ def test_the_slider_has_the_maps_of_the_revision_among_its_own(finished_run):
         assert walk["steps"].tolist() == [0, 4, 16, 64]
         np.testing.assert_array_equal(walk["labels"], expected["labels"])
         np.testing.assert_allclose(walk["maps"][-1], expected["maps"], atol=2e-3)
-
-
-def test_a_negative_number_of_steps_is_refused_by_name():
-    with pytest.raises(UserError, match=r"parameter reporting.gallery.steps: -1 is negative"):
-        next(walk_steps(None, {}, {}, {}, {"steps": 4}, {"steps": [-1, 4]}, Execution()))
 
 
 # ---- pictures ------------------------------------------------------------------------------
@@ -292,8 +292,8 @@ def test_without_masks_there_are_neither_scores_nor_truth(finished_run):
         catalog.load("reporting.walks"),
         pd.DataFrame(),
         catalog.load("classes"),
-        {"steps": 64},
-        {"long_side": 64},
+        catalog.load("params:revision.random_walk"),
+        GALLERY,
         Execution(workers=1),
     )["index"]
     assert "pseudo labels" in page

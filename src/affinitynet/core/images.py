@@ -1,6 +1,6 @@
 """Photos as they come: any mode, any depth, any orientation, any size."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -33,17 +33,25 @@ DEPTHS = (8, 10, 12, 14, 16)
 """Bits that the samples of a photo may use, whatever the file holds them in."""
 
 
-def load_photo(file: str | Path | IO[bytes]) -> Image.Image:
+def load_photo(
+    file: str | Path | IO[bytes], *, check: Callable[[int, int], None] | None = None
+) -> Image.Image:
     """Read an image file in full: upright, in 8-bit RGB.
 
     Of a file of several frames the first is taken. `info[REPAIRS]` of the result lists what was
     done to it.
+
+    Args:
+        file: Its path, or an open file.
+        check: Raises where width and height are too large; called before the file is decoded.
 
     Raises:
         OSError, ValueError, …: Pillow's decoders raise what they like.
     """
     _register_formats()
     stored = Image.open(file)
+    if check:
+        check(*stored.size)
     tiles = [*stored.tile]
     repairs = []
     with suppress(Exception):

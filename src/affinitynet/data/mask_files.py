@@ -94,7 +94,9 @@ def _strip(name: str, prefix: str, suffix: str) -> str:
 
 
 def _find(names: Mapping[str, str], photos: Collection[str]) -> dict[str, str]:
-    """Find the photo of each mask, exact names first; of several masks none.
+    """Find the photo of each mask, exact names first; of several masks of one photo none.
+
+    Folders are of no interest where a file's name is the only one of its kind on either side.
 
     Args:
         names: Mask to the name that it is looked for by.
@@ -104,10 +106,14 @@ def _find(names: Mapping[str, str], photos: Collection[str]) -> dict[str, str]:
     exact = {photo: mask for mask, photo in names.items() if photo in known}
     finder = PhotoFinder(photos)
     bare = _unique((without_roles(photo), photo) for photo in photos)
+    bases = _unique((PurePosixPath(photo).name, photo) for photo in photos)
+    alone = _unique((PurePosixPath(name).name, mask) for mask, name in names.items())
     others: dict[str, list[str]] = {}
     for mask, name in names.items():
         photo = finder.find(name) or bare.get(without_roles(name))
         photo = photo or finder.find(without_roles(name))
+        if photo is None and (base := PurePosixPath(name).name) in alone:
+            photo = bases.get(base)
         if photo is not None and photo not in exact:
             others.setdefault(photo, []).append(mask)
     return exact | {photo: each[0] for photo, each in others.items() if len(each) == 1}

@@ -1,15 +1,16 @@
 """Catalog datasets that kedro-datasets lacks.
 
-Importing this package also makes every file that a dataset writes atomic, see
-`affinitynet.datasets.atomic` and `affinitynet.datasets.s3`.
+In a process of `kedro run`, every file that a dataset writes is atomic, see
+`affinitynet.datasets.atomic`.
 """
 
 from affinitynet.datasets.arrays import ArraysDataset
-from affinitynet.datasets.atomic import AtomicLocalFileSystem
+from affinitynet.datasets.atomic import AtomicLocalFileSystem, register_atomic_file_systems
 from affinitynet.datasets.folder import FolderDataset
 from affinitynet.datasets.label_map import LabelMapDataset
 from affinitynet.datasets.masks import MasksDataset, MasksHeaderDataset
 from affinitynet.datasets.named_photos import NamedPhotosDataset
+from affinitynet.datasets.output_folder import OutputFolderDataset
 from affinitynet.datasets.partitions import VersionedPartitionsDataset
 from affinitynet.datasets.photos import PhotoDataset, PhotosDataset
 from affinitynet.datasets.stored_file import StoredFileDataset
@@ -24,10 +25,12 @@ __all__ = [
     "MasksDataset",
     "MasksHeaderDataset",
     "NamedPhotosDataset",
+    "OutputFolderDataset",
     "PhotoDataset",
     "PhotosDataset",
     "StoredFileDataset",
     "StreamedJSONDataset",
     "TagsDataset",
     "VersionedPartitionsDataset",
+    "register_atomic_file_systems",
 ]

@@ -1,5 +1,6 @@
 """Masks for scoring: a folder of images, or drawn from a file of outlines."""
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -106,7 +107,14 @@ def match_folder(path: str, files: list[str], photos: str | None) -> MaskFiles:
     names = name_photos(files)
     if photos is None:
         return MaskFiles(names)
-    matched = match_mask_files([*names], PhotosDataset(path=photos).load(), path)
+    inside = {os.path.relpath(Path(path) / file, photos) for file in files}
+    inside |= {os.path.splitext(file)[0] for file in inside}  # masks that lie among the photos
+    others = [
+        photo
+        for photo in PhotosDataset(path=photos).load()
+        if photo not in inside and not read_place(PurePosixPath(photo).parts[:-1]).is_mask
+    ]
+    matched = match_mask_files([*names], others, path)
     found = {photo: names[mask] for photo, mask in matched.files.items()}
     return MaskFiles(found, matched.notes, matched.problems)
 

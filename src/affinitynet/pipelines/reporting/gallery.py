@@ -12,8 +12,8 @@ from PIL import Image
 
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode
 from affinitynet.core.metrics import mean_iou
-from affinitynet.errors import UserError
 from affinitynet.execution import Execution, chunks, stream
+from affinitynet.pipelines.finite import check_maps
 from affinitynet.pipelines.images import (
     Readers,
     network_outputs,
@@ -22,6 +22,7 @@ from affinitynet.pipelines.images import (
     share_out,
     upsample,
 )
+from affinitynet.pipelines.parameters import Gallery, RandomWalk
 from affinitynet.pipelines.reporting.pictures import (
     Name,
     class_colours,
@@ -112,7 +113,7 @@ def choose_photos(
     labels: pd.DataFrame,
     revision: pd.DataFrame,
     segmentation: pd.DataFrame,
-    gallery: dict[str, Any],
+    gallery: Gallery,
     seed: int,
 ) -> pd.DataFrame:
     """Choose the photos to show: a random sample, and the worst by the last step's score.
@@ -123,7 +124,7 @@ def choose_photos(
         labels: `affinity_labels.image_scores`.
         revision: `revision.image_scores`.
         segmentation: `segmentation.image_scores`.
-        gallery: `sample` and `worst`, split to the number of photos.
+        gallery: How many photos to choose.
         seed: Of the sample.
 
     Returns:
@@ -134,9 +135,9 @@ def choose_photos(
     chosen = []
     for split, step in LAST.items():
         rows = scored[scored["split"] == split]
-        worst = rows.dropna(subset=step).nsmallest(gallery["worst"][split], step)
+        worst = rows.dropna(subset=step).nsmallest(getattr(gallery.worst, split), step)
         rest = rows.drop(worst.index)
-        sample = rest.sample(min(gallery["sample"][split], len(rest)), random_state=seed)
+        sample = rest.sample(min(getattr(gallery.sample, split), len(rest)), random_state=seed)
         chosen += [sample.sort_index().assign(why="sample"), worst.assign(why="worst")]
     return pd.concat(chosen)
 
@@ -146,8 +147,8 @@ def walk_steps(
     model: dict[str, Any],
     photos: Readers,
     maps: Readers,
-    random_walk: dict[str, Any],
-    gallery: dict[str, Any],
+    random_walk: RandomWalk,
+    gallery: Gallery,
     execution: Execution,
 ) -> Iterator[dict[str, dict[str, npt.NDArray[Any]]]]:
     """Walk the CAMs of some photos for several numbers of steps, in one recurrence.
@@ -163,21 +164,16 @@ def walk_steps(
 
     Yields:
         Image id to `labels` (K + 1,) uint8, `steps` (T,) int64 and `maps` (T, K + 1, h, w) float16.
-
-    Raises:
-        UserError: If one of the steps is negative.
     """
     steps = walk_times(gallery, random_walk)
-    if steps[0] < 0:
-        raise UserError(f"parameter reporting.gallery.steps: {steps[0]} is negative")
-    train = sample[sample["split"] == "train"].head(gallery["walks"])
+    train = sample[sample["split"] == "train"].head(gallery.walks)
     work = partial(_walk, model=model, random_walk=random_walk, steps=steps, execution=execution)
     yield from chunks(
         share_out(
             work,
             train,
             photos,
-            maps,
+            check_maps(maps, "cam.maps"),
             options=random_walk,
             execution=execution,
             description="Random walk, step by step",
@@ -186,9 +182,9 @@ def walk_steps(
     )
 
 
-def walk_times(gallery: Mapping[str, Any], random_walk: Mapping[str, Any]) -> list[int]:
+def walk_times(gallery: Gallery, random_walk: RandomWalk) -> list[int]:
     """List the t that are shown, the one that `revision` uses among them."""
-    return sorted({*gallery["steps"], random_walk["steps"]})
+    return sorted({*gallery.steps, random_walk.steps})
 
 
 def _walk(
@@ -197,7 +193,7 @@ def _walk(
     maps: Readers,
     *,
     model: dict[str, Any],
-    random_walk: dict[str, Any],
+    random_walk: RandomWalk,
     steps: list[int],
     execution: Execution,
 ) -> Iterator[tuple[str, dict[str, npt.NDArray[Any]]]]:
@@ -211,9 +207,9 @@ def _walk(
         stored = maps[image_id]()
         cams = torch.from_numpy(upsample(stored["maps"], (features.shape[-2], features.shape[-1])))
         transition = symmetric_transition(
-            features, radius=random_walk["radius"], beta=random_walk["beta"]
+            features, radius=random_walk.radius, beta=random_walk.beta
         )
-        scores = with_background(cams.to(features.device), random_walk["alpha"])
+        scores = with_background(cams.to(features.device), random_walk.alpha)
         yield (
             image_id,
             {
@@ -236,8 +232,8 @@ def make_gallery(
     walks: Readers,
     stages: pd.DataFrame,
     classes: dict[str, int],
-    random_walk: dict[str, Any],
-    gallery: dict[str, Any],
+    random_walk: RandomWalk,
+    gallery: Gallery,
     execution: Execution,
 ) -> dict[str, str]:
     """Make the page. Photos are drawn one by one; only the small pictures are kept.
@@ -268,7 +264,7 @@ def make_gallery(
     )
     cards: list[Card] = []
     for chunk in stream(
-        partial(_draw, classes, gallery["long_side"]),
+        partial(_draw, classes, gallery.long_side),
         items,
         total=len(sample),
         execution=execution,
@@ -276,7 +272,7 @@ def make_gallery(
         skip=True,
     ):
         cards += chunk.values()
-    return {"index": render(cards, stages, classes, shown_step=random_walk["steps"])}
+    return {"index": render(cards, stages, classes, shown_step=random_walk.steps)}
 
 
 Read = Callable[[], Any] | None

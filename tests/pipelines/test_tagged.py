@@ -545,6 +545,13 @@ def test_masks_numbered_as_voc_does_stop_with_one_problem(pets):
     assert classes == voc
 
 
+def test_photos_that_are_found_by_a_part_of_their_path_are_named(pets):
+    tags = (pets / "tags.csv").read_text().replace("\n", "\nC:\\mine\\")
+    *_, report = ingest(pets / "photos", tags)
+    (warning,) = [line for line in report["warnings"] if "a part of their path" in line]
+    assert warning.startswith("files that are found by a part of their path: 12 ('C:\\mine\\0.jpg'")
+
+
 def test_background_before_the_names_of_the_mask_values_is_value_0(pets):
     _, classes, _ = ingest(
         pets / "photos", (pets / "tags.csv").read_text(), mask_classes="_background_;owl;dog;cat"

@@ -285,8 +285,8 @@ def match(
         *_list_warnings(seen, classes, unnamed=unnamed, path=path),
     ]
     if respelled:
-        named = ", ".join(respelled[:MAX_NAMED])
-        warnings.append(f"{len(respelled)} files are found by a part of their path: {named}, …")
+        some = ", ".join(respelled[:MAX_NAMED]) + (", …" if len(respelled) > MAX_NAMED else "")
+        warnings.append(f"files that are found by a part of their path: {len(respelled)} ({some})")
     if nameless := [image_id for image_id in photos if not is_utf8(image_id)]:
         shown = ", ".join(name.encode(errors="backslashreplace").decode() for name in nameless)
         warnings.append(f"photos whose names are no UTF-8 are left out; rename them: {shown}")

@@ -375,6 +375,7 @@ class Parameters:
     inference: InferenceOverrides
 
     heads: Literal["released", "paper"] | None = None
+    backbone: Text | None = None
     tags: FilePath | None = None
     masks: FilePath | None = None
     classes: Names | Annotated[Text, MinLen(1)] | None = None

@@ -353,7 +353,7 @@ PARTS: dict[str, tuple[Callable[..., Iterator[Row]], int, tuple[str, ...], int]]
     "crf": (crf, 128, (), 40),
     "repeat": (repeat, 64, (), 40),
     "lite0_500, shapes": (inference, 260, ("lite0_500", "VOC's shapes"), 60),
-    "tests": (tests, 1, (), 90),
+    "tests": (tests, 1, (), 150),
     "train lite0 compiled": (training, 640, ("lite0", "compiled"), 120),
 }
 

@@ -2,11 +2,12 @@
 
 import affinitynet.datasets  # noqa: F401  (makes local writes atomic)
 from affinitynet.runs.context import RunContext
-from affinitynet.runs.hooks import RunHooks
-from affinitynet.runs.tracking import RunTracking, TrackingHooks
+from affinitynet.runs.startup import Hooks, defer_plugin_commands
+
+defer_plugin_commands()
 
 CONTEXT_CLASS = RunContext
-HOOKS = (RunHooks(), TrackingHooks(), RunTracking())  # the last one comes first
+HOOKS = Hooks()
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow", "kedro_mlflow")  # RunTracking is in their place
 
 # An environment changes single values of the base's, not whole blocks.

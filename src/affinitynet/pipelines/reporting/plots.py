@@ -1,16 +1,20 @@
 """Plots of the stages' scores: classes in VOC's colours, all on white, readable in any theme."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from affinitynet.pipelines.reporting.pictures import class_colours
 from affinitynet.pipelines.scoring import NEUTRAL
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+else:
+    Axes = Figure = Any  # Matplotlib takes a second to import; Kedro evaluates nodes' annotations
 
 BARS = {
     ("cam", "mIoU"): "CAM",
@@ -34,7 +38,7 @@ def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Mapping[str, i
         iou: The IoU by class, likewise.
         classes: Class name to mask value.
     """
-    figure = Figure(figsize=(7.5, 4), layout="constrained")
+    figure = new_figure((7.5, 4))
     axes = figure.subplots()
     values = stages.set_index(["stage", "score"])["value"]
     values = values[[bar in BARS for bar in values.index]]
@@ -65,7 +69,7 @@ def plot_training(
         segmentation: `segmentation.history`.
     """
     histories = {"cam": cam, "affinity_training": affinity_training, "segmentation": segmentation}
-    figure = Figure(figsize=(9, 2.8), layout="constrained")
+    figure = new_figure((9, 2.8))
     for axes, (stage, history) in zip(figure.subplots(1, 3), histories.items(), strict=True):
         axes.plot(history["epoch"], history["loss"], marker="o", markersize=3, color=BLUE)
         axes.set(title=stage, xlabel="epoch", ylabel="loss")
@@ -82,7 +86,7 @@ def plot_thresholds(curve: pd.DataFrame) -> Figure:
     Args:
         curve: `cam.threshold_curve`: `threshold`, `alpha`, `miou`.
     """
-    figure = Figure(figsize=(9, 3), layout="constrained")
+    figure = new_figure((9, 3))
     if curve["miou"].isna().all():
         figure.suptitle(UNSCORED)
         return figure
@@ -126,7 +130,7 @@ def plot_confusion(
     tables = pd.concat([cam, affinity_labels, revision, segmentation])
     steps = list(dict.fromkeys(tables["step"]))
     side = 1.3 + 0.32 * tables["truth"].nunique()
-    figure = Figure(figsize=(3 * side, 2 * side), layout="constrained")
+    figure = new_figure((3 * side, 2 * side))
     panels = list(figure.subplots(2, 3).flat)
     for axes, step in zip(panels, steps, strict=False):
         rows = tables[tables["step"] == step]
@@ -156,7 +160,7 @@ def plot_coverage(
         confusion: `affinity_labels.confusion`.
         classes: Class name to mask value.
     """
-    figure = Figure(figsize=(5.5, 4), layout="constrained")
+    figure = new_figure((5.5, 4))
     axes = figure.subplots()
     axes.scatter(images["coverage"], images["accuracy"], s=9, color=PALE, label="a photo")
     for name, marker in _markers(classes).items():
@@ -173,6 +177,17 @@ def plot_coverage(
     _finish(axes)
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return figure
+
+
+def new_figure(size: tuple[float, float]) -> Figure:
+    """Make an empty figure.
+
+    Args:
+        size: Width and height in inches.
+    """
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")
 
 
 def _markers(classes: Mapping[str, int]) -> dict[str, dict[str, Any]]:

@@ -47,7 +47,7 @@ def _defer(package: str, **names: Any) -> None:
 if "timm" not in sys.modules:
     for _package in DEFERRED:
         _defer(_package)
-    sys.modules["timm"].__version__ = import_module("timm.version").__version__
+    vars(sys.modules["timm"])["__version__"] = import_module("timm.version").__version__
     vars(sys.modules["timm.data"]).update(
         {
             name: value

@@ -17,9 +17,12 @@ class Hooks:
 
     def __iter__(self) -> Iterator[Any]:
         from affinitynet.runs.hooks import RunHooks
+        from affinitynet.runs.summary import RunSummary
         from affinitynet.runs.tracking import RunTracking, TrackingHooks
 
-        return iter((RunHooks(), TrackingHooks(), RunTracking()))  # the last one comes first
+        return iter(
+            (RunSummary(), RunHooks(), TrackingHooks(), RunTracking())
+        )  # the last one comes first
 
 
 @click.group()

@@ -1,6 +1,8 @@
-"""Plots of the stages' scores: classes in VOC's colours, all on white, readable in any theme."""
+"""Plots of the stages' scores: classes in display colours, on white, readable in any theme."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 else:
     Axes = Figure = Any  # Matplotlib takes a second to import; Kedro evaluates nodes' annotations
 
+logger = logging.getLogger(__name__)
+
 BARS = {
     ("cam", "mIoU"): "CAM",
     ("revision", "random walk mIoU"): "random walk",
@@ -25,12 +29,30 @@ BARS = {
 """Stage and score, as `tabulate` names them, to the name of its bar."""
 BLUE, PALE, ORANGE = "#2f6690", "#9db8d3", "#d1622b"
 MARKERS = "osD^vP*X<>hp"  # beside the colours, for those who cannot tell these apart
-UNSCORED = "no masks, no mIoU"
 MAX_NUMBERS = 9
 """Classes, background included, up to which a confusion matrix has its shares written in."""
 
 
-def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Mapping[str, int]) -> Figure:
+def where_scored(plot: Callable[..., Figure | None]) -> Callable[..., Iterator[Figure]]:
+    """Make a node of a plot that is left out where its first table has nothing to show.
+
+    Without masks most tables have no rows. Kedro saves what the node yields, so here nothing.
+    """
+
+    @wraps(plot)
+    def draw(first: pd.DataFrame, *others: Any) -> Iterator[Figure]:
+        figure = None if first.empty else plot(first, *others)
+        if figure is None:
+            logger.info("There are no masks: %s has nothing to show.", plot.__name__)
+        else:
+            yield figure
+
+    return draw
+
+
+def plot_stages(
+    stages: pd.DataFrame, iou: pd.DataFrame, classes: Mapping[str, int]
+) -> Figure | None:
     """Plot mIoU stage by stage, and each class's IoU.
 
     Args:
@@ -38,13 +60,12 @@ def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Mapping[str, i
         iou: The IoU by class, likewise.
         classes: Class name to mask value.
     """
-    figure = new_figure((7.5, 4))
-    axes = figure.subplots()
     values = stages.set_index(["stage", "score"])["value"]
     values = values[[bar in BARS for bar in values.index]]
     if values.empty:
-        axes.set_title(UNSCORED)
-        return figure
+        return None
+    figure = new_figure((7.5, 4))
+    axes = figure.subplots()
     named = [f"{BARS[bar]}\n{value:.3f}" for bar, value in zip(values.index, values, strict=True)]
     axes.bar(named, values, color=PALE, width=0.6)
     positions = {stage: bar for bar, (stage, _) in enumerate(values.index)}  # of two the last
@@ -78,7 +99,7 @@ def plot_training(
     return figure
 
 
-def plot_thresholds(curve: pd.DataFrame) -> Figure:
+def plot_thresholds(curve: pd.DataFrame) -> Figure | None:
     """Plot the CAMs' mIoU over the background threshold, and over the exponent alpha of eq. 2.
 
     Both say the same of a CAM's argmax: (1 - M)^alpha exceeds M exactly below one threshold.
@@ -86,10 +107,9 @@ def plot_thresholds(curve: pd.DataFrame) -> Figure:
     Args:
         curve: `cam.threshold_curve`: `threshold`, `alpha`, `miou`.
     """
-    figure = new_figure((9, 3))
     if curve["miou"].isna().all():
-        figure.suptitle(UNSCORED)
-        return figure
+        return None
+    figure = new_figure((9, 3))
     titles = {"threshold": "background threshold", "alpha": "background exponent α (eq. 2)"}
     for axes, (column, title) in zip(
         figure.subplots(1, 2, sharey=True), titles.items(), strict=True
@@ -193,7 +213,12 @@ def new_figure(size: tuple[float, float]) -> Figure:
 def _markers(classes: Mapping[str, int]) -> dict[str, dict[str, Any]]:
     """Return each class's colour and mark; background is black."""
     return {
-        name: {"color": colour, "marker": MARKERS[i % len(MARKERS)]}
+        name: {
+            "color": colour,
+            "marker": MARKERS[i % len(MARKERS)],
+            "markeredgecolor": "#333",
+            "markeredgewidth": 0.5,
+        }
         for i, (name, colour) in enumerate(class_colours(classes).items())
     }
 

@@ -11,6 +11,7 @@ from affinitynet.datasets.file import FileDataset
 from affinitynet.datasets.folder import FolderDataset
 from affinitynet.datasets.label_map import LabelMapDataset
 from affinitynet.datasets.named_photos import NamedPhotosDataset
+from affinitynet.datasets.page import PageDataset
 from affinitynet.datasets.partitions import VersionedPartitionsDataset
 from affinitynet.datasets.photos import PhotosDataset
 from affinitynet.datasets.stored_file import StoredFileDataset
@@ -24,6 +25,7 @@ __all__ = [
     "LabelMapDataset",
     "MasksDataset",
     "NamedPhotosDataset",
+    "PageDataset",
     "PhotosDataset",
     "StoredFileDataset",
     "StreamedJSONDataset",

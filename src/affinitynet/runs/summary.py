@@ -9,6 +9,7 @@ from typing import Any
 from kedro.config import OmegaConfigLoader
 from kedro.framework.hooks import hook_impl
 from kedro.io import AbstractVersionedDataset, CatalogProtocol, MemoryDataset
+from kedro_viz.integrations.kedro.run_hooks import pipeline_run_hook
 from rich import get_console
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
@@ -75,6 +76,16 @@ class RunSummary:
     def after_catalog_created(self, catalog: CatalogProtocol, save_version: str | None) -> None:
         """Put the run's description into the catalog."""
         catalog[RUN] = MemoryDataset(describe_run(self.context, save_version or ""))
+
+    @hook_impl(trylast=True)
+    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
+        """Keep partial runs from Kedro-Viz's Workflow page, which can show whole ones only.
+
+        Kedro-Viz 12.5 looks for the pipeline's name where Kedro 1.7 no longer has it, and takes
+        every run of a pipeline for one of the default pipeline.
+        """
+        if run_params.get("pipeline_names"):
+            pipeline_run_hook._should_collect_events = False
 
     @hook_impl
     def after_pipeline_run(self, catalog: CatalogProtocol) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -49,7 +50,11 @@ def show_data(
     sound = inspected[inspected["problem"] == ""]
     rows = sound[["split", "tags"]].replace({"tags": {f"\\{TAG_SEPARATOR}": ", "}}, regex=True)
     groups = [*_groups(sound)][:MAX_GROUPS]
-    warnings = [(line, _named(line, sound.index)) for line in report["warnings"]]
+    elsewhere = {image_id for group in groups for image_id in group["shown"]}
+    warnings = [
+        (line, [name for name in _named(line, sound.index) if name not in elsewhere])
+        for line in report["warnings"]
+    ]
     classes = [*_classes(class_counts, sound)]
     wanted = [
         *(image_id for _, ids in warnings for image_id in ids),
@@ -123,4 +128,7 @@ def _draw(ids: list[str], photos: Readers, execution: Execution) -> dict[str, st
 
 
 def _thumbnail(long_side: int, read: Callable[[], Any]) -> str:
-    return data_uri(Image.fromarray(read_photo(read, long_side)))
+    """Encode a small photo; one that cannot be read any more becomes an empty text."""
+    with suppress(Exception):  # Pillow's decoders raise what they like
+        return data_uri(Image.fromarray(read_photo(read, long_side)))
+    return ""

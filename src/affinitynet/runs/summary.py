@@ -36,8 +36,11 @@ SCORES = {
 """Entry, name and title of each score in the closing table."""
 
 HARM = (
-    ("cam", "walk", "the random walk", "lower revision.random_walk.alpha or steps"),
-    ("walk", "pseudo", "the dense CRF", "narrow revision.crf.sxy_bilateral"),
+    (
+        *("cam", "walk", "The random walk"),
+        "raise revision.random_walk.alpha where objects vanish, lower it where they spill over",
+    ),
+    ("walk", "pseudo", "The dense CRF", "lower revision.crf.sxy_bilateral"),
 )
 """Score before and after a step that should raise it, the step, and what to try."""
 
@@ -75,7 +78,8 @@ class RunSummary:
     @hook_impl
     def after_catalog_created(self, catalog: CatalogProtocol, save_version: str | None) -> None:
         """Put the run's description into the catalog."""
-        catalog[RUN] = MemoryDataset(describe_run(self.context, save_version or ""))
+        description = describe_run(self.context, save_version or "")
+        catalog[RUN] = MemoryDataset(description, metadata={"kedro-viz": {"layer": "data set"}})
 
     @hook_impl(trylast=True)
     def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
@@ -186,7 +190,7 @@ def list_warnings(scores: Mapping[str, float]) -> Iterator[str]:
     for before, after, step, advice in HARM:
         if before in scores and after in scores and scores[after] < scores[before]:
             yield (
-                f"{step[0].upper()}{step[1:]} lowers the mIoU on train from {scores[before]:.3f} "
+                f"{step} lowers the mIoU on train from {scores[before]:.3f} "
                 f"to {scores[after]:.3f}. The gallery shows where; {advice}, or find better "
                 "values with: kedro run --pipeline search"
             )

@@ -167,8 +167,8 @@ def measure_walk(
     wiped_out = int((table["kept"].astype(float) <= LOST).sum())
     if wiped_out:
         logger.warning(
-            "The random walk wipes out an object in %d of %d training photos: the gallery shows "
-            "them. See docs/method.md for alpha and beta.",
+            "The random walk wipes out an object in %d of %d training photos. The gallery shows "
+            "some of them; revision.random_walk.alpha higher keeps more.",
             wiped_out,
             len(rows),
         )

@@ -36,6 +36,7 @@ from affinitynet.pipelines.reporting.pictures import (
     paint_heat,
     paint_labels,
 )
+from affinitynet.pipelines.reporting.plots import plot_coverage, plot_thresholds, where_scored
 
 CLASSES = {"cat": 8, "dog": 12}
 RUN = RunDescription(version="2026-11-27T10.04.19.000Z", data_set="pets", given={"seed": 3})
@@ -197,6 +198,23 @@ def test_a_walk_that_spoils_a_good_score_is_reported():
         "The random walk lowers the score from 0.70 to 0.30."
     ]
     assert list_warnings({"cam": 0.3, "random_walk": 0.1, "kept": np.nan}) == []
+
+
+# ---- plots without masks -------------------------------------------------------------------
+
+
+def test_a_plot_that_has_nothing_to_show_is_left_out():
+    nothing = pd.DataFrame({"step": [], "truth": [], "prediction": [], "pixels": []})
+    pair = {"step": "CAM", "truth": ["a", "b"], "prediction": "a"}
+    zeros, counts = (pd.DataFrame(pair | {"pixels": pixels}) for pixels in ([0, 0], [3, 1]))
+    draw = where_scored(lambda *tables: "a figure")
+    assert [*draw(nothing, zeros)] == []
+    assert [*draw(zeros, counts)] == ["a figure"]
+    assert [*where_scored(lambda *tables: None)(counts)] == []
+    images = pd.DataFrame({"coverage": [], "accuracy": []})
+    assert [*where_scored(plot_coverage)(images, zeros, CLASSES)] == []
+    curve = pd.DataFrame({"threshold": [0.1], "alpha": [2.0], "miou": [np.nan]})
+    assert [*where_scored(plot_thresholds)(curve)] == []
 
 
 # ---- the walk, step by step ----------------------------------------------------------------

@@ -34,20 +34,25 @@ MAX_NUMBERS = 9
 
 
 def where_scored(plot: Callable[..., Figure | None]) -> Callable[..., Iterator[Figure]]:
-    """Make a node of a plot that is left out where its first table has nothing to show.
+    """Make a node of a plot that is left out where its tables have nothing to show.
 
-    Without masks most tables have no rows. Kedro saves what the node yields, so here nothing.
+    Without masks they have no rows, or count no pixels. Kedro saves what the node yields: nothing.
     """
 
     @wraps(plot)
-    def draw(first: pd.DataFrame, *others: Any) -> Iterator[Figure]:
-        figure = None if first.empty else plot(first, *others)
+    def draw(*inputs: Any) -> Iterator[Figure]:
+        tables = [each for each in inputs if isinstance(each, pd.DataFrame)]
+        figure = None if all(map(_is_blank, tables)) else plot(*inputs)
         if figure is None:
             logger.info("There are no masks: %s has nothing to show.", plot.__name__)
         else:
             yield figure
 
     return draw
+
+
+def _is_blank(table: pd.DataFrame) -> bool:
+    return table.empty or ("pixels" in table and not table["pixels"].any())
 
 
 def plot_stages(

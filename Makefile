@@ -50,6 +50,7 @@ mlflow: setup ## Show the tracked runs at http://127.0.0.1:5000
 serve: setup ## Serve the newest model at http://127.0.0.1:5001, see docs/models.md (ENV=tagged)
 	MODEL=$$($(NEWEST) model $(ENV)) && echo "$$MODEL" && \
 	MLFLOW_TRACKING_URI=sqlite:///mlflow.db PATH="$(CURDIR)/$(BIN):$$PATH" \
+		MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647 \
 		mlflow models serve --model-uri "$$MODEL" --env-manager local --port 5001
 
 demo: $(VENV)/.installed-dev ## Try the trained networks on a photo, in the browser (ENV=tagged)
@@ -74,6 +75,9 @@ $(VENV)/bin/python:
 	@command -v c++ >/dev/null || command -v g++ >/dev/null \
 		|| { echo "A C++ compiler is needed to build pydensecrf2 (Debian: apt install g++)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@# The Cython that pydensecrf2 asks for is too old for Python 3.13.
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))' \
+		|| { $(PIP) cython setuptools && $(PIP) --no-build-isolation pydensecrf2; }
 
 $(VENV)/.installed: pyproject.toml requirements.lock | $(VENV)/bin/python
 	$(PIP) -e .

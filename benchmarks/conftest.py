@@ -25,6 +25,10 @@ COLUMNS = {  # of the table: how each figure is written
     "baseline memory": "{:,.0f} MB".format,
     "throughput": "{:.3g} img/s".format,
     "on disk": "{:.3g} kB/img".format,
+    "float32": duration,
+    "bfloat16": "{:.3g}× as long".format,
+    "auto": "{:.3g}× as long".format,
+    "auto takes": lambda bfloat16: "bfloat16" if bfloat16 else "float32",
 }
 ROWS = pytest.StashKey[dict[str, dict[str, float]]]()
 
@@ -152,5 +156,5 @@ def resident(field: str) -> float:
 
     Linux's `ru_maxrss` will not do: a process takes it over from the one that started it.
     """
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split(f"{field}:")[1].split()[0]) / 1024

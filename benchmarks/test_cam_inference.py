@@ -74,7 +74,7 @@ def test_cam_inference(
     )
     compare(
         f"CAMs of {photos} photos of {size[0]} x {size[1]}, {len(scales)} scales and flips",
-        partial(multi_scale, prepared_at, images, bfloat16=True),
+        partial(multi_scale, prepared_at, images, bfloat16="auto"),
         partial(one_at_a_time, scores_at, images),
         tolerance=0.02,
         difference=mean_difference,

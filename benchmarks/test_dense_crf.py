@@ -15,6 +15,7 @@ from affinitynet.core.dense_crf import CRFParameters, refine_many
 from affinitynet.execution import Execution
 from affinitynet.pipelines.affinity_labels.nodes import label_pixels
 from affinitynet.pipelines.images import Readers
+from affinitynet.pipelines.parameters import Alphas
 from scenes import PHOTO, cams, classes, index, scene, unary
 
 LOW, HIGH = 4.0, 24.0  # alpha
@@ -81,7 +82,7 @@ def test_all_cores(engine: str, compare: Any) -> None:
             photos,
             maps,
             classes(),
-            {"low": LOW, "high": HIGH},
+            Alphas(low=LOW, high=HIGH),
             CRFParameters(),
             None,
             Execution(engine=engine, workers=workers),

@@ -55,7 +55,7 @@ def run_stages(folder: Path, images: int, long_side: int) -> dict[str, tuple[flo
     }
     figures = {}
     for stage in STAGES:
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak so far
         start = time.perf_counter()
         with KedroSession.create(PROJECT, env="test", runtime_params=parameters) as session:
             session.run(pipeline_names=[stage])

@@ -1,4 +1,4 @@
-"""Training: the affinity loss against gathered pairs, and a whole step in bfloat16."""
+"""Training: the affinity loss against gathered pairs, and a whole step as `auto` decides."""
 
 from typing import Any
 
@@ -148,7 +148,7 @@ def test_training_step(compare: Any, fixed: bool) -> None:
         head_learning_rate=1e-3,
         fixed_norms=fixed,
         frozen=FIRST if fixed else (),
-        precision="bfloat16",
+        precision="auto",
     )
 
     def ours() -> float:

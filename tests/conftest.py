@@ -19,6 +19,10 @@ import pytest
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from affinitynet.datasets import register_atomic_file_systems
+
+register_atomic_file_systems()  # as in a process of `kedro run`
+
 PROJECT = Path(__file__).parents[1]
 SCORED = ("cam", "affinity_labels", "revision", "segmentation")
 

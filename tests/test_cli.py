@@ -103,20 +103,26 @@ def test_an_unknown_environment_is_told(run, project):
             "network.head.norm: no such parameter",
         ),
         ({"segmentation.network.backbone.levls": [-1]}, "segmentation.network.backbone.levels?"),
-        ({"revision.confidence": 1.5}, "revision.confidence is 1.5; give a number between 0 and 1"),
-        ({"affinity_training.radius": 0}, "affinity_training.radius is 0; give a whole number abo"),
-        ({"affinity_training.radius": 1}, "affinity_training.radius is 1; give a whole number abo"),
-        ({"affinity_training.radius": "null"}, "affinity_training.radius is null; give a whole"),
-        ({"seed": "abc"}, "seed is abc; give a whole number, 0 or more"),
-        ({"seed": -1}, "seed is -1; give a whole number, 0 or more"),
-        ({"cam.thresholds": []}, "cam.thresholds is []; give a list of numbers between 0 and 1"),
-        ({"affinity_labels.alphas.low": 5}, "affinity_labels.alphas.low is 5, above"),
-        ({"scenes.train": -3}, "scenes.train is -3; give a whole number above 0"),
-        ({"masks": ""}, "--params masks=: name a folder"),
-        ({"mask_folder": ""}, "--params mask_folder=: name a folder"),
-        ({"execution.device": "gpu"}, "execution.device is gpu; give auto, cpu, cuda or cuda:<num"),
+        ({"revision.confidence": 1.5}, "revision.confidence is 1.5; it must be less than 1"),
+        ({"affinity_training.radius": 0}, "affinity_training.radius is 0; it must be greater than"),
+        ({"affinity_training.radius": 1}, "affinity_training.radius is 1; it must be greater than"),
+        (
+            {"affinity_training.radius": "null"},
+            "affinity_training.radius is null; it must be a whole",
+        ),
+        ({"seed": "abc"}, "seed is 'abc'; it must be a whole number"),
+        ({"seed": -1}, "seed is -1; it must be greater than or equal to 0"),
+        ({"cam.thresholds": []}, "cam.thresholds is []; it must have 1 or more entries"),
+        ({"affinity_labels.alphas.low": 5}, "affinity_labels.alphas: low is 5, above"),
+        ({"scenes.train": -3}, "scenes.train is -3; it must be greater than 0"),
+        ({"masks": ""}, "masks is ''; it must be more than an empty"),
+        ({"mask_folder": ""}, "mask_folder is ''; it must be more than an empty"),
+        (
+            {"execution.device": "gpu"},
+            "execution.device is 'gpu'; it must be auto, cpu, cuda or cuda:<n",
+        ),
         ({"execution.device": "cuda:99"}, "CUDA device"),
-        ({"revision.random_walk.beta": "abc"}, "beta is abc; give a number above 0"),
+        ({"revision.random_walk.beta": "abc"}, "beta is 'abc'; it must be a number"),
         ({"execution.workers": -1}, "execution.workers is -1"),
     ],
 )
@@ -132,7 +138,7 @@ def test_what_a_class_alone_has_a_name_for_is_known(run, project):
     parameters = {
         "cam.training.warmup": 0.1,
         "segmentation.network.head.dropout": 0.2,
-        "affinity_training.network.backbone.std": "[1]",
+        "affinity_training.network.backbone.std": "[1, 1, 1]",
         "segmentation.inference.crf.srgb": 13,
     }
     status, said = run(*project.options("--pipeline", "scenes", parameters=parameters))
@@ -143,7 +149,7 @@ def test_an_unknown_supervision_is_told(run, project):
     parameters = {"segmentation.supervision": "dogs"}
     status, said = run(*project.options(parameters=parameters))
     assert status == 1
-    assert "'dogs' is none of pseudo_labels, masks" in said
+    assert "is 'dogs'; it must be 'pseudo_labels' or 'masks'" in " ".join(said.split())
 
 
 @pytest.mark.parametrize(
@@ -153,6 +159,7 @@ def test_an_unknown_supervision_is_told(run, project):
         ({"cam.training.epochs": -1}, "training.epochs"),
         ({"cam.training.epochs": "two"}, "training.epochs"),
         ({"cam.augmentation.crop": 0}, "augmentation.crop"),
+        ({"segmentation.training.frozen": ["backbon"]}, "did you mean backbone?"),
     ],
 )
 def test_parameters_out_of_range_are_named_before_anything_runs(project, parameters, message):

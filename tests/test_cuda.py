@@ -2,8 +2,11 @@
 
 from functools import partial
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import Dataset
 
 from affinitynet.core.affinity import affinity_loss, pair_affinities
@@ -13,9 +16,12 @@ from affinitynet.execution import Execution, launch, map_images
 from affinitynet.execution.devices import pick_device
 from affinitynet.execution.group import run_rank
 from affinitynet.networks.checkpoint import initialise, restore
+from affinitynet.networks.cuda import largest_batch
 from affinitynet.networks.inference import multi_scale, scorers
+from affinitynet.networks.parameters import InferenceParameters
+from affinitynet.pipelines.images import memory_errors, score_photos
 from affinitynet.training.loop import train
-from affinitynet.training.losses import pixel_loss, tag_loss
+from affinitynet.training.losses import pair_loss, pixel_loss, tag_loss
 from tests.core.test_random_walk import dense_walk, scene
 from tests.training.test_loop import CONFIG, PARAMETERS, Colours
 
@@ -71,6 +77,60 @@ def test_multi_scale_inference():
     torch.testing.assert_close(found[1], found[0], rtol=0, atol=5e-3 * scale)  # TF32
 
 
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet18", "test_resnet"])
+def test_photos_of_several_shapes(name):
+    """In one batch where the network allows it, else one after the other."""
+    generator = np.random.default_rng(0)
+    sizes = {"a": (75, 91), "b": (64, 64), "c": (91, 75), "d": (66, 90), "e": (70, 80)}
+    photos = {
+        i: partial(Image.fromarray, generator.integers(0, 256, (*size, 3), np.uint8))
+        for i, size in sizes.items()
+    }
+    heights, widths = zip(*sizes.values(), strict=True)
+    index = pd.DataFrame({"width": widths, "height": heights}, index=list(sizes))
+    model = initialise(CONFIG | {"backbone": {"name": name, "weights": None}}, seed=0).state_dict()
+    options = InferenceParameters(
+        long_side=None,
+        scales=((1.0, 16), (0.5, 16)),
+        flip=True,
+        cell=8,
+        batch_size=4,
+        bfloat16=False,
+    )
+    cpu, cuda, again = (
+        dict(
+            score_photos(
+                index,
+                photos,
+                model=model,
+                score=lambda net, x: net.cam(x),
+                inference=options,
+                execution=Execution(device=device),
+            )
+        )
+        for device in ("cpu", "cuda", "cuda")
+    )
+    for image_id, own in cpu.items():
+        tolerance = 5e-3 * float(own.max())  # TF32
+        torch.testing.assert_close(cuda[image_id].cpu(), own, rtol=0, atol=tolerance)
+        assert torch.equal(cuda[image_id], again[image_id])
+
+
+def test_the_largest_batch_fits_and_a_larger_one_is_reported():
+    device = torch.device("cuda")
+    free, _ = torch.cuda.mem_get_info()
+
+    def run(photos):
+        torch.empty(photos * (free // 20), dtype=torch.uint8, device=device)
+
+    batch = largest_batch(run, device, at_most=64)
+    assert batch in (8, 16)
+    run(batch)
+    full = pytest.raises(UserError, match=r"lower training\.batch_size")
+    with full, memory_errors("training.batch_size"):
+        run(40)
+
+
 class Halves(Dataset):
     """Photos whose left half is red and labelled 1, the right one blue and 2."""
 
@@ -113,6 +173,30 @@ def test_training_learns_and_is_the_same_each_time(kind, samples, loss):
     assert all(torch.equal(value, again.weights[key]) for key, value in one.weights.items())
     assert all(not value.is_cuda for value in one.weights.values())
     restore(one, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("kind", "samples", "loss"),
+    [
+        ("cam", Colours(), tag_loss),
+        ("affinity", Halves(), partial(pair_loss, radius=3)),
+        ("segmentation", Halves(), pixel_loss),
+    ],
+)
+def test_no_step_waits_for_the_device(kind, samples, loss):
+    head = {"segmentation": {"channels": 16}, "affinity": {"channels": [8, 8, 8]}}.get(kind, {})
+    initial = initialise(CONFIG | {"kind": kind, "head": head}, seed=0)
+
+    def watch(steps, _):
+        for batch in steps:
+            torch.cuda.set_sync_debug_mode("error")
+            yield batch
+            torch.cuda.set_sync_debug_mode("default")
+
+    try:
+        [*train(initial, samples, loss, PARAMETERS, seed=0, device="cuda", progress=watch)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def sum_of_ranks():

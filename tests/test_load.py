@@ -62,7 +62,7 @@ def test_predictions_are_those_of_the_inference_pipeline(finished_copy, tmp_path
         state["config"]["inference"]["crf"] = {"iterations": 2}
         torch.save(state, path)
         finished_copy.run("export")
-    told = {"images": str(tmp_path / "photos"), "masks": str(tmp_path / "masks")}
+    told = {"images": str(tmp_path / "photos"), "output": str(tmp_path / "masks")}
     finished_copy.run("inference", env="local", parameters=told)
     model = affinitynet.load(finished_copy.data)
     for path in (tmp_path / "photos").iterdir():
@@ -161,3 +161,20 @@ def test_what_is_no_photo_is_named(model, tmp_path):
             model.predict(array)
     with pytest.raises(ValueError, match="a path, a Pillow image or an array"):
         model.predict(7)
+
+
+@pytest.mark.parametrize("device", ["gpu", "", "cuda:x", None])
+def test_a_device_of_an_unknown_name_is_named(finished_run, device):
+    with pytest.raises(ValueError, match=r"there is none of this name; give auto, cpu, cuda"):
+        affinitynet.load(finished_run.data / "06_models/export", device=device)
+
+
+def test_a_folder_with_models_in_several_places_is_refused(finished_run, tmp_path):
+    file = max((finished_run.data / "06_models/export").rglob("model.safetensors/*/*.safetensors"))
+    for place in ("one", "other"):
+        copy = tmp_path / place / file.parent.name / file.name
+        copy.parent.mkdir(parents=True)
+        copy.write_bytes(file.read_bytes())
+    with pytest.raises(ValueError, match=r"models lie in several folders; name one of them"):
+        affinitynet.load(tmp_path)
+    assert affinitynet.load(tmp_path / "one").classes["owl"] == 4

@@ -38,6 +38,18 @@ def test_the_recipe_is_the_published_one(parameters):
     assert len(parameters["data_set"]["classes"]) == 20
 
 
+def test_one_parameter_takes_the_network_whose_weights_pip_installs(empty_project):
+    session = empty_project.session(env="voc", parameters={"backbone": "tf_efficientnet_lite0"})
+    parameters = session.load_context().raw_parameters
+    classes = dict.fromkeys(parameters["data_set"]["classes"], 0)
+    for kind in ("cam", "affinity", "segmentation"):
+        stage = parameters[{"affinity": "affinity_training"}.get(kind, kind)]
+        network = initialise({"kind": kind, "classes": classes, **stage["network"]}, seed=0)
+        for name in stage["training"]["frozen"]:
+            assert any(key.startswith(f"{name}.") for key in network.weights)
+        assert network.config["backbone"]["mean"] == [0.5, 0.5, 0.5]
+
+
 @pytest.mark.parametrize(
     ("kind", "loss", "labels"),
     [

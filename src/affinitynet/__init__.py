@@ -5,8 +5,6 @@ out. The method is that of Ahn & Kwak, *Learning Pixel-level Semantic Affinity w
 Supervision for Weakly Supervised Semantic Segmentation*, CVPR 2018.
 """
 
-import os
-import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,14 +13,6 @@ if TYPE_CHECKING:
 __all__ = ["Model", "Prediction", "__version__", "load"]
 
 __version__ = "0.1.0"
-
-# Nothing phones home: Kedro's consent lies in .telemetry, MLflow's is an environment variable.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("DO_NOT_TRACK", "1")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # its database migrations say a lot
-
-# Stages read each other's outputs (`cam.maps`) by their namespaced names, on purpose.
-warnings.filterwarnings("ignore", message=r"One or more dataset names contain '.' characters")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, overload
 
@@ -11,10 +12,10 @@ import torch
 from PIL import Image
 
 from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_probabilities
-from affinitynet.core.images import resize_long_side, to_rgb
+from affinitynet.core.images import load_photo, resize_long_side, to_rgb
 from affinitynet.core.label_maps import LabelMap, encode, voc_palette
 from affinitynet.data.files import why_unreadable
-from affinitynet.execution import Execution, pick_device
+from affinitynet.execution import find_device
 from affinitynet.networks.checkpoint import Checkpoint, read
 from affinitynet.networks.inference import class_probabilities, multi_scale, scorers
 from affinitynet.pipelines.images import upsample, upsampled_strips
@@ -70,10 +71,10 @@ class Model:
                 "segmentation's (06_models/segmentation/model.pt) or an exported model"
             )
         self.classes: dict[str, int] = {"background": 0, **self.config["classes"]}
-        self.device = pick_device(Execution(device=device))
-        self._scores_at = scorers(
-            checkpoint, class_probabilities, self.config["inference"]["scales"], device=self.device
-        )
+        self.device = find_device(device)
+        scales = self.config["inference"]["scales"]
+        with torch.random.fork_rng(devices=[]):  # layers are random before they get their weights
+            self._scores_at = scorers(checkpoint, class_probabilities, scales, device=self.device)
 
     @overload
     def predict(self, image: Photo) -> Prediction: ...  # type: ignore[overload-overlap]
@@ -87,7 +88,7 @@ class Model:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If a file is no image, or an array no RGB photo.
+            ValueError: If a file is no image, an array no RGB photo, or an output NaN or infinite.
         """
         if isinstance(image, list | tuple):
             return [self._predict(one) for one in image]
@@ -104,6 +105,11 @@ class Model:
             cell=options["cell"],
             bfloat16=options["bfloat16"],
         )[0]
+        if not scores.isfinite().all():
+            raise ValueError(
+                "the network's outputs for this photo are NaN or infinite: its training has "
+                "diverged, or its file is damaged"
+            )
         size = (photo.height, photo.width)
         if options.get("crf"):
             crf = CRFParameters(**options["crf"])
@@ -144,6 +150,9 @@ def load(path: str | Path, *, device: str = "cpu") -> Model:
                 f"{path}: no {FILE} in this folder; `kedro run --pipeline export` writes one to "
                 "<data>/06_models/export"
             )
+        if len({each.parents[1] for each in found}) > 1 and len(found) > 1:
+            places = "".join(f"\n  {each.parents[1]}" for each in found)
+            raise ValueError(f"{path}: models lie in several folders; name one of them:{places}")
         file = max(found)  # versions are named by their time
     elif not file.exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
@@ -167,19 +176,34 @@ def _read(image: Photo) -> Image.Image:
     return open_photo(image)
 
 
-def open_photo(file: str | Path | BinaryIO) -> Image.Image:
+def check_pixels(width: int, height: int, most: int | None) -> None:
+    """Check that a photo is not larger than a limit, None for no limit.
+
+    Raises:
+        ValueError: If it is.
+    """
+    if most is not None and width * height > most:
+        raise ValueError(
+            f"a photo of {width} x {height} pixels; at most {most:,} pixels are allowed, make it "
+            "smaller"
+        )
+
+
+def open_photo(file: str | Path | BinaryIO, *, max_pixels: int | None = None) -> Image.Image:
     """Read an image file in full.
+
+    Args:
+        file: Its path, or an open file.
+        max_pixels: Pixels at most, tested before the file is decoded; None for Pillow's limit only.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If Pillow cannot read it.
+        ValueError: If Pillow cannot read it, or it is larger.
     """
     try:
-        photo = Image.open(file)
-        photo.load()
+        return load_photo(file, check=partial(check_pixels, most=max_pixels))
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow's decoders raise what they like
         name = f"{file}: " if isinstance(file, str | Path) else ""
         raise ValueError(f"{name}{why_unreadable(error)}") from error
-    return photo

@@ -5,6 +5,7 @@ nothing is pickled.
 """
 
 from base64 import b64decode
+from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from typing import Any
 
@@ -13,7 +14,15 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from affinitynet.model import Model, Prediction, load, open_photo
+from affinitynet.model import Model, Prediction, check_pixels, load, open_photo
+
+MAX_PIXELS = 64_000_000
+"""Pixels of a photo at most, unless the model's configuration has `max_pixels`."""
+
+WANTED = (
+    "give an image file (JPEG, PNG, …) in base64, or an RGB array: nested lists, height x width x "
+    "3, of whole numbers 0 … 255"
+)
 
 
 class Served:
@@ -21,12 +30,16 @@ class Served:
 
     Args:
         model: The network.
+        max_pixels: Pixels of a photo at most; a larger one is refused before it is decoded.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, max_pixels: int = MAX_PIXELS) -> None:
         self.model = model
+        self.max_pixels = max_pixels
 
-    def predict(self, data: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(
+        self, data: pd.DataFrame | Mapping[str, Any], params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         """Segment photos.
 
         Args:
@@ -41,7 +54,7 @@ class Served:
         Raises:
             MlflowException: If a row is no image (HTTP status 400).
         """
-        predictions = [self._segment(row, image) for row, image in enumerate(data["image"])]
+        predictions = [self._segment(row, image) for row, image in enumerate(_rows(data["image"]))]
         return pd.DataFrame(
             {
                 "mask": [_png(prediction.to_image()) for prediction in predictions],
@@ -49,30 +62,87 @@ class Served:
             }
         )
 
-    def _segment(self, row: int, image: bytes | str | list[Any] | npt.NDArray[Any]) -> Prediction:
+    def _segment(self, row: int, image: Any) -> Prediction:
         from mlflow.exceptions import MlflowException
         from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
         try:
-            return self.model.predict(_decode(image))
-        except (ValueError, OverflowError) as error:
+            return self.model.predict(decode(image, self.max_pixels))
+        except ValueError as error:
             raise MlflowException(f"image {row}: {error}", error_code=BAD_REQUEST) from error
 
 
-def _load_pyfunc(path: str) -> Served:
+def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> Served:
     """MLflow's entry; `path` is the checkpoint's."""
-    return Served(load(path, device="auto"))
+    return Served(load(path, device="auto"), **(model_config or {}))
 
 
-def _decode(image: bytes | str | list[Any] | npt.NDArray[Any]) -> Image.Image | npt.NDArray[Any]:
+def _rows(images: Iterable[Any]) -> Iterator[Any]:
+    """The photos of a column; `{"inputs": {"image": ["…", "…"]}}` comes as a row of texts."""
+    for image in images:
+        if isinstance(image, list | np.ndarray) and np.size(image) and _are_texts(image):
+            yield from image
+        else:
+            yield image
+
+
+def _are_texts(images: Iterable[Any]) -> bool:
+    return all(isinstance(image, str | bytes) for image in images)
+
+
+def decode(image: Any, max_pixels: int) -> Image.Image | npt.NDArray[np.uint8]:
+    """Make a photo of what a request holds.
+
+    Args:
+        image: The bytes of an image file, the same in base64, or an array, which may be nested
+            lists.
+        max_pixels: Pixels of a photo at most.
+
+    Raises:
+        ValueError: If it is none of these, or too large.
+    """
     if isinstance(image, str):
         try:
             image = b64decode("".join(image.split()), validate=True)  # MLflow writes it in lines
         except ValueError as error:
-            raise ValueError(f"a text that is no base64 ({error})") from error
-    if isinstance(image, bytes):
-        return open_photo(BytesIO(image))
-    return np.array(image, np.uint8) if isinstance(image, list) else image
+            raise ValueError(f"a text that is no base64 ({error}); {WANTED}") from error
+    if isinstance(image, bytes | bytearray):
+        return open_photo(BytesIO(image), max_pixels=max_pixels)
+    if not isinstance(image, list | np.ndarray):
+        raise ValueError(f"a value of type {type(image).__name__}; {WANTED}")
+    pixels = _to_array(image)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ValueError(f"an array of shape {pixels.shape}; {WANTED}")
+    check_pixels(pixels.shape[1], pixels.shape[0], max_pixels)
+    if pixels.min() < 0 or pixels.max() > 255:
+        raise ValueError(f"numbers from {pixels.min()} to {pixels.max()}; {WANTED}")
+    return pixels.astype(np.uint8)
+
+
+def _to_array(image: list[Any] | npt.NDArray[Any]) -> npt.NDArray[np.integer[Any]]:
+    """Make an array of whole numbers; nothing is rounded, cut or parsed.
+
+    Raises:
+        ValueError: If the numbers are no whole ones, or rows differ in length.
+    """
+    if isinstance(image, np.ndarray) and image.dtype != object:
+        kinds = {image.dtype.type}
+    else:
+        values = image.tolist() if isinstance(image, np.ndarray) else image
+        try:
+            image = np.array(values, object)
+        except ValueError as error:
+            raise ValueError(f"rows of different lengths; {WANTED}") from error
+        kinds = {*map(type, image.flat)}
+    if list in kinds:
+        raise ValueError(f"rows of different lengths; {WANTED}")
+    if wrong := [kind for kind in kinds if not (kind is int or issubclass(kind, np.integer))]:
+        names = ", ".join(sorted(kind.__name__ for kind in wrong))
+        raise ValueError(f"an array of {names}; {WANTED}")
+    try:
+        return image if image.dtype == np.uint8 else np.asarray(image, np.int64)
+    except OverflowError as error:
+        raise ValueError(f"a number far beyond 255; {WANTED}") from error
 
 
 def _png(image: Image.Image) -> bytes:

@@ -1,8 +1,11 @@
 """Kedro's settings of the project, see https://docs.kedro.org/en/stable/configure/."""
 
-import affinitynet.datasets  # noqa: F401  (makes local writes atomic)
-from affinitynet.runs.context import RunContext
-from affinitynet.runs.startup import Hooks, defer_plugin_commands
+from affinitynet.runs.process import configure_process
+
+configure_process()  # before MLflow is imported
+
+from affinitynet.runs.context import RunContext  # noqa: E402
+from affinitynet.runs.startup import Hooks, defer_plugin_commands  # noqa: E402
 
 defer_plugin_commands()
 

@@ -4,9 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affinitynet.core.metrics import (
+    class_counts,
     confusion_matrix,
     intersection_over_union,
     mean_iou,
+    mean_iou_of_counts,
 )
 
 labels = st.lists(st.tuples(st.sampled_from([0, 1, 2, 3, 255]), st.integers(0, 3)), min_size=1)
@@ -42,3 +44,12 @@ def test_labels_out_of_range_are_named(truth, prediction):
 def test_shapes_must_agree():
     with pytest.raises(ValueError, match="shape"):
         confusion_matrix([0, 1], [0], num_classes=2)
+
+
+@given(st.lists(labels, min_size=1, max_size=3))
+@settings(deadline=None)
+def test_counts_of_classes_are_enough_for_iou(images):
+    confusions = [confusion_matrix(*np.array(pixels).T, num_classes=4) for pixels in images]
+    summed = sum(class_counts(confusion) for confusion in confusions)
+    assert summed.shape == (3, 4)
+    np.testing.assert_allclose(mean_iou_of_counts(summed), mean_iou(sum(confusions)))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from kedro.io import DataCatalog, DatasetError
+from kedro.io import DataCatalog, DatasetError, Version
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset
 from kedro_datasets.pillow import ImageDataset
@@ -24,6 +24,7 @@ from affinitynet.datasets import (
     AtomicLocalFileSystem,
     FolderDataset,
     LabelMapDataset,
+    NamedPhotosDataset,
 )
 
 
@@ -135,6 +136,30 @@ def test_the_file_system_serves_all_local_paths(tmp_path):
 
 def folder(path, **options):
     return FolderDataset(path=str(path), dataset=JSONDataset, filename_suffix=".json", **options)
+
+
+@pytest.mark.parametrize("name", ["a[1]", "a*b?", "a #%,=b", "[z]"])
+def test_a_folder_may_have_any_name(tmp_path, name):
+    folder = tmp_path / name / "json"
+    for version in ("2026-01-01T00.00.00.000Z", "2026-01-02T00.00.00.000Z"):
+        JSONDataset(filepath=str(folder), version=Version(None, version)).save({"at": version})
+    newest = JSONDataset(filepath=str(folder), version=Version(None, None))
+    assert newest.load() == {"at": "2026-01-02T00.00.00.000Z"}
+    assert len(fsspec.filesystem("file").glob(f"{tmp_path}/*/json/*")) == 2
+
+
+def test_a_pattern_below_a_folder_of_any_name(tmp_path):
+    folder = tmp_path / "a[1]*"
+    (folder / "below").mkdir(parents=True)
+    for name in ("one.jpg", "below/two.jpg", "[3].jpg"):
+        picture("RGB").save(folder / name)
+
+    def names(pattern):
+        return sorted(NamedPhotosDataset(path=f"{folder}{pattern}", dataset=ImageDataset).load())
+
+    assert names("") == names("/**/*.jpg") == ["[3].jpg", "below/two.jpg", "one.jpg"]
+    assert names("/[3].jpg") == ["[3].jpg"]
+    assert names("/[no]*.jpg") == ["one.jpg"]
 
 
 def test_folder_saves_and_loads(tmp_path):

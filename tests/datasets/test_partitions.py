@@ -238,4 +238,18 @@ def test_what_is_an_image_is_pictured(item, middle):
 def test_what_is_no_image_is_not_pictured():
     for item in ("text", {"weights": np.zeros(3)}, np.zeros((2, 3), np.float32)):
         assert contact_sheet({"a": lambda item=item: item}) == ""
+
+
+def test_contact_sheets_show_photos_upright_and_leave_out_what_cannot_be_read():
+    photo = Image.new("RGB", (40, 20), "red")
+    photo.paste("blue", (0, 0, 20, 20))
+    photo.getexif()[0x0112] = 6
+    sheet = contact_sheet({"a": lambda: photo, "b": lambda: 1 / 0})
+    picture = Image.open(BytesIO(base64.b64decode(sheet)))
+    assert picture.getpixel((52, 20)) == (0, 0, 255)
+    assert picture.getpixel((52, 84)) == (255, 0, 0)
+    assert picture.getpixel((160, 52)) == (255, 255, 255)
+
+
+def test_contact_sheets_of_nothing_are_empty():
     assert contact_sheet({}) == ""

@@ -116,7 +116,7 @@ def check_images(addresses, host, execution):
 
 
 def main():
-    with open("/proc/sys/net/ipv4/ip_forward", "w") as forward:
+    with open("/proc/sys/net/ipv4/ip_forward", "w", encoding="utf-8") as forward:
         forward.write("1")  # from host to host
     hosts = [Host(1), Host(2)]
     head = ["--head", f"--port={PORT}", "--include-dashboard=false"]

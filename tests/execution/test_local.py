@@ -8,7 +8,16 @@ from types import SimpleNamespace
 import pytest
 
 from affinitynet.errors import UserError
-from affinitynet.execution import CHUNK, Execution, launch, map_images, pick_device, stream
+from affinitynet.execution import (
+    CHUNK,
+    Execution,
+    ItemHandlers,
+    handle_items,
+    launch,
+    map_images,
+    pick_device,
+    stream,
+)
 from affinitynet.execution.local import nth_device
 from affinitynet.execution.parameters import ENGINES
 
@@ -75,14 +84,14 @@ def test_an_error_in_a_worker_ends_the_stream(workers):
 def test_zero_workers_takes_the_cores_this_process_may_use():
     assert Execution(workers=0).processes == len(os.sched_getaffinity(0))
     assert Execution(workers=3).processes == 3
-    with pytest.raises(ValueError, match=r"execution.workers is -1"):
+    with pytest.raises(ValueError, match=r"workers"):
         Execution(workers=-1)
 
 
 def test_a_device_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert pick_device(Execution(device="auto")).type == "cpu"
-    with pytest.raises(ValueError, match=r"execution.device is 'cuda:1'"):
+    with pytest.raises(ValueError, match=r"device 'cuda:1': torch sees no CUDA device"):
         pick_device(Execution(device="cuda:1"))
 
 
@@ -92,17 +101,17 @@ def save_in(folder, name, result):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_a_node_yields_is_saved_where_it_is_made(workers, tmp_path, monkeypatch):
-    monkeypatch.setattr("affinitynet.execution.engine.savers", [partial(save_in, tmp_path)])
+def test_what_a_node_yields_is_saved_where_it_is_made(workers, tmp_path):
     options = {"total": 4, "execution": Execution(workers=workers, device="cpu")}
-    for found in (
-        map_images(square, items(4), outputs=True, **options),
-        *(
-            chunk.items()
-            for chunk in stream(square, items(4), outputs=True, description="", **options)
-        ),
-    ):
-        assert [*found] == [(name, f"{name} is saved") for name, _ in items(4)]
+    with handle_items(ItemHandlers(save_item=partial(save_in, tmp_path))):
+        for found in (
+            map_images(square, items(4), outputs=True, **options),
+            *(
+                chunk.items()
+                for chunk in stream(square, items(4), outputs=True, description="", **options)
+            ),
+        ):
+            assert [*found] == [(name, f"{name} is saved") for name, _ in items(4)]
     saved = {path.name: path.read_text().split() for path in tmp_path.iterdir()}
     assert {name: int(result) for name, (result, _) in saved.items()} == {
         name: number**2 for name, number in items(4)
@@ -141,10 +150,10 @@ def map_deadly(numbers, count, **options):
     return map_images(deadly, items(count), total=count, execution=execution, **options)
 
 
-def test_images_that_kill_their_workers_are_skipped(monkeypatch, caplog):
+def test_images_that_kill_their_workers_are_skipped(caplog):
     skipped = []
-    monkeypatch.setattr("affinitynet.execution.engine.watchers", [skipped.append])
-    found = [*map_deadly({3, 4}, 12, skip=True)]
+    with handle_items(ItemHandlers(on_skip=skipped.append)):
+        found = [*map_deadly({3, 4}, 12, skip=True)]
     assert found == [(name, n * n) for name, n in items(12) if n not in (3, 4)]
     assert skipped == ["image_003", "image_004"]
     assert "image_003 is skipped: processes died 3 times over it" in caplog.text
@@ -253,10 +262,10 @@ def test_an_engine_that_is_not_installed_says_how_to_install_it(monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"engine": "spark"}, "execution.engine is 'spark'; give local or ray"),
-        ({"devices": 0}, "execution.devices is 0"),
-        ({"worker_cpus": 0}, "execution.worker_cpus is 0"),
-        ({"devices": 2, "device": "cuda:1"}, "execution.device is 'cuda:1', one device"),
+        ({"engine": "spark"}, "engine\n.*local or ray"),
+        ({"devices": 0}, "devices\n.*greater than 0"),
+        ({"worker_cpus": 0}, "worker_cpus\n.*greater than 0"),
+        ({"devices": 2, "device": "cuda:1"}, "device is 'cuda:1', one device"),
     ],
 )
 def test_parameters_are_checked(wrong, message):

@@ -8,7 +8,7 @@ from functools import partial
 
 import psutil
 
-from affinitynet import execution
+from affinitynet.execution import ItemHandlers, item_handlers
 from affinitynet.pipelines.affinity_labels import nodes as affinity_labels
 from affinitynet.pipelines.cam import nodes as cam
 from affinitynet.pipelines.revision import nodes as revision
@@ -88,5 +88,4 @@ def per_image(project):
 
 def test_what_is_called_by_hand_after_a_run_saves_nothing_in_it(finished_copy):
     finished_copy.run(node_names=["cam.infer"])
-    assert not execution.savers
-    assert not execution.watchers
+    assert item_handlers() == ItemHandlers()

@@ -99,3 +99,22 @@ def test_a_network_computes_what_it_did(trained, precision):
     tolerance = 1e-4 if precision is torch.float32 else 0.05 * expected.abs().max().item()
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=tolerance)
     assert list(network.state_dict()) == names
+
+
+@pytest.mark.parametrize("missing", ["_convolution_pointwise", "_is_mkldnn_bf16_supported"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_operator_that_torch_lacks_is_done_without(monkeypatch, missing, dtype):
+    class Without:
+        def __getattr__(self, name):
+            if name == missing:
+                raise AttributeError(name)
+            return getattr(operators, name)
+
+    operators = torch.ops.mkldnn
+    conv, images = nn.Conv2d(3, 4, 3), torch.rand(2, 3, 8, 8).to(dtype)
+    conv = conv.to(dtype)
+    with torch.no_grad():
+        expected = nn.ReLU()(conv(images))
+        monkeypatch.setattr(torch.ops, "mkldnn", Without())
+        found = convolve(conv, images, conv.weight, conv.bias, nn.ReLU())
+    torch.testing.assert_close(found, expected)

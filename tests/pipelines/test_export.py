@@ -22,6 +22,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
+import yaml
 from mlflow.artifacts import download_artifacts
 from PIL import Image
 from safetensors import safe_open
@@ -237,14 +238,16 @@ def server(logged, tmp_path_factory):
         process.wait()
 
 
-def ask(server, *images):
-    rows = [[base64.encodebytes(i).decode() if isinstance(i, bytes) else i] for i in images]
-    body = {"dataframe_split": {"columns": ["image"], "data": rows}}
-    request = Request(
-        f"{server}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
+def post(server, body, content_type="application/json"):
+    body = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = Request(f"{server}/invocations", body, {"Content-Type": content_type})
     with urlopen(request, timeout=60) as answer:
         return json.load(answer)["predictions"]
+
+
+def ask(server, *images):
+    rows = [[base64.encodebytes(i).decode() if isinstance(i, bytes) else i] for i in images]
+    return post(server, {"dataframe_split": {"columns": ["image"], "data": rows}})
 
 
 def test_a_server_answers_with_masks(server, finished_run, photo):
@@ -264,10 +267,14 @@ def test_a_server_answers_with_masks(server, finished_run, photo):
     [
         (b"no image", "no image that Pillow can read"),
         ("not64", "a text that is no base64"),
-        ([[1, 2], [3, 4]], "give (height, width, 3) uint8, RGB"),
-        ([[[256, 0, 0]]], "256 out of bounds for uint8"),
-        ([[1, 2], [3]], "inhomogeneous"),
-        (7, "give a path, a Pillow image or an array"),
+        ([[1, 2], [3, 4]], "an array of shape (2, 2)"),
+        ([[[256, 0, 0]]], "numbers from 0 to 256"),
+        ([[1, 2], [3]], "rows of different lengths"),
+        (7, "a value of type int"),
+        ([[[0.5, 0.25, 1.0]]], "an array of float"),
+        ([[[200.0, 3.0, 4.0]]], "an array of float"),
+        ([[[True, False, True]]], "an array of bool"),
+        ([[["1", "2", "3"]]], "an array of str"),
     ],
 )
 def test_a_server_says_what_is_no_image(server, image, message):
@@ -277,6 +284,33 @@ def test_a_server_says_what_is_no_image(server, image, message):
     said = error.value.read().decode()
     assert "image 0: " in said
     assert message in said
+
+
+def test_other_forms_of_a_request_are_understood_or_explained(server, photo):
+    image = base64.b64encode(png(photo)).decode()
+    assert len(post(server, {"inputs": {"image": [image, image]}})) == 2
+    for body, content_type, code, message in (
+        ({"inputs": {"image": ["abc"]}}, "application/json", 400, "a text that is no base64"),
+        (png(photo), "image/png", 415, "only supports the following content types"),
+    ):
+        with pytest.raises(HTTPError) as error:
+            post(server, body, content_type)
+        assert error.value.code == code
+        assert message in error.value.read().decode()
+
+
+def test_a_small_file_of_a_huge_photo_is_refused(server):
+    huge = png(Image.new("L", (13_000, 13_000)))
+    assert len(huge) < 200_000
+    with pytest.raises(HTTPError) as error:
+        ask(server, huge)
+    assert error.value.code == 400
+    assert "a photo of 13000 x 13000 pixels; at most 64,000,000" in error.value.read().decode()
+
+
+def test_the_limit_on_pixels_is_a_parameter_of_the_export(logged):
+    model = yaml.safe_load((logged / "MLmodel").read_text())
+    assert model["flavors"]["python_function"]["config"] == {"max_pixels": 64_000_000}
 
 
 def test_served_arrays_of_images_keep_their_order(logged, photo, finished_run):

@@ -1,6 +1,7 @@
 """Any folder of photos: mixed modes and sizes in, indexed masks of the same name and size out."""
 
 import os
+from hashlib import sha256
 from io import BytesIO, TextIOWrapper
 
 import numpy as np
@@ -60,16 +61,32 @@ SIZES = {
 }
 
 
-def infer(project, images, masks, **parameters):
-    told = {"images": str(images), "masks": str(masks)} | parameters
-    project.run("inference", env="local", parameters=told)
+def infer(project, images, masks, *, env="local", **parameters):
+    given = {"images": str(images), "output": str(masks)} | parameters
+    project.run("inference", env=env, parameters=given)
+
+
+def files(folder):
+    """The files of a folder that are not hidden."""
+    paths = folder.rglob("*.*")
+    hidden = [path for path in paths if ".affinitynet" in path.parts]
+    return [path for path in folder.rglob("*.*") if path not in hidden]
+
+
+def contents(folder):
+    """Checksum of each file, and where each symlink leads."""
+    return {
+        path: os.readlink(path) if path.is_symlink() else sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
 
 
 def test_every_photo_gets_a_mask_of_its_name_and_size(finished_copy, folder, tmp_path):
     infer(finished_copy, folder, tmp_path / "masks")
     masks = {
         path.relative_to(tmp_path / "masks").with_suffix("").as_posix(): Image.open(path)
-        for path in (tmp_path / "masks").rglob("*.*")
+        for path in files(tmp_path / "masks")
     }
     assert {name: mask.size for name, mask in masks.items()} == SIZES
     for mask in masks.values():
@@ -89,8 +106,8 @@ def test_relative_paths_begin_at_the_projects_folder(finished_copy, monkeypatch,
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=f"No photos in '{PROJECT}/gone/photos'"):
         infer(finished_copy, "gone/photos", tmp_path / "masks")
-    context = finished_copy.session(parameters={"masks": "some/masks"}).load_context()
-    assert context.params["masks"] == f"{PROJECT}/some/masks"
+    context = finished_copy.session(parameters={"output": "some/masks"}).load_context()
+    assert context.params["output"] == f"{PROJECT}/some/masks"
     assert context.catalog.get("inference.masks")._path == f"{PROJECT}/some/masks"
     assert context.params["voc_root"] == f"{finished_copy.data}/01_raw/scenes"
 
@@ -107,13 +124,52 @@ def test_photos_of_one_name_have_one_mask_of_the_sound_one(finished_copy, tmp_pa
     assert Image.open(tmp_path / "masks/a.png").size == (40, 30)
 
 
+@pytest.mark.parametrize("env", ["local", "tagged"])
+def test_masks_names_ground_truth_and_is_never_written_to(finished_copy, folder, tmp_path, env):
+    Image.new("P", (60, 40)).save(tmp_path / "plain.png")
+    before = contents(tmp_path)
+    given = {"images": str(folder), "masks": str(tmp_path)}
+    with pytest.raises(UserError, match=r"masks.* --params output=<folder>"):
+        finished_copy.run("inference", env=env, parameters=given)
+    assert contents(tmp_path) == before | contents(finished_copy.folder)
+
+
+@pytest.mark.parametrize("name", ["output", "overlays", "confidences", "coco"])
+def test_files_of_the_user_s_are_never_replaced(finished_copy, folder, tmp_path, name):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for file in ("plain.png", "plain.jpg", "results.json"):
+        (mine / file).write_text("mine")
+    before = contents(mine) | contents(folder)
+    given = {"output": str(tmp_path / "masks"), name: str(mine)}
+    with pytest.raises(UserError, match=rf"{name}={mine} holds files .*plain\.png"):
+        finished_copy.run("inference", env="local", parameters={"images": str(folder)} | given)
+    assert contents(mine) | contents(folder) == before
+    assert not (tmp_path / "masks").exists()
+
+
+def test_a_second_run_goes_into_the_same_folders_but_not_over_corrected_masks(
+    finished_copy, folder, tmp_path
+):
+    infer(finished_copy, folder, tmp_path / "masks", **outputs(tmp_path))
+    infer(finished_copy, folder, tmp_path / "masks", **outputs(tmp_path))
+    mask = tmp_path / "masks/plain.png"
+    corrected = Image.open(mask)
+    corrected.putpixel((0, 0), (corrected.getpixel((0, 0)) + 1) % 5)
+    corrected.save(mask)
+    before = contents(tmp_path / "masks")
+    with pytest.raises(UserError, match=r"plain\.png \(changed since it was written\)"):
+        infer(finished_copy, folder, tmp_path / "masks", **outputs(tmp_path))
+    assert contents(tmp_path / "masks") == before
+
+
 @pytest.mark.parametrize("masks", [".", "masks"])
 def test_masks_are_never_taken_for_photos_nor_written_over_them(finished_copy, tmp_path, masks):
     images = tmp_path / "photos"
     images.mkdir()
     Image.new("RGB", (40, 30), "red").save(images / "a.png")
     before = (images / "a.png").read_bytes()
-    with pytest.raises(UserError, match="masks"):
+    with pytest.raises(UserError, match=r"output=.* lies in images="):
         infer(finished_copy, images, images / masks)
     assert (images / "a.png").read_bytes() == before
 
@@ -135,7 +191,7 @@ def test_an_interrupted_inference_goes_on_with_what_is_missing(finished_copy, fo
 def test_status_is_one_if_a_photo_was_skipped(finished_copy, folder, tmp_path, monkeypatch, capsys):
     (folder / "empty.png").touch()
     monkeypatch.chdir(PROJECT)
-    told = {"images": folder, "masks": tmp_path / "masks"}
+    told = {"images": folder, "output": tmp_path / "masks"}
     with pytest.raises(SystemExit) as exit_:
         main(*finished_copy.options("--pipeline", "inference", env="local", parameters=told))
     assert exit_.value.code == 1
@@ -237,7 +293,7 @@ def test_what_was_made_is_not_made_again(finished_copy, folder, tmp_path):
     made = {
         path: path.stat().st_mtime_ns
         for name in ("masks", "confidences", "overlays")
-        for path in (tmp_path / name).rglob("*.*")
+        for path in files(tmp_path / name)
     }
     results = (tmp_path / "coco/results.json").read_bytes()
     again = [tmp_path / "masks/plain.png", tmp_path / "overlays/grey.jpg"]
@@ -275,7 +331,7 @@ def test_photos_are_named_by_a_pattern_or_by_themselves(
 def test_photos_are_listed_on_the_standard_input(finished_copy, folder, tmp_path, monkeypatch, end):
     paths = [folder / "plain.jpg", folder / "sub/strip.png", folder / "gone.jpg"]
     text = "".join(f"{path}{end}" for path in paths)
-    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(text.encode())))
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(text.encode()), encoding="utf-8"))
     with pytest.raises(UserError, match=r"2 of 3 photos(.|\n)*gone.jpg: .*No such file"):
         infer(finished_copy, "-", tmp_path / "masks")
     assert (tmp_path / "masks/plain.png").exists()
@@ -297,7 +353,7 @@ def test_hostile_files_are_skipped_and_named(finished_copy, tmp_path):
     assert "bomb.png: Image size (400000000 pixels) exceeds limit" in message
     assert "zero.jpg: " in message
     assert "caf\\xe9.png: the file's name is not UTF-8" in message
-    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["dot.png"]
+    assert [path.name for path in files(tmp_path / "masks")] == ["dot.png"]
     assert Image.open(tmp_path / "overlays/dot.jpg").size == (1, 1)
 
 
@@ -307,7 +363,7 @@ def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_done(
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(UserError, match=r"overlays=.*/file/below: cannot be written to"):
         infer(finished_copy, folder, tmp_path / "masks", overlays=str(tmp_path / "file/below"))
-    assert not [*(tmp_path / "masks").iterdir()]
+    assert not files(tmp_path / "masks")
 
 
 def test_folders_to_write_to_lie_side_by_side(finished_copy, folder, tmp_path):

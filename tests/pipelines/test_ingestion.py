@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from affinitynet.core.label_maps import voc_palette
 from affinitynet.errors import UserError
 from affinitynet.pipelines.scenes.render import CLASSES, render_scene, voc_annotation
 
@@ -108,13 +109,13 @@ def test_all_problems_are_reported_together_and_nothing_is_written(project, voc)
 
 def test_files_that_are_no_text_or_no_mask_are_named(project, voc):
     (voc / "Annotations/image_0.xml").write_bytes(b"\xff\xfe\xff")
-    Image.new("RGB", (48, 48)).save(voc / "SegmentationClassAug/image_1.png")
+    Image.new("RGB", (48, 48), (1, 2, 3)).save(voc / "SegmentationClassAug/image_1.png")
     (voc / "SegmentationClassAug/image_2.png").write_bytes(b"no mask")
     with pytest.raises(UserError) as error:
         ingest(project, voc)
     for line in (
         "Annotations/image_0.xml: ",
-        "image_1: the mask cannot be read (image_1.png is a RGB image",
+        "image_1: the mask cannot be read (has 1 colours that are not in VOC's palette, as (1, 2",
         "image_2: the mask cannot be read",
     ):
         assert f"\n  {line}" in str(error.value), line
@@ -136,6 +137,41 @@ def test_photos_are_measured_upright(project, voc):
     exif[0x0112] = 6
     photo.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
     ingest(project, voc)
+
+
+def test_files_of_other_programs_are_read(project, voc):
+    """Lists of PowerShell, annotations in GBK, sizes before EXIF turns a photo, colour masks."""
+    photos, masks, annotations = (
+        voc / name for name in ("JPEGImages", "SegmentationClassAug", "Annotations")
+    )
+    for folder in (photos, masks, annotations):
+        for path in folder.iterdir():
+            path.rename(path.with_name(path.name.replace("_", " ")))
+    for path in voc.rglob("*.txt"):
+        path.write_text(path.read_text().replace("_", " "), "utf-16", newline="\r\n")
+    (photos / "image 1.jpg").rename(photos / "image 1.JPEG")
+    xml = (annotations / "image 1.xml").read_text()
+    path = "<annotation><path>C:\\照片</path>"
+    declared = '<?xml version="1.0" encoding="gbk"?>' + xml.replace("<annotation>", path)
+    (annotations / "image 1.xml").write_text(declared, "gbk")
+    with Image.open(photos / "image 0.jpg") as photo:
+        exif = photo.getexif()
+        exif[0x0112] = 6
+        turned = photo.transpose(Image.Transpose.ROTATE_90)
+    turned.save(photos / "image 0.jpg", exif=exif)
+    xml = (annotations / "image 0.xml").read_text()
+    sides = (f"<width>{turned.height}<", f"<width>{turned.width}.0<")
+    xml = xml.replace(*sides).replace(f"<height>{turned.width}<", f"<height>{turned.height}<")
+    (annotations / "image 0.xml").write_text(xml)
+    (annotations / "image 2.xml").write_text(xml.replace("width", "w").replace("height", "h"))
+    mask = np.asarray(Image.open(masks / "image 3.png"))
+    Image.fromarray(voc_palette()[mask]).save(masks / "image 3.png")
+    ingest(project, voc)
+    catalog = project.catalog(env="voc_cpu")
+    assert [*catalog.load("index").index] == [f"image {number}" for number in range(6)]
+    report = catalog.load("ingestion.report")
+    assert report["repaired"] == {"turned as its EXIF says": 1}
+    assert sum(report["masks"].values()) == 6
 
 
 def test_lists_may_have_flags_and_blank_lines(project, voc):

@@ -14,6 +14,7 @@ from affinitynet.__main__ import main
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.data.voc import parse_annotation
 from affinitynet.datasets.folder import source
+from affinitynet.datasets.stored_file import LocalFile
 from affinitynet.errors import UserError
 from affinitynet.pipelines.images import resize_labels
 from affinitynet.pipelines.labels_export.nodes import take_labels, take_photos
@@ -58,16 +59,29 @@ def test_tags_and_names_come_with_the_labels(voc):
     project, version, index, _ = voc
     root = version / "VOCdevkit/VOC2012"
     for image_id, row in index.iterrows():
-        annotation = parse_annotation((root / f"Annotations/{image_id}.xml").read_text())
+        annotation = parse_annotation((root / f"Annotations/{image_id}.xml").read_bytes())
         assert "|".join(annotation.tags) == row["tags"]
         assert (annotation.width, annotation.height) == (row["width"], row["height"])
     names = [line.split(":")[0] for line in (root / "labelmap.txt").read_text().splitlines()[1:]]
     assert names == ["background", *project.catalog().load("classes")]
 
 
-def test_photos_are_linked_and_never_written(voc):
+def test_an_exported_photo_edited_in_place_leaves_the_original_as_it_is(voc):
     project, version, _, _ = voc
-    for image_id, read in project.catalog().load("photos").items():
+    image_id, read = next(iter(project.catalog().load("photos").items()))
+    original = Path(source(read))
+    exported = version / f"VOCdevkit/VOC2012/JPEGImages/{image_id}.jpg"
+    content = original.read_bytes()
+    assert exported.read_bytes() == content
+    with exported.open("r+b") as file:
+        file.write(b"edited")
+    assert original.read_bytes() == content
+    exported.write_bytes(content)
+
+
+def test_photos_are_linked_where_that_is_asked_for(finished_copy, tmp_path):
+    version, *_ = export(finished_copy, tmp_path / "exported", photos="link")
+    for image_id, read in finished_copy.catalog().load("photos").items():
         linked = version / f"VOCdevkit/VOC2012/JPEGImages/{image_id}.jpg"
         assert linked.samefile(source(read))
 
@@ -90,7 +104,7 @@ def test_the_project_itself_can_learn_from_the_export(voc):
 @pytest.mark.parametrize("segments", ["rle", "polygons"])
 def test_pycocotools_and_torchvision_open_the_coco_form(finished_copy, tmp_path, segments):
     version, index, labels = export(
-        finished_copy, tmp_path / "exported", layout="coco", segments=segments, photos="copy"
+        finished_copy, tmp_path / "exported", layout="coco", segments=segments
     )
     classes = finished_copy.catalog().load("classes")
     for split in ("train", "val"):
@@ -134,12 +148,14 @@ def test_photos_of_all_sorts_become_upright_jpegs(tmp_path, finished_run):
     exif = photo.getexif()
     exif[0x0112] = 6
     photo.save(tmp_path / "turned.jpg", exif=exif)
+    photo.save(tmp_path / "broken.jpg", exif=b"Exif\0\0broken")
     readers = FolderDataset(path=str(tmp_path), dataset="pillow.ImageDataset").load()
     images = finished_run.catalog().load("index").iloc[: len(readers)]
     images = images.set_axis(list(readers), axis=0)
     options = {"photos": "link", "quality": 90}
     (taken,) = take_photos(images, readers, options, Execution(workers=1))
-    assert taken.pop("plain.jpg") == tmp_path / "plain.jpg"
+    for name in ("plain.jpg", "broken.jpg"):
+        assert taken.pop(name) == LocalFile(tmp_path / name, link=True)
     sizes = {"png.png": (40, 30), "alpha.png": (40, 30), "turned.jpg": (30, 40)}
     assert taken.keys() == sizes.keys()
     for name, data in taken.items():
@@ -163,7 +179,7 @@ def test_neutral_pixels_and_other_classes_stay_neutral(finished_run):
     ("option", "value"), [("layout", "yolo"), ("photos", "move"), ("segments", "boxes")]
 )
 def test_an_unknown_option_is_named(finished_copy, tmp_path, option, value):
-    with pytest.raises(UserError, match=rf"labels_export\.{option}: '{value}' is none of"):
+    with pytest.raises(UserError, match=rf"labels_export\.{option} is '{value}'; it must be '"):
         export(finished_copy, tmp_path / "exported", **{option: value})
     assert not (tmp_path / "exported").exists()
 

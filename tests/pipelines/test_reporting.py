@@ -3,6 +3,8 @@
 import base64
 import io
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,10 +15,10 @@ from PIL import Image
 
 from affinitynet.core.label_maps import decode
 from affinitynet.core.metrics import confusion_matrix, mean_iou
-from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.pipelines.images import resize_labels
+from affinitynet.pipelines.parameters import Count, Gallery
 from affinitynet.pipelines.reporting.gallery import (
     Card,
     Layer,
@@ -26,7 +28,6 @@ from affinitynet.pipelines.reporting.gallery import (
     make_gallery,
     measure_walk,
     render,
-    walk_steps,
 )
 from affinitynet.pipelines.reporting.pictures import (
     HATCHES,
@@ -36,7 +37,13 @@ from affinitynet.pipelines.reporting.pictures import (
     paint_heat,
     paint_labels,
 )
-from affinitynet.pipelines.reporting.plots import plot_coverage, plot_thresholds, where_scored
+from affinitynet.pipelines.reporting.plots import (
+    plot_confusion,
+    plot_coverage,
+    plot_thresholds,
+    where_scored,
+)
+from affinitynet.pipelines.scoring import tabulate_confusion
 
 CLASSES = {"cat": 8, "dog": 12}
 RUN = RunDescription(version="2026-11-27T10.04.19.000Z", data_set="pets", given={"seed": 3})
@@ -78,6 +85,36 @@ def test_confusion_tables_hold_the_scores(finished_run):
     assert coverage == pytest.approx(metrics["affinity_labels"]["coverage"])
 
 
+def confusions(num_classes):
+    counts = np.random.default_rng(0).integers(0, 9, (num_classes + 1, num_classes + 2))
+    counts[:, -1] = 0
+    counts += 90 * np.eye(*counts.shape, dtype=int)
+    counts[-1, -3] += 50
+    classes = {f"c{number}": number for number in range(1, num_classes + 1)}
+    table = tabulate_confusion({"a step": counts}, classes)
+    return [table, table.iloc[:0], table.iloc[:0], table.iloc[:0]]
+
+
+def test_confusions_of_few_classes_are_shown_in_full():
+    figure = plot_confusion(*confusions(3))
+    shares = figure.axes[0].images[0].get_array()
+    assert shares.shape == (4, 5)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert [each.get_text() for each in figure.axes[0].get_xticklabels()] == [
+        *("background", "c1", "c2", "c3", "neutral")
+    ]
+
+
+def test_a_figure_of_254_classes_is_no_larger_than_one_of_30():
+    figure = plot_confusion(*confusions(254))
+    assert np.prod(figure.get_size_inches() * 150) < 25e6  # pixels as it is saved
+    names = [each.get_text() for each in figure.axes[0].get_yticklabels()]
+    assert len(names) == 30
+    assert "c254" in names  # the worst
+    np.testing.assert_allclose(figure.axes[0].images[0].get_array().sum(axis=1), 1)
+    assert figure.get_suptitle() == "the 30 of 255 classes of which most pixels are wrong"
+
+
 def test_a_threshold_and_its_alpha_give_the_same_background(finished_run):
     curve = finished_run.catalog().load("cam.threshold_curve")
     scores = np.linspace(0, 1, 101)[1:]
@@ -89,7 +126,13 @@ def test_a_threshold_and_its_alpha_give_the_same_background(finished_run):
 
 # ---- the choice of photos ------------------------------------------------------------------
 
-GALLERY = {"sample": {"train": 2, "val": 1}, "worst": {"train": 2, "val": 1}, "walks": 1}
+GALLERY = Gallery(
+    sample=Count(train=2, val=1),
+    worst=Count(train=2, val=1),
+    walks=1,
+    steps=(0, 4),
+    long_side=64,
+)
 
 
 def photos_of(train, val):
@@ -149,7 +192,7 @@ def test_the_sample_shows_as_many_classes_as_it_can():
     index = photos_of(60, 5)
     index.loc[["t3", "t40"], "tags"] = ["dog", "cat|owl"]
     for seed in range(5):
-        gallery = {"sample": {"train": 3, "val": 1}, "worst": {"train": 0, "val": 0}}
+        gallery = replace(GALLERY, sample=Count(train=3, val=1), worst=Count(train=0, val=0))
         tags = choose(index, seed=seed, gallery=gallery)["tags"]
         assert {"dog", "cat|owl"} <= set(tags)
 
@@ -183,7 +226,7 @@ def test_an_object_that_the_walk_wipes_out_is_found_without_masks():
         },
     }
     index = pd.DataFrame({"split": "train"}, pd.Index([*"abc"], name="id"))
-    effect = measure_walk(index, before, after, CLASSES, {"alpha": 4})
+    effect = measure_walk(index, before, after, CLASSES, SimpleNamespace(alpha=4))
     assert effect["kept"].to_dict() == {"a": 1, "b": 0}
     lost = effect.loc["b"]
     assert (lost["object"], lost["found"], lost["left"]) == ("dog", 0.25, 0)
@@ -229,11 +272,6 @@ def test_the_slider_has_the_maps_of_the_revision_among_its_own(finished_run):
         assert walk["steps"].tolist() == [0, 4, 16, 64]
         np.testing.assert_array_equal(walk["labels"], expected["labels"])
         np.testing.assert_allclose(walk["maps"][-1], expected["maps"], atol=2e-3)
-
-
-def test_a_negative_number_of_steps_is_refused_by_name():
-    with pytest.raises(UserError, match=r"parameter reporting.gallery.steps: -1 is negative"):
-        next(walk_steps(None, {}, {}, {}, {"steps": 4}, {"steps": [-1, 4]}, Execution()))
 
 
 # ---- pictures ------------------------------------------------------------------------------
@@ -354,8 +392,8 @@ def test_without_masks_there_are_neither_scores_nor_truth(finished_run):
         pd.DataFrame(),
         RUN,
         catalog.load("classes"),
-        {"steps": 64},
-        {"long_side": 64},
+        catalog.load("params:revision.random_walk"),
+        GALLERY,
         Execution(workers=1),
     )["index"]
     assert "pseudo labels" in page

@@ -1,10 +1,15 @@
+import pickle
+import tracemalloc
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from affinitynet.core.metrics import class_counts
 from affinitynet.execution import Execution
 from affinitynet.pipelines.images import upsample
 from affinitynet.pipelines.scoring import (
+    confusion_at,
     count,
     count_labels,
     count_maps,
@@ -12,6 +17,7 @@ from affinitynet.pipelines.scoring import (
     summarise,
     tabulate_confusion,
     tabulate_images,
+    threshold_counts,
 )
 
 VALUES = [8, 12, 15]
@@ -34,16 +40,33 @@ def scored_images(draw):
 def test_counting_at_all_thresholds_equals_thresholding_one_by_one(image, thresholds):
     cams, truth = image
     thresholds = np.array(sorted(thresholds))
-    counts = count_thresholds(cams, truth, VALUES, thresholds=thresholds)
+    joint = count_thresholds(cams, truth, VALUES, thresholds=thresholds)
+    sums = threshold_counts(joint + joint, 4)
     maps = upsample(cams["maps"], truth.shape)
-    for threshold, found in zip(thresholds, counts, strict=True):
+    for number, threshold in enumerate(thresholds):
         expected = np.zeros((4, 4), int)
         for y, x in np.ndindex(truth.shape):
             scores = maps[:, y, x]
             label = cams["labels"][scores.argmax()] if scores.max() > threshold else 0
             if truth[y, x] != 255:
                 expected[truth[y, x], label] += 1
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(confusion_at(joint, number, 4), expected)
+        np.testing.assert_array_equal(sums[number], 2 * class_counts(expected))
+
+
+def test_counts_of_many_thresholds_and_classes_are_small():
+    """At 254 classes, 100 thresholds, dense counts would take 52 MB a photo."""
+    rng = np.random.default_rng(0)
+    cams = {"labels": np.array([1, 9, 254], np.uint8), "maps": rng.random((3, 32, 32))}
+    truth = rng.choice([0, 1, 9, 200, 255], (256, 256)).astype(np.uint8)
+    tracemalloc.start()
+    joint = count_thresholds(cams, truth, [*range(1, 255)], thresholds=np.linspace(0.01, 0.99, 100))
+    counts = threshold_counts(joint + joint, 255)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16e6
+    assert counts.shape == (100, 3, 255)
+    assert len(pickle.dumps(joint)) < 50_000
 
 
 def test_maps_are_scored_by_their_argmax_at_the_masks_size():

@@ -11,24 +11,33 @@ from kedro.framework.project import pipelines
 
 from affinitynet.core.affinity import pair_affinities
 from affinitynet.core.cams import with_background
-from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.random_walk import propagate
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipeline_registry import build_pipelines
 from affinitynet.pipelines.images import upsample
+from affinitynet.pipelines.parameters import RandomWalk, Range, WalkSpace
 from affinitynet.pipelines.search.nodes import (
     choose_photos,
     report_trials,
-    search_refinements,
     search_walks,
     settings,
     suggest,
     walks,
 )
 
-SPACE = {"alpha": [1, 4.0, 16], "beta": [2, 8], "steps": [0, 3, 64]}
-RANGES = {"crf.srgb": {"low": 3.0, "high": 30.0, "log": True}, "crf.iterations": [2, 5]}
+SPACE = WalkSpace(alpha=(1, 4.0, 16), beta=(2, 8), steps=(0, 3, 64))
+WALK = RandomWalk(
+    alpha=1,
+    beta=8,
+    steps=64,
+    radius=5,
+    long_side=None,
+    output_stride=8,
+    batch_size=1,
+    bfloat16=False,
+)
+RANGES = {"crf.srgb": Range(low=3.0, high=30.0, log=True), "crf.iterations": (2, 5)}
 SEARCHED = ["alpha", "beta", "steps"]
 
 
@@ -73,7 +82,7 @@ def test_every_setting_is_scored_on_the_sum_of_all_photos(workers):
         masks,
         {"cat": 7, "dog": 9},
         SPACE,
-        {"radius": 5},
+        WALK,
         Execution(workers=workers, device="cpu"),
     )
     columns = trials[[f"revision.random_walk.{name}" for name in SEARCHED]]
@@ -347,11 +356,3 @@ def test_an_unknown_parameter_is_named(finished_copy):
     with pytest.raises(UserError, match=r"did you mean search\.refine\.space\.crf\.srgb\?"):
         finished_copy.run("search", parameters={"search.refine.space.crf.rgb": [1]})
     assert "search" in pipelines
-
-
-def test_an_unknown_parameter_of_a_file_is_named():
-    nothing = (pd.DataFrame(), {}, {}, {}, {})
-    with pytest.raises(UserError, match=r"search.refine.space: revision has no crf.rgb; known: "):
-        search_refinements(
-            *nothing, {"crf": {"rgb": [1]}}, 1, CRFParameters(), 0.7, None, 0, Execution(workers=1)
-        )

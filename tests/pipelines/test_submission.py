@@ -1,5 +1,6 @@
 """submission: what VOC's server unpacks; and the dense CRF at test time."""
 
+from dataclasses import replace
 from io import BytesIO
 from zipfile import ZipFile
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipelines.segmentation import nodes
@@ -40,7 +42,7 @@ def test_a_list_that_is_missing_is_named(finished_copy):
 
 def test_a_network_of_other_classes_is_refused():
     model = {"config": {"classes": {"owl": 1}}}
-    masks = segment_images(pd.DataFrame(), model, {}, {"cat": 1}, {"crf": None}, Execution())
+    masks = segment_images(pd.DataFrame(), model, {}, {"cat": 1}, None, Execution())
     with pytest.raises(UserError, match=r"trained for other classes \(owl\)"):
         next(masks)
 
@@ -49,9 +51,9 @@ def test_a_network_of_other_classes_is_refused():
 def test_the_crf_at_test_time_refines_the_scores(finished_run, workers, monkeypatch):
     catalog = finished_run.catalog()
     index, model = catalog.load("index"), catalog.load("segmentation.model")
-    photos, inference = catalog.load("photos"), catalog.load("params:segmentation")["inference"]
+    photos, inference = catalog.load("photos"), catalog.load("params:segmentation.inference")
     execution = Execution(workers=workers, device="cpu")
-    assert inference["crf"] is None
+    assert inference.crf is None
 
     def unsure(index, *_, **__):  # a network that is in doubt about every pixel
         for seed, image_id in enumerate(index.index):
@@ -62,11 +64,11 @@ def test_the_crf_at_test_time_refines_the_scores(finished_run, workers, monkeypa
 
     def masks(crf):
         few = index[index["split"] == "val"].head(2)
-        return dict(nodes.segment(few, model, photos, inference | {"crf": crf}, execution))
+        return dict(nodes.segment(few, model, photos, replace(inference, crf=crf), execution))
 
     plain = masks(None)
-    silent = masks({"compat_gaussian": 0, "compat_bilateral": 0})  # no terms but the scores
-    refined = masks({"reference_side": 64.0})
+    silent = masks(CRFParameters(compat_gaussian=0, compat_bilateral=0))  # no terms but the scores
+    refined = masks(CRFParameters(reference_side=64.0))
     assert plain.keys() == silent.keys() == refined.keys()
     for image_id, mask in plain.items():
         assert (silent[image_id] == mask).all()

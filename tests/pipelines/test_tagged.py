@@ -4,6 +4,7 @@ import json
 import os
 import re
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.conftest import PROJECT
 
-from affinitynet.data.coco import draw_mask, read_masks
+from affinitynet.data.coco import parse_coco
 from affinitynet.data.files import name_photos
+from affinitynet.data.masks import draw_masks
 from affinitynet.data.near_duplicates import difference_hash, group_near_duplicates
 from affinitynet.data.report import list_doubts
-from affinitynet.data.split import draw_val
+from affinitynet.data.split import divide_groups, draw_val
 from affinitynet.data.tag_file import read_tagged
-from affinitynet.datasets import FileDataset, MasksDataset, PhotosDataset
+from affinitynet.datasets import MasksDataset, MasksHeaderDataset, PhotosDataset, TagsDataset
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipelines.ingestion.nodes import build_index, check_data_set, inspect_photos
@@ -70,12 +72,14 @@ def read(folder, text, **options):
     return read_tagged(load(folder), OPTIONS | options, source)
 
 
-def ingest(folder, text, truth=None, **options):
+def ingest(folder, text, truth=None, header=None, **options):
     """The index, the classes and the report, as the pipeline makes them."""
     source = text.encode() if isinstance(text, str) else text
     given = OPTIONS | options | ({"tags": None} if text is None else {})
     execution = Execution(workers=1)
-    inspected, findings = inspect_photos(read_tagged, load(folder), given, 0, execution, source)
+    inspected, findings = inspect_photos(
+        read_tagged, load(folder), given, 0, execution, source, header
+    )
     training = TrainingParameters(epochs=1, batch_size=1)
     report, *_ = check_data_set(
         inspected,
@@ -89,6 +93,7 @@ def ingest(folder, text, truth=None, **options):
         execution,
         parameter="images",
         masks_told="masks=<path>",
+        mask_names="mask_classes",
     )
     return *build_index(inspected, findings), report
 
@@ -169,18 +174,18 @@ def test_spellings_that_are_understood(folder, text):
         ("file\nrex.jpg", "its columns are file; they must be"),
         ("file,tags,cat\nrex.jpg,dog,1", "its columns are file, tags, cat; they must be"),
         ("file,cat,cat\nrex.jpg,1,0", "the column cat is there twice"),
-        ("file,cat\nrex.jpg,yes", "line 2: 'yes' in the column cat is neither 0 nor 1"),
+        ("file,cat,dog\nrex.jpg,0.7,1", "line 2: '0.7' in the column cat is neither 0 nor 1"),
         ("file,tags\nrex.jpg,dog,cat", "line 2: 3 cells where there are 2 columns; quote a cell"),
-        ("file,tags\nrex.jpg", "line 2: 1 cells where there are 2 columns"),
-        (b"file,tags\nrex.jpg,dog\ntom.png,b\xe4r", "line 3: byte 0xe4 is not UTF-8; save"),
-        ("file,tags\nrex.jpg,dog".encode("utf-16-le"), "line 1: has NUL bytes; save the file as"),
-        ("\nfile,tags", "its columns are (an empty line); they must be"),
+        (b"file,tags\nrex.jpg,d\0og", "line 2: has NUL bytes; save the file as"),
+        ("\n,,\n", "its columns are (an empty line); they must be"),
+        (b"PK\x03\x04 xl/workbook.xml", "is a spreadsheet; save the sheet as CSV"),
+        (b"PAR1", "is a Parquet file; write it as CSV"),
         ("[" * 100_000, 'line 1: is no {"file": "…"'),
         ('file,tags\nrex.jpg,"dog', "line 2: unexpected end of data"),
         ('{"file": "rex.jpg", "tags": ["dog"]}\nrex', 'line 2: is no {"file": "…"'),
-        ('{"file": "rex.jpg", "tags": "dog"}', "line 1: file must be a text and tags a list"),
-        ('{"file": "rex.jpg", "tags": [1]}', "line 1: file must be a text and tags a list"),
-        ('{"file": "rex.jpg"}\n{"file": "a"}', 'line 1: is no {"file": "…"'),
+        ('{"file": "rex.jpg", "tags": [[1]]}', "line 1: file must be a text and tags a list"),
+        ('{"file": "rex.jpg"}\n{"file": "a"}', "its columns are file; they must be"),
+        ('{"tags": ["dog"]}', 'line 1: is no {"file": "…"'),
         ("[1, 2]", "is neither JSON Lines nor a COCO file"),
         ('{"images": []}', "is no COCO file of instances: 'categories' is missing"),
     ],
@@ -195,10 +200,10 @@ def test_what_is_no_tag_file_is_told(folder, text, message):
     [
         (
             "rex.jpg,dog,train\nrex.jpg,cat,val",
-            "line 3: 'rex.jpg' is named in tags.csv, line 2 too",
+            "'rex' is in two splits: tags.csv, line 2, tags.csv, line 3",
         ),
         ("rex.jpg,dog,train\ngone.jpg,cat,val", "line 3: there is no photo 'gone.jpg'"),
-        ("rex.jpg,dog,test\ntom.png,cat,val", "line 2: the split 'test' is none of train, val"),
+        ("rex.jpg,dog,odd\ntom.png,cat,val", "line 2: the split 'odd' is none of train, val"),
         ("rex.jpg,dog,train\ntom.png,cat,", "some photos have a split and some have none"),
     ],
 )
@@ -208,13 +213,13 @@ def test_rows_that_do_not_fit_are_told(folder, rows, problem):
 
 
 def test_all_problems_come_in_one_message(folder):
-    text = "file,tags,split\nrex.jpg,dog,train\nrex.jpg,cat,train\ngone.jpg,cat,test\n"
+    text = "file,tags,split\nrex.jpg,dog,train\nrex.png,cat,train\ngone.jpg,cat,odd\ntom,,odd\n"
     masks = {"rex": lambda: np.full((3, 5), 9, np.uint8)}
     with pytest.raises(UserError) as error:
         ingest(folder, text, masks)
     message = str(error.value)
     assert message.startswith(f"5 problems with the data set in '{folder}' (parameter images):")
-    for line in ("is named in", "no photo 'gone.jpg'", "'test'", "5 x 3", "mask values [9]"):
+    for line in ("the same photo, 'rex'", "no photo 'gone.jpg'", "'odd'", "5 x 3", "values [9]"):
         assert line in message
 
 
@@ -232,7 +237,8 @@ def test_no_index_is_built_of_a_data_set_with_problems():
         ({"classes": ["cat"], "mask_classes": ["dog"]}, "'cat' is none of data_set.mask_classes"),
         ({"classes": [f"c{i}" for i in range(255)]}, "255 classes are too many"),
         ({"masks": "/nowhere"}, "masks=/nowhere: there are no indexed PNGs"),
-        ({"classes": ["zebra"]}, "no training photo has a tag among zebra"),
+        ({"classes": ["zebra"]}, "classes: no photo has the tag 'zebra'; the tags are: cat, dog"),
+        ({"classes": ["Dog"]}, "no photo has the tag 'Dog'; the tags are: dog"),
     ],
 )
 def test_wrong_parameters_are_told(folder, options, message):
@@ -245,8 +251,8 @@ def test_missing_files_and_folders_are_told(folder, tmp_path):
         inspect_photos(read_tagged, load(folder), OPTIONS, 0, Execution(workers=1), None)
     with pytest.raises(UserError, match=r"no such folder, or no photo in it \(.jpg, .jpeg"):
         ingest(tmp_path / "nowhere", EXAMPLES["tags.csv"])
-    assert FileDataset(filepath=str(tmp_path / "gone.csv")).load() is None
-    assert FileDataset(filepath=None).fingerprint() == "none"
+    assert TagsDataset(filepath=str(tmp_path / "gone.csv")).load() is None
+    assert TagsDataset(filepath=None).fingerprint() == "none"
 
 
 def test_no_tags_at_all_are_told(tmp_path):
@@ -357,19 +363,47 @@ def test_ids_are_as_many_as_files(files):
     assert sorted(names.values()) == sorted(files)
 
 
-def test_near_duplicates_are_found_by_all_pairs():
+def pack(codes):
+    return [np.packbits(code).tobytes().hex() for code in codes]
+
+
+def test_near_duplicates_are_those_of_a_representative():
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 2, (60, 128))
     for row in range(30, 60):  # copies with some bits flipped
         codes[row] = codes[rng.integers(0, 30)]
         codes[row, rng.choice(128, rng.integers(0, 12), replace=False)] ^= 1
-    near = (codes[:, None] != codes).sum(axis=-1) <= 7
-    for _ in range(6):
-        near = near @ near
-    hashes = [np.packbits(code).tobytes().hex() for code in codes]
-    groups = group_near_duplicates([*hashes, "", ""])
-    assert (np.equal.outer(groups[:60], groups[:60]) == near).all()
+    distance = (codes[:, None] != codes).sum(axis=-1)
+    groups = group_near_duplicates([*pack(codes), "", ""])
     assert groups[60] != groups[61]
+    same = np.equal.outer(groups[:60], groups[:60])
+    assert same[distance == 0].all()
+    assert distance[same].max() <= 14
+    assert len({*groups[:60]}) < 60
+    for group in {*groups[:60]}:
+        rows = np.flatnonzero(groups[:60] == group)
+        assert (distance[np.ix_(rows, rows)].max(axis=1) <= 7).any()
+
+
+def test_near_duplicates_do_not_chain():
+    """Each photo is near the next one, as of a camera that turns, but not near all others."""
+    codes = np.tril(np.ones((128, 128), int))
+    groups = group_near_duplicates(pack(codes))
+    assert np.bincount(groups).max() <= 15
+
+
+def test_ten_thousand_frames_of_one_camera_take_little_memory():
+    rng = np.random.default_rng(0)
+    codes = np.repeat(rng.integers(0, 2, (1, 128)), 10_000, axis=0)
+    for code in codes:
+        code[rng.choice(128, rng.integers(0, 24), replace=False)] ^= 1
+    hashes = pack(codes)
+    tracemalloc.start()
+    groups = group_near_duplicates(hashes)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.bincount(groups).max() > 1000
+    assert peak < 20e6
 
 
 def test_hashes_survive_resizing_and_compression(tmp_path):
@@ -406,11 +440,13 @@ def test_doubts_are_told():
             "split": ["train", "train", "train", "val"],
             "tags": ["horse|rider", "horse|rider", "", "horse"],
             "problem": ["", "", "", ""],
+            "repairs": ["", "", "", "of one colour"],
             "group": [0, 1, 2, 0],
         },
         index=["a", "b", "c", "d"],
     )
     doubts = "\n".join(list_doubts(table, {"horse": 1, "rider": 2}, []))
+    assert "1 photos are of one colour and show nothing: d" in doubts
     assert "1 training photos have no tags" in doubts
     assert "fewer than 20 training photos: horse (2), rider (2)" in doubts
     assert "always seen together: horse, rider" in doubts
@@ -423,14 +459,18 @@ def test_masks_of_coco_are_drawn(tmp_path):
     path = tmp_path / "instances.json"
     path.write_text(EXAMPLES["instances.json"])
     masks = MasksDataset(path=str(path)).load()
-    assert masks.keys() == TAGS.keys()
-    both = masks["beach/both"]()
+    assert masks.keys() == {*FILES}  # nothing says which photos there are
+    both = masks["beach/both.webp"]()
     assert both.shape == (48, 64)
     assert [both[20, 20], both[15, 45], both[0, 0]] == [1, 2, 0]
-    assert not masks["beach/empty"]().any()
+    assert not masks["beach/empty.tif"]().any()
 
 
-def test_small_instances_lie_over_large_ones_and_crowds_do_not_count():
+def masks_of(coco, photos=TAGS):
+    return draw_masks(parse_coco(coco, "m.json"), dict.fromkeys(photos), "m.json")
+
+
+def test_small_instances_lie_over_large_ones_and_crowds_count():
     coco = json.loads(EXAMPLES["instances.json"])
     square = {"image_id": 10, "category_id": 17, "area": 9}
     big = {"image_id": 10, "category_id": 18, "area": 900}
@@ -438,16 +478,128 @@ def test_small_instances_lie_over_large_ones_and_crowds_do_not_count():
     coco["annotations"] = [
         square | {"segmentation": [[5, 5, 8, 5, 8, 8, 5, 8]]},
         big | {"segmentation": [[0, 0, 30, 0, 30, 30, 0, 30]]},
-        big | {"area": 9999, "iscrowd": 1, "segmentation": runs},
+        square | {"area": None, "iscrowd": 1, "segmentation": runs},
     ]
-    mask = read_masks(coco)["beach/empty"]()
-    assert [mask[6, 6], mask[20, 20], mask[40, 40]] == [1, 2, 255]
-    assert draw_mask([], 3, 4).shape == (3, 4)
+    drawn = masks_of(coco)
+    mask = drawn.masks["beach/empty"]()
+    assert [mask[6, 6], mask[20, 20], mask[40, 40]] == [1, 2, 1]
+    assert drawn.notes == ["m.json: crowds, counted as the class that they are of: 1"]
 
 
 def test_a_mask_file_that_is_no_coco_file_has_no_masks(tmp_path):
     (tmp_path / "m.json").write_text("{}")
     assert MasksDataset(path=str(tmp_path / "m.json")).load() == {}
+
+
+@pytest.fixture
+def pets(tmp_path):
+    """Twelve photos, a CSV of their tags, and COCO's instances with the ids the other way."""
+    names = ["cat", "dog", "owl"]
+    (tmp_path / "photos").mkdir()
+    images, annotations, rows = [], [], ["file,tags"]
+    for number in range(12):
+        name = names[number % 3]
+        noise(number).save(tmp_path / f"photos/{number}.jpg")
+        rows.append(f"{number}.jpg,{name}")
+        images.append({"id": number, "file_name": f"{number}.jpg", "width": 64, "height": 48})
+        box = [10, 10, 30, 10, 30, 30, 10, 30]
+        category = 9 - names.index(name)
+        annotations.append({"image_id": number, "category_id": category, "segmentation": [box]})
+    categories = [{"id": 9 - i, "name": f" {name}\u00a0"} for i, name in enumerate(names)]
+    coco = {"images": images, "annotations": annotations, "categories": categories}
+    (tmp_path / "instances.json").write_text(json.dumps(coco))
+    (tmp_path / "tags.csv").write_text("\n".join(rows))
+    return tmp_path
+
+
+def test_tags_and_masks_of_different_files_are_numbered_by_name(pets):
+    paths = {"path": str(pets / "instances.json"), "photos": str(pets / "photos")}
+    masks, header = MasksDataset(**paths).load(), MasksHeaderDataset(**paths).load()
+    tags = (pets / "tags.csv").read_text()
+    _, classes, report = ingest(pets / "photos", tags, masks, header)
+    assert classes == {"cat": 3, "dog": 2, "owl": 1}
+    assert not [line for line in report["warnings"] if "tags and masks" in line]
+    for number, name in enumerate(("cat", "dog", "owl")):
+        assert {*np.unique(masks[str(number)]())} == {0, classes[name]}
+    with pytest.raises(UserError, match=r'give --params "mask_classes=owl;dog;cat"'):
+        ingest(pets / "photos", tags, masks)
+    mended = ingest(pets / "photos", tags, masks, mask_classes="owl;dog;cat")
+    assert mended[1] == classes
+    _, classes, _ = ingest(pets / "photos", tags, masks, header, classes="dog;cat")
+    assert classes == {"dog": 2, "cat": 3}
+
+
+def test_masks_numbered_as_voc_does_stop_with_one_problem(pets):
+    voc = {"cat": 8, "dog": 12, "owl": 20}
+    masks = {
+        str(number): lambda name=name: np.full((48, 64), voc[name], np.uint8)
+        for number, name in enumerate(["cat", "dog", "owl"] * 4)
+    }
+    with pytest.raises(UserError) as error:
+        ingest(pets / "photos", (pets / "tags.csv").read_text(), masks)
+    assert str(error.value).startswith("1 problem with")
+    given = str(error.value).split('"mask_classes=')[1].rstrip('"')
+    _, classes, _ = ingest(
+        pets / "photos", (pets / "tags.csv").read_text(), masks, mask_classes=given
+    )
+    assert classes == voc
+
+
+def test_photos_that_are_found_by_a_part_of_their_path_are_named(pets):
+    tags = (pets / "tags.csv").read_text().replace("\n", "\nC:\\mine\\")
+    *_, report = ingest(pets / "photos", tags)
+    (warning,) = [line for line in report["warnings"] if "a part of their path" in line]
+    assert warning.startswith("files that are found by a part of their path: 12 ('C:\\mine\\0.jpg'")
+
+
+def test_background_before_the_names_of_the_mask_values_is_value_0(pets):
+    _, classes, _ = ingest(
+        pets / "photos", (pets / "tags.csv").read_text(), mask_classes="_background_;owl;dog;cat"
+    )
+    assert classes == {"cat": 3, "dog": 2, "owl": 1}
+
+
+def test_a_masks_file_without_outlines_is_a_problem(pets):
+    coco = json.loads((pets / "instances.json").read_text())
+    for each in coco["annotations"]:
+        del each["segmentation"]
+    (pets / "boxes.json").write_text(json.dumps(coco))
+    path = str(pets / "boxes.json")
+    header = MasksHeaderDataset(path=path, photos=str(pets / "photos")).load()
+    with pytest.raises(UserError, match=r"boxes.json: has no outlines to draw masks from"):
+        ingest(pets / "photos", (pets / "tags.csv").read_text(), {}, header, masks=path)
+
+
+def test_frames_of_one_camera_are_divided_and_named(tmp_path):
+    for number in range(20):
+        scene = noise(0, (320, 240))
+        scene.putpixel((number, number), (255, 0, 0))
+        scene.save(tmp_path / f"frame_{number:03}.jpg")
+    rows = [f"frame_{number:03}.jpg,{'dog' if number % 2 else 'cat'}" for number in range(20)]
+    index, _, report = ingest(tmp_path, "file,tags\n" + "\n".join(rows), val_share=0.2)
+    val = index.index[index["split"] == "val"]
+    assert len(val) == 4
+    assert (np.diff([int(name[-3:]) for name in val]) == 1).all()  # neighbours stay together
+    warnings = "\n".join(report["warnings"])
+    assert "20 near-duplicates (frame_000, …) are all the photos of a class" in warnings
+    assert "the scores of val flatter" in warnings
+    assert report["near_duplicates"]["groups"] == 1
+
+
+def test_a_camera_for_each_class_is_divided_too():
+    tags = np.repeat(np.eye(2, dtype=bool), 10, axis=0)
+    groups, divided = divide_groups(tags, np.repeat([0, 1], 10), 0.2)
+    assert [len(rows) for rows in divided] == [10, 10]
+    val = draw_val(tags, groups, 0.2, 0)
+    assert (val[:10].sum(), val[10:].sum()) == (2, 2)
+    few = np.array([0, 0, *range(1, 19)])
+    assert not divide_groups(tags, few, 0.2)[1]
+
+
+def test_a_val_that_is_too_small_to_draw_names_its_remedy(tmp_path):
+    noise(0).save(tmp_path / "a.jpg")
+    with pytest.raises(UserError, match=r"raise data_set.val_share, now 0.5 of 1 photos"):
+        ingest(tmp_path, "file,tags\na.jpg,dog")
 
 
 def small_networks():
@@ -546,3 +698,75 @@ def test_another_tag_file_is_another_run(project, scenes):
     now = project.record()["inputs"]
     assert now["photos"] == before["photos"]
     assert now["tags"] != before["tags"]
+
+
+def test_folders_masks_and_colours_of_other_programs_are_read(project, tmp_path):
+    """CVAT's and Roboflow's folders, affixes, colours, binary masks, photos of 12 bits, RAW."""
+    colours = {"dog": (250, 50, 183), "cat": (0, 128, 0)}
+    for seed in range(8):
+        name = ("dog", "cat")[seed % 2]
+        split = "Train" if seed < 6 else "valid"
+        photo = tmp_path / f"set/{split}/images/{name}/IMG {seed}.jpg"
+        mask = tmp_path / f"set/{split}/masks/IMG {seed}_mask.PNG"
+        for path in (photo, mask):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        noise(seed).save(photo)
+        values = np.zeros((48, 64, 3), np.uint8)
+        values[10:20, 10:20] = colours[name]
+        Image.fromarray(values).save(mask)
+    twelve = np.asarray(noise(20).convert("L")).astype(np.uint16) << 4
+    Image.fromarray(twelve).save(tmp_path / "set/Train/images/dog/null.png")
+    (tmp_path / "set/Train/images/dog/raw.CR2").write_bytes(b"II*\0")
+    (tmp_path / "set/Train/images/dog/IMG 0.NEF").write_bytes(b"II*\0")
+    lines = [f"{name}:{','.join(map(str, colour))}::" for name, colour in colours.items()]
+    (tmp_path / "labelmap.txt").write_text("\n".join(["background:0,0,0::", *lines]))
+    given = {
+        "images": str(tmp_path / "set"),
+        "masks": str(tmp_path / "set"),
+        "labelmap": str(tmp_path / "labelmap.txt"),
+        **{f"{stage}.training.batch_size": 1 for stage in ("cam", "segmentation")},
+        "affinity_training.training.batch_size": 1,
+    }
+    project.run("ingestion", env="tagged", parameters=given)
+    catalog = project.catalog(env="tagged", parameters=given)
+    report, index = catalog.load("ingestion.report"), catalog.load("index")
+    assert catalog.load("classes") == {"cat": 2, "dog": 1}
+    assert report["photos"] == {"train": 7, "val": 2}
+    assert report["masks"] == {"train": 6, "val": 2}
+    assert report["repaired"] == {"samples of 0 … 4095": 1}
+    reason = "cannot be read (.cr2 is not read; convert it to JPEG, PNG or TIFF)"
+    assert report["left_out"]["reasons"] == {reason: 1}
+    assert "Train/images/dog/null" in index.index
+    assert "Train/images/dog/IMG 0" in index.index
+    assert not any("differ" in line for line in report["warnings"])
+
+
+@pytest.mark.parametrize("names", [["dog"], ["dog", "cat"]])
+def test_of_binary_masks_255_is_the_only_class(folder, tmp_path, names):
+    truth = tmp_path / "masks"
+    truth.mkdir()
+    for name in ("rex", "tom"):
+        mask = np.zeros((48, 64), np.uint8)
+        mask[10:20] = 255
+        Image.fromarray(mask).save(truth / f"mask_{name}.png")
+    masks = MasksDataset(path=str(truth), photos=str(folder)).load()
+    rows = zip(("rex.jpg", "tom.png"), names + names, strict=False)
+    text = "file,tags,split\n" + "".join(f"{file},{name},train\n" for file, name in rows)
+    text += "beach/both.webp,,val\n"
+    if len(names) > 1:
+        with pytest.raises(UserError, match=r"values 0 and 255 only, but there are 2 classes"):
+            ingest(folder, text, masks)
+        return
+    *_, report = ingest(folder, text, masks)
+    assert "the masks have the values 0 and 255 only: 255 is dog" in report["warnings"]
+
+
+def test_a_file_that_is_there_is_not_said_to_be_missing(folder):
+    (folder / "notes.svg").write_text("")
+    (folder / "raw.CR2").write_bytes(b"")
+    tagged = read(folder, "file,tags\nrex.jpg,dog\nnotes.svg,dog\ngone.jpg,dog\nraw.CR2,cat")
+    assert tagged.problems == [
+        "tags.csv, line 3: no photo has the suffix of 'notes.svg'",
+        "tags.csv, line 4: there is no photo 'gone.jpg'",
+    ]
+    assert "raw" in tagged.photos.index

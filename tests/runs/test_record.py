@@ -1,17 +1,18 @@
-import os
+import json
 import subprocess
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import pytest
 
 from affinitynet.runs import record as record_module
 from affinitynet.runs.record import (
+    SCHEMA,
     RunRecord,
     code_fingerprint,
     flatten,
     git_revision,
-    identify_process,
+    read_record,
     read_records,
 )
 
@@ -49,8 +50,7 @@ def test_the_same_command_can_go_on():
         ),
         (
             {"inputs": RECORD.inputs | {"index": "2018-06-19T00.00.00.000Z"}},
-            "input index: was 2018-06-17T00.00.00.000Z, is 2018-06-19T00.00.00.000Z "
-            "(to go on with the former: --load-versions index:2018-06-17T00.00.00.000Z)",
+            "input index: was 2018-06-17T00.00.00.000Z, is 2018-06-19T00.00.00.000Z",
         ),
         (
             {"pipelines": ["__default__"], "nodes": ["cam.infer", "cam.score", "cam.train"]},
@@ -94,33 +94,45 @@ def test_a_record_that_is_written_again_is_replaced(tmp_path):
     assert len([*tmp_path.iterdir()]) == 1
 
 
-def test_a_record_of_before_there_were_processes_is_read(tmp_path):
+def test_a_record_of_an_earlier_version_is_read(tmp_path):
     RECORD.write(str(tmp_path))
     (file,) = tmp_path.iterdir()
-    file.write_text(file.read_text().replace(',\n  "process": ""', ""))
-    assert "process" not in file.read_text()
+    fields = json.loads(file.read_text())
+    del fields["process"], fields["schema"]
+    file.write_text(json.dumps(fields))
     assert read_records(str(tmp_path)) == [RECORD]
-    assert not RECORD.is_alive
+    assert read_record(str(tmp_path), RECORD.version) == RECORD
 
 
-def test_a_run_is_alive_as_long_as_its_process():
-    with subprocess.Popen(["sleep", "60"]) as process:
-        here = identify_process(process.pid)
-        running = replace(RECORD, process=here)
-        assert running.is_alive
-        host, pid, started = here.split()
-        assert not replace(RECORD, process=f"{host} {pid} {int(started) - 1}").is_alive
-        assert not replace(RECORD, process=f"elsewhere {pid} {started}").is_alive
-        process.kill()
-        process.wait()
-    assert not running.is_alive
-    assert not replace(RECORD, process=identify_process(os.getpid())).is_alive  # it is this one
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "Expecting value"),
+        ('{"version": "2018-', "Unterminated string"),
+        ("[1, 2]", "it is no run record"),
+        ('{"version": "2018", "env": "test"}', "validation errors"),
+        ({"inputs": None}, "validation error"),
+        ({"schema": SCHEMA + 1, "more": {}}, "a newer version wrote it"),
+        (b"{\x80", "codec can't decode"),
+    ],
+)
+def test_what_is_no_record_is_named_and_left_out(tmp_path, caplog, content, reason):
+    if isinstance(content, dict):
+        content = json.dumps(asdict(RECORD) | content)
+    RECORD.write(str(tmp_path))
+    wrong = tmp_path / "2018-06-20T00.00.00.000Z.json"
+    wrong.write_bytes(content if isinstance(content, bytes) else content.encode())
+    (tmp_path / "2018-06-21T00.00.00.000Z.json").mkdir()
+    assert read_records(str(tmp_path)) == [RECORD]
+    assert f"The run record {wrong} is left out" in caplog.text
+    assert reason in caplog.text
 
 
-def test_a_process_that_is_only_waited_for_is_none():
-    with subprocess.Popen(["true"]) as process:
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert identify_process(process.pid) == ""
+def test_fields_that_are_new_are_no_obstacle(tmp_path):
+    RECORD.write(str(tmp_path))
+    (file,) = tmp_path.iterdir()
+    file.write_text(json.dumps(asdict(RECORD) | {"comment": "of a later version"}))
+    assert read_records(str(tmp_path)) == [RECORD]
 
 
 def test_the_version_is_the_start_of_the_run():

@@ -4,16 +4,16 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 
 import pytest
 from kedro.framework.project import pipelines
+from kedro.runner import ParallelRunner, ThreadRunner
 from PIL import Image
+from tests.runs.test_lock import hold
 
 from affinitynet.datasets.partitions import MARKER_SUFFIX
 from affinitynet.errors import UserError
-from affinitynet.runs.record import identify_process
 
 
 def kill_when(process, project, pattern):
@@ -173,35 +173,87 @@ def test_parameters_that_differ_are_named(finished_copy):
     assert finished_copy.query("select count(*) from runs where status = 'RUNNING'") == [(0,)]
 
 
-def test_newer_inputs_are_another_run_unless_the_former_ones_are_named(finished_copy):
+def test_a_resumed_run_reads_the_inputs_that_it_began_with(finished_copy):
     former = finished_copy.record()["version"]
     fail_late(finished_copy)
+    path = finished_copy.records[-1]
     finished_copy.run("affinity_training")
+    fail_late(finished_copy, parameters={"resume": True})
+    assert json.loads(path.read_text())["inputs"]["affinity_training.model"] == former
+    newer = {"affinity_training.model": finished_copy.record()["version"]}
     again = {"revision.confidence": 0.9, "resume": True}
     with pytest.raises(UserError, match=rf"input affinity_training.model: was {former}, is "):
-        finished_copy.run("revision", parameters=again)
-    versions = {"affinity_training.model": former}
-    fail_late(finished_copy, parameters={"resume": True}, load_versions=versions)
+        finished_copy.run("revision", parameters=again, load_versions=newer)
 
 
 def test_a_run_that_is_still_going_on_is_not_resumed(finished_copy):
     record = finished_copy.record()
-    with subprocess.Popen(["sleep", "600"]) as process:
-        told = {"finished": None, "process": identify_process(process.pid)}
-        finished_copy.records[-1].write_text(json.dumps(record | told))
-        with pytest.raises(UserError, match=f"still going on, in the process {process.pid} of"):
-            finished_copy.run(parameters={"resume": True})
-        assert not finished_copy.record()["finished"]
-        process.kill()
+    finished_copy.records[-1].write_text(json.dumps(record | {"finished": None}))
+    process, said = hold(finished_copy.records[-1].parent, record["version"])
+    assert said == "held"
+    with pytest.raises(UserError, match=f"still going on, in the process {os.getpid()} of "):
+        finished_copy.run(parameters={"resume": True})
+    assert not finished_copy.record()["finished"]
+    process.kill()
+    process.wait()
     finished_copy.run(parameters={"resume": True})
     assert finished_copy.record()["finished"]
-    assert finished_copy.record()["process"] == identify_process(os.getpid())
+    assert not [*finished_copy.records[-1].parent.glob("*.lock")]
 
 
-def test_a_run_that_failed_is_not_going_on_though_its_process_may_be(finished_copy):
+def test_of_two_that_resume_at_once_one_goes_on(finished_copy):
+    record = finished_copy.record()
+    finished_copy.records[-1].write_text(json.dumps(record | {"finished": None}))
+    (path,) = finished_copy.data.glob("08_reporting/test/segmentation/metrics.json/*/*")
+    path.unlink()
+    both = [finished_copy.start(parameters={"resume": "true"}) for _ in range(2)]
+    ended = sorted((run.communicate(timeout=300)[0], run.returncode) for run in both)
+    assert sorted(code for _, code in ended) == [0, 1]
+    (said,) = (" ".join(text.split()) for text, code in ended if code)
+    reasons = ("is still going on", "has just finished the run", "has no unfinished run")
+    assert any(reason in said for reason in reasons)
+    assert "Traceback" not in said
+    assert path.exists()
+
+
+def test_a_run_that_failed_can_be_resumed_though_its_process_lives_on(finished_copy):
     fail_late(finished_copy)
     assert not finished_copy.record()["finished"]
-    assert finished_copy.record()["process"] == ""
+    process, said = hold(finished_copy.records[-1].parent, finished_copy.record()["version"])
+    process.kill()
+    process.wait()
+    assert said == "held"
+
+
+def test_one_wrong_record_stops_no_run(finished_copy, caplog):
+    wrong = finished_copy.records[-1].with_name("2018-06-18T00.00.00.000Z.json")
+    wrong.write_text('{"version": "2018-')
+    finished_copy.run(node_names=["segmentation.score"])
+    assert f"The run record {wrong} is left out" in caplog.text
+
+
+def test_an_unfinished_run_from_the_future_comes_last(finished_copy):
+    fail_late(finished_copy)
+    path = finished_copy.records[-1]
+    later = json.loads(path.read_text()) | {"version": "2999-01-01T00.00.00.000Z", "code": "other"}
+    path.with_name("2999-01-01T00.00.00.000Z.json").write_text(json.dumps(later))
+    fail_late(finished_copy, parameters={"resume": True})
+
+
+@pytest.mark.parametrize("runner", [ThreadRunner, ParallelRunner])
+def test_other_runners_are_refused(finished_copy, runner):
+    with pytest.raises(UserError, match=rf"--runner=.*{runner.__name__}.* is not supported"):
+        finished_copy.run("export", runner=runner())
+    assert len(finished_copy.records) == 1
+
+
+def test_asynchronous_loading_is_refused(finished_copy):
+    run = finished_copy.start("--async", "--pipeline", "export")
+    said, _ = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert "--async is not supported" in said
+    assert "Traceback" not in said
+    assert len(finished_copy.records) == 1
 
 
 def test_another_pipeline_is_another_run(finished_copy):
@@ -230,7 +282,7 @@ def test_a_newer_unfinished_run_of_another_pipeline_is_not_in_the_way(finished_c
     photos.mkdir()
     Image.new("RGB", (20, 20)).save(photos / "sound.png")
     (photos / "broken.png").write_text("no photo")
-    folders = {"images": str(photos), "masks": str(tmp_path / "masks")}
+    folders = {"images": str(photos), "output": str(tmp_path / "masks")}
     with pytest.raises(UserError, match=r"broken\.png: no image that Pillow can read"):
         finished_copy.run("inference", parameters=folders)
     fail_late(finished_copy, parameters={"resume": True})

@@ -1,6 +1,9 @@
 """What MLflow hears of a run, besides what the road's tests ask for."""
 
 import json
+import os
+import shutil
+import sqlite3
 from contextlib import contextmanager
 
 import mlflow
@@ -8,10 +11,10 @@ import pandas as pd
 import pytest
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, Project
 
 from affinitynet.pipeline_registry import build_pipelines
-from affinitynet.runs.context import RunContext
+from affinitynet.runs.context import RunContext, _choose_tracking
 from affinitynet.runs.record import RunRecord
 from affinitynet.runs.tracking import log_compared, log_model, run_name
 
@@ -57,6 +60,94 @@ def test_mlflows_file_lies_in_the_projects_folder(finished_copy, monkeypatch, tm
             ).config_loader
             config.config_patterns["mlflow"] = ["mlflow*"]
             assert config["mlflow"]["server"]["mlflow_tracking_uri"] == f"sqlite:///{path}"
+
+
+@pytest.mark.parametrize(
+    ("told", "environment", "chosen"),
+    [
+        ({}, None, {"mlflow_db": "mlflow.db", "mlflow_artifacts": "mlartifacts"}),
+        (
+            {},
+            "http://team:5000",
+            {
+                "mlflow_tracking_uri": "http://team:5000",
+                "mlflow_db": "mlflow.db",
+                "mlflow_artifacts": None,
+            },
+        ),
+        (
+            {"mlflow_db": "my.db"},
+            "http://team:5000",
+            {"mlflow_db": "my.db", "mlflow_artifacts": "mlartifacts"},
+        ),
+        (
+            {"mlflow_tracking_uri": "http://other", "mlflow_artifacts": "s3://bucket"},
+            "http://team:5000",
+            {
+                "mlflow_tracking_uri": "http://other",
+                "mlflow_artifacts": "s3://bucket",
+                "mlflow_db": "mlflow.db",
+            },
+        ),
+    ],
+)
+def test_where_runs_are_tracked(told, environment, chosen):
+    told = {**told}
+    _choose_tracking(told, environment)
+    assert told == chosen
+
+
+def test_the_address_is_a_parameter_and_the_environment_s_comes_before_the_file(
+    finished_copy, monkeypatch, tmp_path
+):
+    """SQLite files stand for servers: MLflow takes any address."""
+    team, own = (f"sqlite:///{tmp_path}/{name}.db" for name in ("team", "own"))
+    for name in ("team", "own"):
+        shutil.copy(finished_copy.folder / "mlflow.db", tmp_path / f"{name}.db")
+    node = {"node_names": ["segmentation.score"]}
+    without = {
+        name: value for name, value in finished_copy.parameters().items() if "mlflow" not in name
+    }
+    monkeypatch.setattr(Project, "parameters", lambda self, **more: without | more)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", team)
+    finished_copy.run(**node)
+    assert os.environ["MLFLOW_TRACKING_URI"] == team
+    finished_copy.run(**node, parameters={"mlflow_tracking_uri": own})
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    finished_copy.run(**node, parameters={"mlflow_db": str(finished_copy.folder / "mlflow.db")})
+    assert "MLFLOW_TRACKING_URI" not in os.environ  # MLflow itself sets it
+    runs = "select count(*) from runs"
+    for file in (tmp_path / "team.db", tmp_path / "own.db", finished_copy.folder / "mlflow.db"):
+        with sqlite3.connect(file) as connection:
+            assert connection.execute(runs).fetchone() == (2,)
+    assert not any("mlflow" in name for name in finished_copy.record()["parameters"])
+
+
+def test_artifacts_that_go_elsewhere_than_asked_are_named(finished_copy, caplog, tmp_path):
+    node = {"node_names": ["segmentation.score"]}
+    finished_copy.run(**node)
+    assert "keeps it" not in caplog.text
+    finished_copy.run(**node, parameters={"mlflow_artifacts": str(tmp_path / "elsewhere")})
+    assert f"mlflow_artifacts is file://{tmp_path}/elsewhere, but" in caplog.text
+    assert f"was made with {finished_copy.folder}/artifacts and keeps it" in (
+        caplog.text.replace("file://", "")
+    )
+
+
+def test_a_run_is_resumed_in_another_database(finished_copy, empty_project, caplog):
+    path = finished_copy.records[-1]
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"finished": None}))
+    (metrics,) = finished_copy.data.glob("08_reporting/test/segmentation/metrics.json/*/*")
+    metrics.unlink()
+    other = finished_copy.folder / "other.db"
+    shutil.copy(empty_project.folder / "mlflow.db", other)
+    finished_copy.run(parameters={"resume": True, "mlflow_db": str(other)})
+    assert f"The MLflow run {record['mlflow_run']} of the resumed run is not in" in caplog.text
+    with sqlite3.connect(other) as connection:
+        ((status, run),) = connection.execute("select status, run_uuid from runs").fetchall()
+    assert status == "FINISHED"
+    assert json.loads(path.read_text())["mlflow_run"] == run != record["mlflow_run"]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from affinitynet.networks.checkpoint import Checkpoint, initialise, restore
+from affinitynet.training import loop
 from affinitynet.training.loop import train
 from affinitynet.training.losses import tag_loss
 from affinitynet.training.parameters import TrainingParameters
@@ -141,6 +142,18 @@ def test_bfloat16_trains_float32_weights(initial):
     assert final.weights["classifier.weight"].dtype == torch.float32
 
 
+def test_auto_may_take_another_precision_on_the_machine_that_goes_on(initial, monkeypatch, caplog):
+    parameters = replace(PARAMETERS, epochs=2, precision="auto")
+    monkeypatch.setattr(loop, "uses_bfloat16", lambda precision, device: precision == "auto")
+    first, _ = run(initial, parameters)
+    assert first.progress["bfloat16"]
+    monkeypatch.setattr(loop, "uses_bfloat16", lambda precision, device: False)
+    assert not caplog.messages
+    (second,) = run(first, parameters)
+    assert not second.progress["bfloat16"]
+    assert "Training goes on in float32" in caplog.text
+
+
 def test_a_loss_that_is_not_finite_stops_the_training(initial):
     def diverging(network, batch):
         return tag_loss(network, batch) * float("nan")
@@ -149,6 +162,43 @@ def test_a_loss_that_is_not_finite_stops_the_training(initial):
         FloatingPointError, match=r"nan in epoch 1, step 1; lower training\.learning_rate"
     ):
         run(initial, loss=diverging)
+
+
+def test_losses_are_read_from_a_device_many_at_a_time():
+    losses = loop._Losses(2, 10, wait=3)
+    for value in (1.0, 0.5, 0.25, 2.0):
+        losses.add(torch.tensor(value))
+    assert losses.total == 1.75  # the last one is still unread
+    assert losses.sum() == 3.75
+
+    losses = loop._Losses(2, 10, wait=3)
+    losses.add(torch.tensor(1.0))
+    losses.add(torch.tensor(float("nan")))
+    with pytest.raises(FloatingPointError, match="epoch 2, step 12"):
+        losses.add(torch.tensor(1.0))
+
+
+def test_samples_vary_as_they_do_whatever_number_of_processes_prepares_them(initial):
+    one, three = (
+        run(initial, replace(PARAMETERS, epochs=1, workers=workers))[-1] for workers in (1, 3)
+    )
+    assert one.progress["history"] == three.progress["history"]
+
+
+@pytest.mark.parametrize(
+    ("workers", "device", "cores", "count"),
+    [
+        (None, "cpu", 16, 0),
+        (None, "cuda", 16, 15),
+        (None, "cuda", 64, 16),
+        (None, "cuda", 1, 1),
+        (3, "cuda", 16, 3),
+        (3, "cpu", 16, 3),
+    ],
+)
+def test_workers_are_as_many_as_suit_the_device(monkeypatch, workers, device, cores, count):
+    monkeypatch.setattr(loop, "cores", lambda: cores)
+    assert loop.count_workers(workers, torch.device(device)) == count
 
 
 def test_too_few_samples_are_refused(initial):
@@ -173,7 +223,7 @@ def test_progress_sees_every_batch(initial):
     [{"epochs": -1}, {"epochs": "2"}, {"momentum": "a"}, {"warmup": 1.0}, {"precision": "float16"}],
 )
 def test_parameters_are_checked(wrong):
-    with pytest.raises(ValueError, match=rf"training\.{next(iter(wrong))}"):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
         replace(PARAMETERS, **wrong)
 
 

@@ -100,7 +100,7 @@ def test_the_cache_changes_no_sample(cache_megabytes):
 
 @pytest.mark.parametrize("long_side", [(0, 10), (20, 10)])
 def test_impossible_sizes_are_refused(long_side):
-    with pytest.raises(ValueError, match=r"augmentation\.long_side"):
+    with pytest.raises(ValueError, match="long_side"):
         Augmentation(long_side=long_side)
 
 

@@ -1,17 +1,18 @@
 """Dense CRF (Krähenbühl & Koltun, 2011) on a photo and label scores."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from affinitynet.core.ranges import NonNegative, Positive, PositiveInt, parameters
 
 Floats = npt.NDArray[np.float32]
 MAX_APART = 80.0
 """Sets whose energies can lie further apart are refined one by one: exp(-88) is 0 in float32."""
 
 
-@dataclass(frozen=True)
+@parameters
 class CRFParameters:
     """Widths and weights of the two pairwise terms.
 
@@ -20,25 +21,19 @@ class CRFParameters:
         sxy_gaussian: Spatial width of the smoothness term, in pixels of a photo whose longer
             side is `reference_side`; the widths follow the photo's size.
         compat_gaussian: Weight of the smoothness term.
-        sxy_bilateral: Spatial width of the appearance term, likewise.
+        sxy_bilateral: Spatial width of the appearance term, in the same pixels.
         srgb: Colour width of the appearance term, in 0 … 255.
         compat_bilateral: Weight of the appearance term.
         reference_side: The longer side, in pixels, that the spatial widths are meant for.
     """
 
-    iterations: int = 10
-    sxy_gaussian: float = 3.0
-    compat_gaussian: float = 3.0
-    sxy_bilateral: float = 80.0
-    srgb: float = 13.0
-    compat_bilateral: float = 10.0
-    reference_side: float = 500.0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name, value in vars(self).items():
-            if value < 0 or (value == 0 and not name.startswith("compat")):
-                raise ValueError(f"crf.{name}: {value}; give a number above 0")
+    iterations: PositiveInt = 10
+    sxy_gaussian: Positive = 3.0
+    compat_gaussian: NonNegative = 3.0
+    sxy_bilateral: Positive = 80.0
+    srgb: Positive = 13.0
+    compat_bilateral: NonNegative = 10.0
+    reference_side: Positive = 500.0
 
 
 def refine(

@@ -1,34 +1,203 @@
-"""Photos as they come: any mode, any orientation, any size."""
+"""Photos as they come: any mode, any depth, any orientation, any size."""
 
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps
+import numpy.typing as npt
+from PIL import Image
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+REPAIRS = "affinitynet.repairs"
+"""Key in a photo's `info`: what was done to make it upright 8-bit RGB, one short text each."""
+TURNED = "turned as its EXIF says"
+EXIF_ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to what makes the photo upright; every other value says nothing."""
+OTHER_BYTES = {"L": "B", "B": "L", "N": "B"}
+"""Byte order to one that reads the low bytes of 16-bit colour, where Pillow keeps the high ones."""
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits that the samples of a photo may use, whatever the file holds them in."""
+
+
+def load_photo(
+    file: str | Path | IO[bytes], *, check: Callable[[int, int], None] | None = None
+) -> Image.Image:
+    """Read an image file in full: upright, in 8-bit RGB.
+
+    Of a file of several frames the first is taken. `info[REPAIRS]` of the result lists what was
+    done to it.
+
+    Args:
+        file: Its path, or an open file.
+        check: Raises where width and height are too large; called before the file is decoded.
+
+    Raises:
+        OSError, ValueError, …: Pillow's decoders raise what they like.
+    """
+    _register_formats()
+    stored = Image.open(file)
+    if check:
+        check(*stored.size)
+    tiles = [*stored.tile]
+    repairs = []
+    with suppress(Exception):
+        # a phone's MPO has a preview beside the photo
+        if stored.format != "MPO" and getattr(stored, "is_animated", False):
+            repairs.append("the first of several frames")
+        if stored.format == "TIFF" and read_orientation(stored) in UPRIGHT:
+            repairs.append(TURNED)  # Pillow turns it when it is loaded
+    stored.load()
+    photo, depth = _read_deep(file, stored, tiles)
+    repairs += [depth] if depth else []
+    rgb = to_rgb(photo)
+    rgb.info[REPAIRS] = (*repairs, *rgb.info[REPAIRS])
+    return rgb
+
 
 def to_rgb(photo: Image.Image) -> Image.Image:
-    """Turn a photo upright (EXIF) and convert it to RGB.
+    """Turn a photo upright (EXIF) and convert it to 8-bit RGB.
 
-    Transparent parts become white, as on the page where such pictures are seen. Greyscale with
-    more than 8 bits, or in fractions, is scaled to 8: Pillow's own conversion would clip it.
+    Transparent parts become white, as on the page where such pictures are seen. Greyscale of more
+    than 8 bits, or in fractions, is scaled by the range that it uses: Pillow would clip it.
+    `info[REPAIRS]` of the result lists what was done.
+
+    Raises:
+        ValueError: If no pixel holds a number.
     """
     photo.load()
-    with suppress(Exception):  # EXIF that cannot be read says nothing of the photo
-        photo = ImageOps.exif_transpose(photo)
+    if photo.mode == "RGB" and REPAIRS in photo.info:
+        return photo
+    repairs = []
+    orientation = read_orientation(photo)
     if photo.mode.startswith("I") or photo.mode == "F":
-        values = np.asarray(photo, np.float32)
-        # 16-bit files hold 0 ... 65535, whatever the mode Pillow reads them in; others 0 ... 1
-        is_share = photo.mode == "F" and values.max(initial=0) <= 1
-        scale = 255 if is_share else 1 / 257
-        photo = Image.fromarray(np.clip(values * scale + 0.5, 0, 255).astype(np.uint8))
+        values, repair = scale_to_8_bits(np.asarray(photo))
+        photo = Image.fromarray(values)
+        repairs += [repair] if repair else []
     if photo.has_transparency_data:
         layer = photo.convert("RGBA")
-        photo = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return photo.convert("RGB")
+        if layer.getchannel("A").getextrema() == (0, 0):
+            repairs.append("transparent everywhere: its colours are shown")
+        else:
+            photo = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    rgb = photo.convert("RGB")
+    if orientation in UPRIGHT:
+        rgb = rgb.transpose(UPRIGHT[orientation])
+        repairs.append(TURNED)
+    rgb.info = {REPAIRS: tuple(repairs)}
+    return rgb
+
+
+def read_orientation(photo: Image.Image) -> int:
+    """Read the EXIF orientation; EXIF that cannot be parsed says nothing, 1."""
+    try:
+        return int(photo.getexif().get(EXIF_ORIENTATION, 1))
+    except Exception:
+        return 1
+
+
+def is_upright_jpeg(path: Path) -> bool:
+    """Tell JPEG files that every program shows as they are stored."""
+    try:
+        with Image.open(path) as photo:
+            return photo.format == "JPEG" and read_orientation(photo) not in UPRIGHT
+    except OSError:  # no format that Pillow knows by itself
+        return False
+
+
+def scale_to_8_bits(values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], str]:
+    """Scale samples of any type to 0 … 255 by the range that they use.
+
+    That range is 0 … 1 for fractions, else that of 8, 10, 12, 14 or 16 bits; greater and negative
+    samples are stretched from the lowest to the highest.
+
+    Returns:
+        The samples, and how they were scaled; empty for the usual 16 bits or fractions of 1.
+
+    Raises:
+        ValueError: If no sample is a number.
+    """
+    fractions = np.issubdtype(values.dtype, np.floating)
+    repair = ""
+    if fractions and not (finite := np.isfinite(values)).all():
+        if not finite.any():
+            raise ValueError("no pixel holds a number")
+        values = np.where(finite, values, values[finite].min())
+        repair = "pixels without a number"
+    low, high = float(values.min()), float(values.max())
+    slack = 0.1 if fractions else 0  # as resizing overshoots
+    limits = [*([1] if fractions else []), *(2**depth - 1 for depth in DEPTHS)]
+    limit = next((each for each in limits if high <= each * (1 + slack)), high)
+    bottom = 0.0
+    if low < -slack * limit:
+        bottom, limit = low, high
+    if bottom or limit not in limits:
+        repair = ", ".join(filter(None, ["samples from lowest to highest", repair]))
+    elif limit not in (1, 65535):
+        repair = ", ".join(filter(None, [f"samples of 0 … {limit:g}", repair]))
+    scaled = (values.astype(np.float32) - bottom) * np.float32(255 / max(limit - bottom, 1e-9))
+    return np.clip(scaled + 0.5, 0, 255).astype(np.uint8), repair
+
+
+@cache
+def _register_formats() -> None:
+    with suppress(ImportError):  # optional: pip install affinitynet[heic]
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
+def _read_deep(
+    file: str | Path | IO[bytes], photo: Image.Image, tiles: list[Any]
+) -> tuple[Image.Image, str]:
+    """Read 16-bit colour of fewer bits again: Pillow keeps the high, nearly empty bytes.
+
+    Returns:
+        The photo, its samples scaled by the range they use, and how; empty where nothing is to do.
+    """
+    modes = {_raw_mode(tile) for tile in tiles}
+    if len(modes) != 1 or not (mode := modes.pop())[:-1].endswith(";16") or photo.mode[0] in "IL":
+        return photo, ""
+    colours = [*photo.getbands()].index("A") if "A" in photo.getbands() else len(photo.getbands())
+    high = np.asarray(photo)
+    if high[..., :colours].max(initial=0) >= 128:
+        return photo, ""
+    if not isinstance(file, str | Path):
+        file.seek(0)
+    again = Image.open(file)
+    again.tile = [*_with_raw_mode(tiles, mode[:-1] + OTHER_BYTES[mode[-1]])]
+    try:
+        low = np.asarray(again)
+    except ValueError:  # Pillow cannot read this mode so
+        return photo, ""
+    samples = high[..., :colours].astype(np.uint16) << 8 | low[..., :colours]
+    values, repair = scale_to_8_bits(samples)
+    deep = Image.fromarray(np.concatenate([values, high[..., colours:]], axis=2), photo.mode)
+    deep.info = photo.info
+    return deep, repair
+
+
+def _raw_mode(tile: Any) -> str:
+    return str(tile.args[0] if isinstance(tile.args, tuple) else tile.args)
+
+
+def _with_raw_mode(tiles: list[Any], mode: str) -> Iterator[Any]:
+    for tile in tiles:
+        arguments = (mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode
+        yield tile._replace(args=arguments)
 
 
 def resize_long_side(

@@ -5,15 +5,22 @@ a class keeps the value that the data set gives it (PASCAL VOC: cat 8, dog 12, â
 mask that is written can be compared with the data set's own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 IGNORE_INDEX = 255
 """Label of pixels that neither train nor count: VOC's void, neutral pixels, other classes."""
 
 LabelMap = npt.NDArray[np.uint8]
+Colour = tuple[int, int, int]
+"""Red, green and blue."""
+GREY_STEPS = {"L;2": 85, "L;4": 17}
+"""What Pillow multiplies the values of greyscale PNGs of 2 and 4 bits by."""
 
 
 def decode(mask: npt.ArrayLike, values: Sequence[int]) -> LabelMap:
@@ -45,6 +52,88 @@ def encode(labels: npt.ArrayLike, values: Sequence[int]) -> LabelMap:
     table = np.full(256, IGNORE_INDEX, np.uint8)
     table[: len(values) + 1] = [0, *values]
     return table[np.asarray(labels, np.uint8)]
+
+
+def read_mask(image: Image.Image, colours: Mapping[Colour, int] | None = None) -> LabelMap:
+    """Read the values of a mask that is stored as an image of any mode.
+
+    The indices of a palette and the levels of grey are the values. Colours are those of `colours`,
+    or of VOC's palette.
+
+    Args:
+        image: The mask, opened but not loaded.
+        colours: Mask value of each colour, also of those in a palette; None for VOC's colours.
+
+    Returns:
+        (H, W) mask values.
+
+    Raises:
+        ValueError: If the image has other colours, or values above 255.
+    """
+    if image.format in ("JPEG", "MPO"):
+        raise ValueError("is a JPEG, which does not keep a mask's values; save it as PNG")
+    tiles = getattr(image, "tile", None)
+    step = GREY_STEPS.get(str(tiles[0].args), 1) if tiles else 1
+    image.load()
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8) * np.uint8(255)
+    if image.mode == "L" and not (colours and _knows_greys(image, colours)):
+        return np.asarray(image) // np.uint8(step)
+    if image.mode == "P" and not colours:
+        return np.asarray(image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _to_bytes(np.asarray(image))
+    pixels = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+    codes = _encode_colours(pixels[..., :3])
+    if pixels.shape[2] == 4:
+        codes[pixels[..., 3] == 0] = 0
+    found, inverse = np.unique(codes, return_inverse=True)
+    values = _values_of_colours(found, colours)
+    return values[inverse].reshape(codes.shape)
+
+
+def _knows_greys(image: Image.Image, colours: Mapping[Colour, int]) -> bool:
+    return all((grey,) * 3 in colours for _, grey in image.getcolors() or [])
+
+
+def _to_bytes(values: npt.NDArray[Any]) -> LabelMap:
+    shown = np.unique(values)
+    if {*shown.tolist()} <= {0, 65535}:
+        return (values > 0).astype(np.uint8) * np.uint8(255)
+    if wrong := [value for value in shown.tolist() if value not in range(256)]:
+        raise ValueError(f"has the value {wrong[-1]:g}; a mask's values are 0 â€¦ 255")
+    return values.astype(np.uint8)
+
+
+def _encode_colours(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+    return pixels.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+
+
+def _values_of_colours(
+    codes: npt.NDArray[np.int32], colours: Mapping[Colour, int] | None
+) -> LabelMap:
+    """Find the mask value of each colour that a mask has."""
+    table = _voc_values()
+    if colours:
+        named = _encode_colours(np.array([*colours], np.uint8).reshape(-1, 3)).tolist()
+        void = _encode_colours(voc_palette()[[IGNORE_INDEX]]).tolist()
+        table = dict.fromkeys(void, IGNORE_INDEX) | dict(zip(named, colours.values(), strict=True))
+    unknown = [code for code in codes.tolist() if code not in table]
+    if not unknown:
+        return np.array([table[code] for code in codes.tolist()], np.uint8)
+    if not colours and all(code % 65793 == 0 for code in codes.tolist()):  # 0x010101: all grey
+        return (codes // 65793).astype(np.uint8)
+    red, green, blue = unknown[0] >> 16, unknown[0] >> 8 & 255, unknown[0] & 255
+    known = "the labelmap" if colours else "VOC's palette"
+    raise ValueError(
+        f"has {len(unknown)} colours that are not in {known}, as "
+        f"({red}, {green}, {blue}); save it as an indexed PNG, or give labelmap=<labelmap.txt>"
+    )
+
+
+@cache
+def _voc_values() -> dict[int, int]:
+    return {int(code): value for value, code in enumerate(_encode_colours(voc_palette()))}
 
 
 def voc_palette() -> npt.NDArray[np.uint8]:

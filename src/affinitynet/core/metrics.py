@@ -37,34 +37,57 @@ def confusion_matrix(
     return counts.reshape(num_classes, num_classes)
 
 
-def intersection_over_union(confusion: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Compute each class's IoU.
+def class_counts(confusion: npt.ArrayLike) -> Counts:
+    """Keep what IoU needs of a confusion matrix: linear in the number of classes.
 
     Args:
         confusion: (…, K, K) counts.
 
     Returns:
+        (…, 3, K) pixels of each class: intersection, truth, prediction.
+    """
+    counts = np.asarray(confusion)
+    intersection = np.diagonal(counts, axis1=-2, axis2=-1)
+    return np.stack([intersection, counts.sum(axis=-1), counts.sum(axis=-2)], axis=-2)
+
+
+def iou_of_counts(counts: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Compute each class's IoU.
+
+    Args:
+        counts: (…, 3, K), from `class_counts`.
+
+    Returns:
         (…, K) in [0, 1]; NaN for a class that neither truth nor prediction has.
     """
-    counts = np.asarray(confusion, np.float64)
-    intersection = np.diagonal(counts, axis1=-2, axis2=-1)
-    union = counts.sum(axis=-2) + counts.sum(axis=-1) - intersection
+    intersection, truth, prediction = np.moveaxis(np.asarray(counts, np.float64), -2, 0)
+    union = truth + prediction - intersection
     iou: npt.NDArray[np.float64] = np.full_like(union, np.nan)
     np.divide(intersection, union, out=iou, where=union > 0)
     return iou
 
 
-def mean_iou(confusion: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def mean_iou_of_counts(counts: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Average the IoU of the classes that truth or prediction has.
 
     Args:
-        confusion: (…, K, K) counts.
+        counts: (…, 3, K), from `class_counts`.
 
     Returns:
         (…,) in [0, 1]; NaN where no pixel was counted.
     """
-    iou = intersection_over_union(confusion)
+    iou = iou_of_counts(counts)
     classes = (~np.isnan(iou)).sum(axis=-1)
     mean: npt.NDArray[np.float64] = np.full(classes.shape, np.nan)
     np.divide(np.nansum(iou, axis=-1), classes, out=mean, where=classes > 0)
     return mean
+
+
+def intersection_over_union(confusion: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Compute each class's IoU from a confusion matrix (…, K, K), see `iou_of_counts`."""
+    return iou_of_counts(class_counts(confusion))
+
+
+def mean_iou(confusion: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Average the classes' IoU from a confusion matrix (…, K, K), see `mean_iou_of_counts`."""
+    return mean_iou_of_counts(class_counts(confusion))

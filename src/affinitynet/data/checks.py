@@ -1,46 +1,86 @@
 """What a single look at every photo tells: its size, whether it is sound, and which look alike."""
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from affinitynet.core.images import to_rgb
+from affinitynet.core.images import REPAIRS, to_rgb
 from affinitynet.core.label_maps import IGNORE_INDEX
 from affinitynet.data.files import why_unreadable
 from affinitynet.data.near_duplicates import difference_hash
 
 MIN_SIDE = 16
 """Pixels; photos with a shorter side show nothing that could be learned."""
-CRASHES = (0, 0, "", "the process that reads it dies, each time")
-"""What is told of a photo that `inspect_photo` never returned from."""
+MIN_CONTRAST = 8
+"""Grey levels from the darkest to the brightest pixel; photos with fewer show nothing either."""
+BLANK = "of one colour"
+SEPARATOR = "; "
+"""Between a photo's repairs in a table."""
+
+UNKNOWN_VALUES = "are no class"
+"""Of a mask with values that stand for nothing."""
 
 
-def inspect_photo(read: Callable[[], Any]) -> tuple[int, int, str, str]:
+class Inspection(NamedTuple):
+    """What reading a photo in full tells.
+
+    Attributes:
+        width: Upright, in pixels; 0 if the photo cannot be read.
+        height: Likewise.
+        hash: 32 hexadecimal digits for finding near-duplicates; empty where something is wrong.
+        problem: Why the photo is left out; empty where it is sound.
+        repairs: What was done to read it, or is odd about it, joined by `SEPARATOR`.
+    """
+
+    width: int
+    height: int
+    hash: str = ""
+    problem: str = ""
+    repairs: str = ""
+
+
+CRASHES = Inspection(0, 0, problem="the process that reads it dies, each time")
+"""Of a photo that `inspect_photo` never returned from."""
+
+
+def inspect_photo(read: Callable[[], Any]) -> Inspection:
     """Read a photo in full.
 
     Args:
         read: Reads the photo, a PIL image.
-
-    Returns:
-        Width and height, upright, in pixels; its hash, 32 hexadecimal digits; and what is wrong
-        with it. The hash is empty where something is wrong.
     """
     try:
         photo = to_rgb(read())
     except Exception as error:
-        return 0, 0, "", f"cannot be read ({why_unreadable(error)})"
+        return Inspection(0, 0, problem=f"cannot be read ({why_unreadable(error)})")
     width, height = photo.size
     if min(width, height) < MIN_SIDE:
-        return width, height, "", f"is too small: {width} x {height} pixels"
-    return width, height, difference_hash(photo), ""
+        return Inspection(width, height, problem=f"is too small: {width} x {height} pixels")
+    blank = np.ptp(np.asarray(photo.convert("L")).astype(np.int16)) < MIN_CONTRAST
+    repairs = [*photo.info[REPAIRS], *([BLANK] if blank else [])]
+    return Inspection(width, height, difference_hash(photo), repairs=SEPARATOR.join(repairs))
 
 
-def list_mask_problems(
+@dataclass(frozen=True)
+class MaskInspection:
+    """What reading a mask in full tells.
+
+    Attributes:
+        problems: What is wrong with it.
+        shown: Values that it has, 0 and `IGNORE_INDEX` apart.
+    """
+
+    problems: list[str]
+    shown: tuple[int, ...] = ()
+
+
+def inspect_mask(
     read_mask: Callable[[], npt.NDArray[np.uint8]], width: int, height: int, num_values: int
-) -> list[str]:
-    """Say what is wrong with a mask, read in full.
+) -> MaskInspection:
+    """Read a mask in full.
 
     Args:
         read_mask: Reads the mask, (H, W) uint8.
@@ -51,16 +91,16 @@ def list_mask_problems(
     try:
         mask = read_mask()
     except Exception as error:
-        return [f"the mask cannot be read ({why_unreadable(error)})"]
+        return MaskInspection([f"the mask cannot be read ({why_unreadable(error)})"])
     problems = []
     if width and mask.shape != (height, width):
         shape = f"{mask.shape[1]} x {mask.shape[0]}"
         problems.append(f"the mask is {shape}, the photo {width} x {height} pixels")
-    values = np.unique(mask)
-    wrong = values[(values > num_values) & (values != IGNORE_INDEX)]
+    values = np.setdiff1d(mask, [0, IGNORE_INDEX])
+    wrong = values[values > num_values]
     if wrong.size:
         problems.append(
-            f"mask values {wrong.tolist()} are no class (0 … {num_values} and {IGNORE_INDEX} are; "
-            "data_set.mask_classes names them)"
+            f"mask values {wrong.tolist()} {UNKNOWN_VALUES} (0 … {num_values} and {IGNORE_INDEX} "
+            "are; data_set.mask_classes names them)"
         )
-    return problems
+    return MaskInspection(problems, tuple(values.tolist()))

@@ -1,65 +1,139 @@
-"""COCO's instances: categories, and masks drawn from polygons and run lengths."""
+"""COCO's instances: tags and outlines by image."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from pycocotools import mask as coco_mask
+from affinitynet.core.label_maps import IGNORE_INDEX
+from affinitynet.data.names import is_background, normal_form
+from affinitynet.data.rows import Row, TagFile, count_notes
+from affinitynet.data.shapes import Shape, encode_polygons, encode_runs, read_polygons
 
-from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap
-
-
-def category_values(categories: list[dict[str, Any]]) -> dict[str, int]:
-    """Number the categories 1, 2, … in the order of their ids, which may begin at 0."""
-    names = [str(each["name"]) for each in sorted(categories, key=lambda each: each["id"])]
-    return {name: value for value, name in enumerate(names, start=1)}
+TABLES = ("images", "annotations", "categories")
 
 
-def read_masks(coco: Mapping[str, Any]) -> dict[str, Callable[[], LabelMap]]:
-    """Make functions that draw the masks of COCO's images.
+def parse_coco(coco: Any, path: str) -> TagFile:
+    """Read COCO's instances: an image's tags are the categories of its annotations.
 
-    Args:
-        coco: `images`, `annotations` and `categories`, as COCO's instance files have them.
+    Whatever exporters leave out or leave over is skipped and counted: annotations of images or
+    categories that are not there, outlines of less than three points. Crowds count as all else:
+    their pixels are of the class.
 
     Returns:
-        File name without suffix to a function that draws the mask, see `draw_mask`.
+        The rows, and the categories in the order of their ids.
+
+    Raises:
+        ValueError: If it is no such file.
     """
-    values = category_values(coco["categories"])
-    by_id = {each["id"]: values[str(each["name"])] for each in coco["categories"]}
-    instances: dict[Any, list[tuple[Any, int]]] = {each["id"]: [] for each in coco["images"]}
-    for each in sorted(coco["annotations"], key=lambda each: -each.get("area", 0)):
-        if each.get("segmentation"):
-            value = IGNORE_INDEX if each.get("iscrowd") else by_id[each["category_id"]]
-            instances[each["image_id"]].append((each["segmentation"], value))
-    return {
-        PurePosixPath(image["file_name"]).with_suffix("").as_posix(): partial(
-            draw_mask, instances[image["id"]], image["height"], image["width"]
+    if not isinstance(coco, dict):
+        raise ValueError(
+            f"tags={path}: is neither JSON Lines nor a COCO file with images, annotations and "
+            "categories"
         )
-        for image in coco["images"]
-    }
-
-
-def draw_mask(instances: list[tuple[Any, int]], height: int, width: int) -> LabelMap:
-    """Draw instances into one mask, later ones over earlier ones.
-
-    Args:
-        instances: Polygons, or COCO's run lengths, and the mask value of each.
-        height: Of the photo, in pixels.
-        width: Of the photo, in pixels.
-
-    Returns:
-        (H, W) uint8.
-    """
-    mask: npt.NDArray[np.uint8] = np.zeros((height, width), np.uint8)
-    for shape, value in instances:
-        if isinstance(shape, list):
-            runs = coco_mask.merge(coco_mask.frPyObjects(shape, height, width))
-        elif isinstance(shape["counts"], list):
-            runs = coco_mask.frPyObjects(shape, height, width)
+    for name in ("categories", "images", "annotations"):
+        if not isinstance(coco.get(name), list):
+            raise ValueError(
+                f"tags={path}: is no COCO file of instances: '{name}' is missing or no list"
+            )
+    skipped: Counter[str] = Counter()
+    categories = _by_id(coco, "categories", ("name",), path, skipped)
+    images = _by_id(coco, "images", FILES, path, skipped)
+    order = sorted(categories, key=_by_number)
+    names = {key: normal_form(str(categories[key]["name"])) for key in order}
+    tags: dict[str, list[str]] = {key: [] for key in images}
+    shapes: dict[str, list[Shape]] = {key: [] for key in images}
+    used = dict.fromkeys(names.values(), False)
+    for each in coco["annotations"]:
+        image, category = (
+            str(each.get(key)) if isinstance(each, dict) else ""
+            for key in ("image_id", "category_id")
+        )
+        if image not in images or category not in names:
+            what = "images" if image not in images else "categories"
+            skipped[f"annotations of {what} that are not there, left out"] += 1
+            continue
+        if isinstance(each.get("segments_info"), list):
+            raise ValueError(f"tags={path}: is COCO's panoptic format; give its file of instances")
+        label = names[category]
+        used[label] = True
+        tags[image].append(label)
+        shape = _read_shape(label, each.get("segmentation"), images[image])
+        skipped["crowds, counted as the class that they are of"] += bool(each.get("iscrowd"))
+        if shape is None:
+            skipped["annotations without a usable outline, read for their tags only"] += 1
         else:
-            runs = shape
-        mask[coco_mask.decode(runs) > 0] = value
-    return mask
+            shapes[image].append(shape)
+    classes = [name for name in dict.fromkeys(names.values()) if name and not is_background(name)]
+    if len(classes) >= IGNORE_INDEX:
+        classes = [name for name in classes if used[name]]
+    rows = [
+        Row(
+            f"{path}, image {key}",
+            _file(image),
+            tags[key],
+            width=_length(image.get("width")),
+            height=_length(image.get("height")),
+            shapes=tuple(shapes[key]),
+        )
+        for key, image in images.items()
+    ]
+    return TagFile(rows, classes, count_notes(path, skipped), partial=True)
+
+
+FILES = ("file_name", "path", "coco_url", "file")
+"""Keys of an image that name its file, the first one counts."""
+
+
+def _first(entry: Mapping[str, Any], names: tuple[str, ...]) -> str | int | None:
+    values = (entry.get(name) for name in names)
+    return next((each for each in values if isinstance(each, str | int) and each != ""), None)
+
+
+def _file(image: Mapping[str, Any]) -> str:
+    return str(_first(image, FILES))
+
+
+def _by_id(
+    coco: Mapping[str, Any], what: str, names: tuple[str, ...], path: str, skipped: Counter[str]
+) -> dict[str, dict[str, Any]]:
+    """Index entries that have a name by their id; a number and its digits are the same id."""
+    found: dict[str, dict[str, Any]] = {}
+    for each in coco[what]:
+        if not isinstance(each, dict) or "id" not in each or _first(each, names) is None:
+            skipped[f"{what} without id or {names[0]}, left out"] += 1
+            continue
+        other = found.setdefault(str(each["id"]), each)
+        if any(each.get(name) != other.get(name) for name in names):
+            raise ValueError(f"tags={path}: two {what} have the id {each['id']}")
+    return found
+
+
+def _by_number(key: str) -> tuple[bool, int, str]:
+    return (False, int(key), key) if key.lstrip("-").isdecimal() else (True, 0, key)
+
+
+def _length(value: Any) -> int:
+    try:
+        return max(int(float(value)), 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def _read_shape(label: str, segmentation: Any, image: Mapping[str, Any]) -> Shape | None:
+    if isinstance(segmentation, dict):
+        counts, size = segmentation.get("counts"), segmentation.get("size")
+        height, width = _length(image.get("height")), _length(image.get("width"))
+        if not counts or not isinstance(size, list) or len(size) != 2:
+            return None
+        if height and width and [_length(side) for side in size] != [height, width]:
+            return None
+        if isinstance(counts, list):
+            total = (
+                sum(counts) if all(isinstance(each, int) and each >= 0 for each in counts) else -1
+            )
+            if total != size[0] * size[1]:
+                return None
+        return Shape(label, partial(encode_runs, counts, (int(size[0]), int(size[1]))))
+    polygons = read_polygons(segmentation)
+    return Shape(label, partial(encode_polygons, polygons)) if polygons else None

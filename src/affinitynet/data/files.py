@@ -3,13 +3,27 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from importlib.util import find_spec
 from pathlib import PurePosixPath
 from typing import Any
 
 Readers = Mapping[str, Callable[[], Any]]
 """Id to a function that reads the file."""
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
+HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+"""Files that are read where pillow-heif is installed."""
+PHOTO_SUFFIXES = (
+    *JPEG_SUFFIXES,
+    *(".png", ".apng", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".avif"),
+    *(".jp2", ".j2k", ".ppm", ".pgm"),
+    *HEIC_SUFFIXES,
+)
 """Files that are taken for photos, in lower or upper case."""
+UNREAD_SUFFIXES = (
+    *(".cr2", ".cr3", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".dng"),
+    *(".jxl", ".psd", ".exr", ".hdr", ".dcm"),
+)
+"""Files that are photos too, but that nothing here reads: they are reported."""
 MAX_NAME = 229
 """Bytes of a photo's name: with `.safetensors`, and `.12345678.part` while it is written, 255."""
 
@@ -28,6 +42,24 @@ def name_photos(files: Collection[str]) -> dict[str, str]:
         stem if uses[stem] == 1 and stem not in taken else file: file
         for file, stem in stems.items()
     }
+
+
+def is_readable(file: str) -> bool:
+    """Tell whether a photo's format is one that is read here, by its suffix."""
+    suffix = PurePosixPath(file).suffix.lower()
+    if suffix in HEIC_SUFFIXES:
+        return find_spec("pillow_heif") is not None
+    return suffix in PHOTO_SUFFIXES
+
+
+def why_not_read(file: str) -> str:
+    """Say why Pillow did not know a file's format, and what to do, by its suffix."""
+    suffix = PurePosixPath(file).suffix.lower()
+    if suffix in HEIC_SUFFIXES and not is_readable(file):
+        return f"{suffix} needs pillow-heif: pip install 'affinitynet[heic]'"
+    if suffix in UNREAD_SUFFIXES:
+        return f"{suffix} is not read; convert it to JPEG, PNG or TIFF"
+    return "no image that Pillow can read"
 
 
 def is_too_long(name: str) -> bool:

@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 
 MAX_DISTANCE = 7
-"""Bits of 128 that near-duplicates differ in at most: one less than the hash has bands."""
+"""Bits of 128 that a near-duplicate differs in at most from its group's representative."""
 
 
 def difference_hash(photo: Any) -> str:
@@ -27,9 +26,11 @@ def difference_hash(photo: Any) -> str:
 
 
 def group_near_duplicates(hashes: list[str]) -> npt.NDArray[np.int32]:
-    """Group photos whose hashes differ in few bits, each with the next at least.
+    """Group photos whose hashes differ in few bits from that of the group's representative.
 
-    Hashes of 8 bands of 16 bits that differ in 7 bits agree in a band: only those are compared.
+    Each hash joins the nearest representative within `MAX_DISTANCE`, or becomes one, the most
+    frequent hashes first. So groups do not chain: two photos of one differ in twice as many bits
+    at most. Memory grows with the number of photos.
 
     Args:
         hashes: Of each photo; empty for none, which is like no other.
@@ -37,25 +38,24 @@ def group_near_duplicates(hashes: list[str]) -> npt.NDArray[np.int32]:
     Returns:
         (N,) the number of each photo's group.
     """
-    bits = [np.frombuffer(bytes.fromhex(each), np.uint8) for each in hashes]
-    rows = np.array([row for row, each in enumerate(bits) if each.size], int)
-    count = len(hashes)
-    if not rows.size:
-        return np.arange(count, dtype=np.int32)
-    codes, code_of_row = np.unique([bits[row] for row in rows], axis=0, return_inverse=True)
-    pairs = []
-    for band in np.ascontiguousarray(codes).view(np.uint16).T:
-        order = np.argsort(band, kind="stable")
-        for same in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
-            for position, code in enumerate(same[:-1]):
-                others = same[position + 1 :]
-                distance = np.bitwise_count(codes[others] ^ codes[code]).sum(axis=1)
-                pairs += [(code, other) for other in others[distance <= MAX_DISTANCE]]
-    first, second = np.array(pairs, int).reshape(-1, 2).T
-    near = scipy.sparse.coo_array(
-        (np.ones(len(first), bool), (first, second)), shape=(len(codes),) * 2
+    groups = len(hashes) + np.arange(len(hashes), dtype=np.int32)
+    rows = [row for row, each in enumerate(hashes) if each]
+    if not rows:
+        return groups
+    bits = np.frombuffer(bytes.fromhex("".join(hashes[row] for row in rows)), np.uint64)
+    codes, code_of_row, uses = np.unique(
+        bits.reshape(-1, 2), axis=0, return_inverse=True, return_counts=True
     )
-    _, group_of_code = scipy.sparse.csgraph.connected_components(near, directed=False)
-    groups = len(codes) + np.arange(count, dtype=np.int32)
-    groups[rows] = group_of_code[code_of_row]
+    left, right = np.empty((2, len(codes)), np.uint64)  # halves of the representatives' hashes
+    group_of_code = np.empty(len(codes), np.int32)
+    count = 0
+    for code in np.argsort(-uses, kind="stable"):
+        near = np.bitwise_count(left[:count] ^ codes[code, 0])
+        near += np.bitwise_count(right[:count] ^ codes[code, 1])
+        nearest = int(near.argmin()) if count else 0
+        if count == 0 or near[nearest] > MAX_DISTANCE:
+            left[count], right[count] = codes[code]
+            nearest, count = count, count + 1
+        group_of_code[code] = nearest
+    groups[rows] = group_of_code[code_of_row.ravel()]
     return groups

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from affinitynet.data.checks import BLANK, SEPARATOR
 from affinitynet.data.tagged import SPLITS, TAG_SEPARATOR
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def summarise_photos(
     sound = inspected[inspected["problem"] == ""]
     splits = {split: sound.index[sound["split"] == split] for split in SPLITS}
     alike = _near_duplicates(sound)
+    listed = [ids[:MAX_LISTED] for ids in alike[:MAX_LISTED]]
     return {
         "photos": {split: len(ids) for split, ids in splits.items()},
         "masks": {split: int(ids.isin(masked).sum()) for split, ids in splits.items()},
@@ -71,9 +73,23 @@ def summarise_photos(
             for side in ("width", "height")
             if len(sound)
         },
-        "left_out": {"photos": len(left_out), "why": left_out.head(MAX_LISTED).to_dict()},
-        "near_duplicates": {"groups": len(alike), "photos": alike[:MAX_LISTED]},
+        "left_out": {
+            "photos": len(left_out),
+            "reasons": _count(left_out),
+            "why": left_out.head(MAX_LISTED).to_dict(),
+        },
+        "repaired": count_repairs(sound),
+        "near_duplicates": {"groups": len(alike), "photos": listed},
     }
+
+
+def count_repairs(photos: pd.DataFrame) -> dict[str, int]:
+    """Count the photos that had to be repaired, or are odd, by what was done to read them."""
+    return _count(photos.loc[photos["repairs"] != "", "repairs"].str.split(SEPARATOR).explode())
+
+
+def _count(values: pd.Series) -> dict[str, int]:
+    return {str(value): int(uses) for value, uses in values.value_counts().items()}
 
 
 def list_doubts(
@@ -91,6 +107,12 @@ def list_doubts(
         told = _some([f"{image_id} {problem}" for image_id, problem in left_out.items()])
         yield f"{len(left_out)} photos are left out: {told}"
     sound = inspected[inspected["problem"] == ""]
+    blank = sound.index[sound["repairs"].str.contains(BLANK)]
+    if len(blank):
+        yield f"{len(blank)} photos are {BLANK} and show nothing: {_some([*map(str, blank)])}"
+    if repaired := {k: uses for k, uses in count_repairs(sound).items() if k != BLANK}:
+        told = ", ".join(f"{repair} ({uses})" for repair, uses in repaired.items())
+        yield f"photos that are not read as they are stored: {told}"
     train = one_hot(sound[sound["split"] == "train"], classes)
     untagged = int((~train.any(axis="columns")).sum())
     if untagged:
@@ -118,12 +140,12 @@ def list_doubts(
             )
     alike = _near_duplicates(sound)
     if alike:
-        yield f"{len(alike)} groups of near-duplicates: {_some([' = '.join(g) for g in alike])}"
+        yield f"{len(alike)} groups of near-duplicates: {_some([*map(_alike, alike)])}"
     across = [ids for ids in alike if len(set(sound.loc[ids, "split"])) > 1]
     if across:
         yield (
             f"{len(across)} groups of near-duplicates lie in train and val, so that the scores of "
-            f"val flatter: {_some([' = '.join(ids) for ids in across])}"
+            f"val flatter: {_some([*map(_alike, across)])}"
         )
     if not masked:
         yield "there are no masks: no stage has a mIoU, all else is as ever"
@@ -176,6 +198,11 @@ def plot_data(photos: pd.DataFrame, counts: pd.DataFrame, together: pd.DataFrame
 def _near_duplicates(photos: pd.DataFrame) -> list[list[str]]:
     alike = photos[photos["group"].duplicated(keep=False)]
     return [[str(i) for i in rows.index] for _, rows in alike.groupby("group")]
+
+
+def _alike(ids: list[str]) -> str:
+    more = len(ids) - MAX_TOLD
+    return " = ".join(ids[:MAX_TOLD]) + (f" and {more} more" if more > 0 else "")
 
 
 def _some(names: list[str]) -> str:

@@ -3,6 +3,39 @@
 import numpy as np
 import numpy.typing as npt
 
+MIN_SPLIT = 5
+"""Photos of a class from which on near-duplicates may be divided, so that both splits show it."""
+
+
+def divide_groups(
+    tags: npt.NDArray[np.bool_], groups: npt.NDArray[np.integer], share: float
+) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]:
+    """Divide groups that hold (nearly) all photos, or all of a class, as frames of a camera do.
+
+    Whole, they would leave train or val without. Their photos are cut in their order into pieces
+    of the size of val, so that neighbouring frames stay together.
+
+    Args:
+        tags: (N, K) the classes that each photo shows; photos without any are a class too.
+        groups: (N,) numbers of the photos' groups.
+        share: Of val, in (0, 1).
+
+    Returns:
+        (N,) the groups with the pieces for groups of their own, and the rows of each divided one.
+    """
+    kinds = np.column_stack([tags, ~tags.any(axis=1), np.ones(len(tags), bool)])
+    totals = kinds.sum(axis=0)
+    result = groups.astype(np.int64)
+    divided = []
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        most = kinds[rows].sum(axis=0) > (1 - min(share, 1 - share) / 2) * totals
+        if len(rows) > 1 and (most[-1] or (most & (totals >= MIN_SPLIT)).any()):
+            pieces = min(len(rows), max(2, round(1 / min(share, 1 - share))))
+            result[rows] = result.max() + 1 + np.arange(len(rows)) * pieces // len(rows)
+            divided.append(rows)
+    return result, divided
+
 
 def draw_val(
     tags: npt.NDArray[np.bool_], groups: npt.NDArray[np.integer], share: float, seed: int

@@ -1,338 +1,362 @@
-"""Tags of a folder of photos: a CSV, JSON Lines, COCO's instances, or the names of sub-folders.
+"""Tags of a folder of photos, from a file, a folder of files, or the names of sub-folders."""
 
-Each reader turns what it finds into rows: a place (for messages), a file, its tags, its split.
-"""
-
-import codecs
-import csv
-import io
 import json
-import re
-import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 import pandas as pd
 
-from affinitynet.data.coco import category_values
+from affinitynet.data import annotation_tools as tools
+from affinitynet.data.coco import parse_coco
 from affinitynet.data.files import PHOTO_SUFFIXES, Readers
-from affinitynet.data.tagged import BACKGROUND, SPLITS, Tagged, choose_classes
+from affinitynet.data.folders import class_of, read_places
+from affinitynet.data.matching import PhotoFinder, is_utf8, same_file
+from affinitynet.data.names import clean_tags, list_names, read_split
+from affinitynet.data.rows import Row, TagFile, count_notes
+from affinitynet.data.tag_table import (
+    decode_text,
+    is_transposed,
+    parse_csv,
+    parse_entries,
+    parse_json_lines,
+    transpose,
+)
+from affinitynet.data.tagged import SPLITS, Tagged, choose_classes
 
-FLAGS = {"1": True, "true": True, "0": False, "false": False, "": False}
-"""Cells of a CSV with a column for each class."""
+Files = Mapping[str, Callable[[], bytes]]
+"""The files of a folder: path in the folder to a function that reads the file."""
+MALFORMED = (TypeError, KeyError, IndexError, AttributeError, OverflowError)
+"""Of files of annotation tools that are not as the tools write them."""
+MAX_NAMED = 5
+"""Names in a message."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """What a tag file says of one photo.
+class MasksHeader:
+    """What a file of outlines says of the masks that are drawn from it.
 
     Attributes:
-        place: Where it says so, `line 3`.
-        file: The photo's file, relative to the folder.
-        tags: Names of what it shows.
-        split: train or val; empty where it is to be drawn.
+        classes: Names of the mask values 1, 2, ….
+        notes: What was skipped or repaired, one line each.
+        problem: Why the file cannot be read; empty where it can.
     """
 
-    place: str
-    file: str
-    tags: list[str]
-    split: str = ""
+    classes: list[str]
+    notes: list[str]
+    problem: str = ""
 
 
-def read_tagged(photos: Readers, data_set: dict[str, Any], source: bytes | None) -> Tagged:
+def read_tagged(
+    photos: Readers,
+    data_set: dict[str, Any],
+    source: bytes | Files | None,
+    masks: MasksHeader | None = None,
+) -> Tagged:
     """Read the tags of a folder of photos.
 
     Args:
         photos: Photo id to a function that reads the photo; only the ids are used.
         data_set: `tags`, the file's path; `classes`, `mask_classes` and `separator`.
-        source: The tag file; None without one, for sub-folders that are named by class.
+        source: The tag file, or the files of the folder `tags`; None without one, for sub-folders
+            that are named by class.
+        masks: Of the file that masks are drawn from; None for masks that are images.
 
     Raises:
         ValueError: If the file is no tag file at all.
     """
-    path = data_set["tags"]
+    path, separator = data_set["tags"], data_set["separator"]
     if path and source is None:
         raise ValueError(f"tags={path}: there is no such file")
-    separator = data_set["separator"]
-    listed = data_set["classes"]
-    if isinstance(listed, str):
-        listed = split_tags(listed, separator)
-    mask_names = data_set["mask_classes"]
     if source is None:
-        return match(read_folders(photos), photos, None, listed, mask_names, None)
-    text = decode_text(source, path)
+        given = read_folders(photos)
+        named = {row.file for row in given.rows}  # not what lies in folders of masks
+        photos = {i: read for i, read in photos.items() if i in named or not is_utf8(i)}
+    else:
+        given = parse_source(source, path, separator)
+    listed = list_names(data_set["classes"], separator)
+    mask_names = list_names(data_set["mask_classes"], separator)
+    if path is None and isinstance(source, Mapping):
+        path = ", ".join(source)
+    return match(given, photos, listed, mask_names, masks, path)
+
+
+def parse_source(source: bytes | Files, path: str | None, separator: str) -> TagFile:
+    """Read a file, or the files of a folder, in the format that its content shows.
+
+    Raises:
+        ValueError: If it is in none.
+    """
+    try:
+        if isinstance(source, bytes):
+            return parse_file(source, str(path), separator)
+        if path is not None:
+            return _parse_folder(source, path, separator)
+        return _join(  # what `datasets` puts beside the photos
+            (PurePosixPath(file).parent, parse_file(read(), file, separator))
+            for file, read in sorted(source.items())
+        )
+    except MALFORMED as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"tags={path}: something in it has another form ({reason})") from error
+
+
+def _parse_folder(files: Files, path: str, separator: str) -> TagFile:
+    """Read a folder of annotations: a file for each photo, or one file only."""
+    objects = (_load_json(read()) for _, read in tools.with_suffix(files, ".json"))
+    if any(tools.is_labelme(each) for each in objects):
+        entries = ((file, _load_json(read())) for file, read in tools.with_suffix(files, ".json"))
+        return tools.parse_labelme(entries, path)
+    if len(files) == 1:
+        ((file, read),) = files.items()
+        return parse_file(read(), f"{path}/{file}", separator)
+    if tools.with_suffix(files, ".txt"):
+        return tools.parse_yolo(files, path)
+    if tools.with_suffix(files, ".xml"):
+        return tools.parse_voc_folder(files, path)
+    raise ValueError(
+        f"tags={path}: is a folder without annotations (LabelMe's JSON, YOLO's txt, VOC's XML); "
+        "give a file, or none where sub-folders are named by class"
+    )
+
+
+def _load_json(data: bytes) -> Any:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(value, dict):
+        value.pop("imageData", None)  # the photo itself
+    return value
+
+
+def parse_file(source: bytes, path: str, separator: str) -> TagFile:
+    """Read a tag file: CSV, JSON Lines, JSON, COCO, or what annotation tools export.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
+    text, notes = decode_text(source, path)
     if not text.strip():
         raise ValueError(f"tags={path}: the file is empty")
-    if text.lstrip()[0] not in "{[":
-        rows, names = parse_csv(text, path, separator)
-        return match(rows, photos, names, listed, mask_names, path)
-    if (coco := _whole_json(text)) is None:
-        rows = list(parse_json_lines(text, path))
-        return match(rows, photos, None, listed, mask_names, path)
-    rows, names = parse_coco(coco, path)
-    return match(rows, photos, names, listed, mask_names or names, path, partial=True)
+    parsed = _parse_text(text, path, separator)
+    return TagFile(
+        parsed.rows, parsed.classes, [*notes, *parsed.notes], parsed.partial, parsed.complete
+    )
 
 
-def _whole_json(text: str) -> Any:
-    """Parse a file that is one JSON value; None if it has one in each line."""
+def _parse_text(text: str, path: str, separator: str) -> TagFile:
+    start = text.lstrip()[0]
+    if start == "<":
+        return tools.parse_cvat(text, path)
+    if start not in "{[":
+        return parse_csv(text, path, separator)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return None
-    return None if isinstance(value, dict) and "file" in value else value
+        return parse_json_lines(text, path, separator)
+    if tools.is_labelme(value):
+        return tools.parse_labelme([(path, value)], path)
+    if isinstance(value, dict) and isinstance(value.get("labels"), dict):
+        return parse_entries(tools.list_fiftyone(value, path), path, separator)
+    if is_transposed(value):
+        return parse_entries(transpose(value, path), path, separator)
+    if isinstance(value, dict) and value and all(_is_photo(key) for key in value):
+        entries = [{"file": file, "tags": tags} for file, tags in value.items()]
+        value = entries
+    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+        if all(isinstance(each.get("data"), dict) for each in value):
+            return tools.parse_label_studio(value, path)
+        numbered = [(f"{path}, entry {number}", each) for number, each in enumerate(value, start=1)]
+        return parse_entries(numbered, path, separator)
+    if isinstance(value, dict) and "images" not in value and "annotations" not in value:
+        return parse_json_lines(json.dumps(value), path, separator)  # a file of one line
+    return parse_coco(value, path)
 
 
-def parse_csv(text: str, path: str, separator: str) -> tuple[list[Row], list[str] | None]:
-    """Read a CSV: a column `tags`, or a column of 0 and 1 for each class.
-
-    Args:
-        text: With commas, semicolons or tabs between the columns; the first line names them.
-        path: For messages.
-        separator: Characters, any of which separates two tags in a cell of `tags`.
-
-    Returns:
-        The rows, and the classes of the columns; None where there is a column `tags`.
-
-    Raises:
-        ValueError: If columns are missing or lines do not fit.
-    """
-    header = text.splitlines()[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    columns = [name.strip() for name in reader.fieldnames or []]
-    reader.fieldnames = columns
-    classes = [name for name in columns if name not in ("file", "tags", "split")]
-    if "file" not in columns or ("tags" in columns) == bool(classes) or "" in columns:
-        raise ValueError(
-            f"tags={path}: its columns are {', '.join(columns) or '(an empty line)'}; they must be "
-            "file, tags (and split), or file and one for each class (and split)"
-        )
-    if again := [name for name, uses in Counter(columns).items() if uses > 1]:
-        raise ValueError(f"tags={path}: the column {', '.join(again)} is there twice")
-    rows = []
-    try:
-        for cells in reader:
-            place = f"{path}, line {reader.line_num}"
-            if None in cells or None in cells.values():
-                count = len([cell for cell in cells.values() if isinstance(cell, str)])
-                count += len(cells.get(None, []))  # type: ignore[call-overload]
-                raise ValueError(
-                    f"{place}: {count} cells where there are {len(columns)} columns; quote a cell "
-                    f"that contains '{delimiter}'"
-                )
-            if classes:
-                tags = [name for name in classes if _flag(cells[name], name, place)]
-            else:
-                tags = split_tags(cells["tags"], separator)
-            rows.append(Row(place, cells["file"], tags, cells.get("split", "")))
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.reader.line_num}: {error}") from error
-    return rows, classes or None
+def _is_photo(name: str) -> bool:
+    return name.lower().endswith(PHOTO_SUFFIXES)
 
 
-def _flag(cell: str, column: str, place: str) -> bool:
-    try:
-        return FLAGS[cell.strip().lower()]
-    except KeyError:
-        raise ValueError(f"{place}: '{cell}' in the column {column} is neither 0 nor 1") from None
+def _join(parts: Iterator[tuple[PurePosixPath, TagFile]]) -> TagFile:
+    """Join the tag files of several folders; a folder that is a split's names the split."""
+    rows, notes, classes = [], [], None
+    for folder, part in parts:
+        split = read_split(folder.name) or ""
+        rows += [
+            Row(row.place, (folder / row.file).as_posix(), row.tags, row.split or split)
+            for row in part.rows
+        ]
+        notes += part.notes
+        classes = part.classes if classes is None else classes
+    return TagFile(rows, classes, notes)
 
 
-def split_tags(cell: str, separator: str) -> list[str]:
-    """Split the tags in a cell at any of the separator's characters."""
-    return re.split(f"[{re.escape(separator)}]", cell)
-
-
-def parse_json_lines(text: str, path: str) -> Iterator[Row]:
-    r"""Read JSON Lines: `{"file": "rex.jpg", "tags": ["dog"]}`, and `"split"` if it is given.
-
-    Raises:
-        ValueError: If a line is something else.
-    """
-    for number, line in enumerate(text.split("\n"), start=1):
-        place = f"{path}, line {number}"
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            file, tags, split = entry["file"], entry["tags"], entry.get("split", "")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(
-                f'{place}: is no {{"file": "…", "tags": ["…", …]}} '
-                f"({error if isinstance(error, ValueError) else type(error).__name__})"
-            ) from None
-        texts = [file, split, *tags] if isinstance(tags, list) else [None]
-        if not all(isinstance(each, str) for each in texts):
-            raise ValueError(f"{place}: file must be a text and tags a list of texts")
-        yield Row(place, file, tags, split)
-
-
-def parse_coco(coco: Any, path: str) -> tuple[list[Row], list[str]]:
-    """Read COCO's instances: an image's tags are the categories of its annotations.
-
-    Returns:
-        The rows, and the categories in the order of their ids.
-
-    Raises:
-        ValueError: If it is no such file.
-    """
-    try:
-        names = {each["id"]: str(each["name"]).strip() for each in coco["categories"]}
-        files = {each["id"]: str(each["file_name"]) for each in coco["images"]}
-        tags: dict[Any, dict[str, None]] = {image_id: {} for image_id in files}
-        for each in coco["annotations"]:
-            tags[each["image_id"]][names[each["category_id"]]] = None
-        classes = list(category_values(coco["categories"]))
-    except KeyError as error:
-        raise ValueError(
-            f"tags={path}: is no COCO file of instances: {error} is missing or named nowhere"
-        ) from None
-    except TypeError:
-        raise ValueError(
-            f"tags={path}: is neither JSON Lines nor a COCO file with images, annotations and "
-            "categories"
-        ) from None
-    rows = [Row(f"{path}, image {key}", file, [*tags[key]]) for key, file in files.items()]
-    return rows, classes
-
-
-def read_folders(photos: Collection[str]) -> list[Row]:
+def read_folders(photos: Collection[str]) -> TagFile:
     """Take the names of sub-folders for tags: `dog/rex` shows a dog, and so does `train/dog/rex`.
 
-    Photos that lie in no sub-folder have no tags.
+    Photos that lie in no folder of a class have no tags.
     """
-    parts = {image_id: PurePosixPath(image_id).parts for image_id in photos}
-    by_split = bool(parts) and all(each[0] in SPLITS for each in parts.values())
-    rows = []
-    for image_id, (*folders, _) in parts.items():
-        if not _is_utf8(image_id):
-            continue
-        split = folders.pop(0) if by_split else ""
-        rows.append(Row(image_id, image_id, folders[:1], split))
-    return rows
-
-
-def decode_text(data: bytes, path: str) -> str:
-    """Decode UTF-8, with or without byte order mark, or the UTF-16 that Excel writes.
-
-    Raises:
-        ValueError: If it is neither.
-    """
-    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        text = data.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise ValueError(
-            f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file as "
-            "UTF-8 (Excel: 'CSV UTF-8')"
-        ) from None
-    if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
-        raise ValueError(f"{path}, line {line}: has NUL bytes; save the file as UTF-8")
-    return text
+    places, problems, notes = read_places([image_id for image_id in photos if is_utf8(image_id)])
+    rows = [
+        Row(image_id, image_id, class_of(place), place.split) for image_id, place in places.items()
+    ]
+    return TagFile(rows, notes=notes, problems=problems)
 
 
 def match(
-    rows: list[Row],
+    given: TagFile,
     photos: Collection[str],
-    names: list[str] | None,
     listed: list[str] | None,
     mask_names: list[str] | None,
+    masks: MasksHeader | None,
     path: str | None,
-    *,
-    partial: bool = False,
 ) -> Tagged:
     """Bring rows and photos together, and say what does not fit.
 
     Args:
-        rows: What the tag file says.
+        given: What the tag file says.
         photos: Ids of the photos that there are.
-        names: The classes in the tag file's own order; None sorts them by name.
         listed: The classes to learn; None for all.
-        mask_names: Names of the mask values 1, 2, …; None for the classes.
+        mask_names: Names of the mask values 1, 2, …; None for those of the masks' file, else of
+            the tag file, else the classes.
+        masks: Of the file that masks are drawn from.
         path: The tag file; None for sub-folders.
-        partial: The folder may lack photos that the file names, as published files have more of
-            them than people keep.
     """
-    known = {_normal(image_id): image_id for image_id in photos if _is_utf8(image_id)}
-    found: dict[str, Row] = {}
-    problems, missing = [], []
-    nameless = [image_id for image_id in photos if not _is_utf8(image_id)]
+    finder = PhotoFinder(photos)
+    found: dict[str, list[Row]] = {}
+    problems, missing, respelled = [*given.problems], [], []
+    others = {_plain(file) for file in getattr(photos, "others", ())}
+    rows = given.rows if photos else []
     if not photos:
         problems.append(f"there is no such folder, or no photo in it ({', '.join(PHOTO_SUFFIXES)})")
-        rows = []
     for row in rows:
-        image_id = _find(row.file, known)
+        image_id = finder.find(row.file)
         if image_id is None:
-            missing.append(f"{row.place}: there is no photo '{row.file}'")
-        elif image_id in found:
-            problems.append(f"{row.place}: '{row.file}' is named in {found[image_id].place} too")
-        else:
-            found[image_id] = row
-        if row.split.strip() not in ("", *SPLITS):
-            problems.append(f"{row.place}: the split '{row.split}' is none of {', '.join(SPLITS)}")
-    splits = {bool(row.split.strip()) for row in found.values()}
-    if len(splits) > 1:
-        problems.append(f"tags={path}: some photos have a split and some have none")
-    tags = {image_id: _clean(row.tags) for image_id, row in found.items()}
+            state = "there is no photo"
+            if _plain(row.file) in others:
+                state = "no photo has the suffix of"
+            missing.append(f"{row.place}: {state} '{row.file}'")
+            continue
+        if not same_file(row.file, image_id):
+            respelled.append(f"'{row.file}' is {image_id}")
+        same = found.setdefault(image_id, [])
+        if same and not same_file(row.file, same[0].file):
+            problems.append(
+                f"{row.place}: '{row.file}' and '{same[0].file}' ({same[0].place}) can only "
+                f"mean the same photo, '{image_id}'"
+            )
+        same.append(row)
+    if given.complete:
+        for image_id in finder.names.values():
+            found.setdefault(image_id, [])
+    splits, split_problems, left_out = _read_splits(found, path)
+    problems += [] if given.problems else split_problems
+    repeated = sum(len(each) > 1 for each in found.values())
+    found = {image_id: each for image_id, each in found.items() if image_id in splits}
+    tags = {
+        image_id: clean_tags(tag for row in each for tag in row.tags)
+        for image_id, each in found.items()
+    }
     seen = Counter(tag for each in tags.values() for tag in each)
-    ordered = [name for name in names if name in seen] if names else sorted(seen)
-    classes, num_values, wrong = choose_classes(ordered, listed, mask_names)
-    warnings = list(_doubts(seen, classes, unnamed=len(known) - len(found), path=path))
-    if nameless:
-        told = ", ".join(name.encode(errors="backslashreplace").decode() for name in nameless)
-        warnings.append(f"photos whose names are no UTF-8 are left out; rename them: {told}")
-    if partial and found:
+    names = clean_tags(given.classes) if given.classes is not None else None
+    ordered = [name for name in names if name in seen] if names is not None else sorted(seen)
+    if listed:
+        problems += list(_list_unseen(clean_tags(listed), seen))
+    if masks and masks.problem:
+        problems.append(masks.problem)
+    named = masks.classes if masks else []
+    default = named or (names if given.partial else None)
+    classes, mask_names, wrong, notes = choose_classes(ordered, listed, mask_names, default)
+    unnamed = len(finder.names) - len(found) - left_out
+    warnings = [
+        *given.notes,
+        *(masks.notes if masks else []),
+        *notes,
+        *count_notes(
+            str(path),
+            {
+                "photos with more than one entry, their tags are united": repeated,
+                "photos of the split test, left out": left_out,
+            },
+        ),
+        *_list_warnings(seen, classes, unnamed=unnamed, path=path),
+    ]
+    if respelled:
+        some = ", ".join(respelled[:MAX_NAMED]) + (", …" if len(respelled) > MAX_NAMED else "")
+        warnings.append(f"files that are found by a part of their path: {len(respelled)} ({some})")
+    if nameless := [image_id for image_id in photos if not is_utf8(image_id)]:
+        shown = ", ".join(name.encode(errors="backslashreplace").decode() for name in nameless)
+        warnings.append(f"photos whose names are no UTF-8 are left out; rename them: {shown}")
+    if given.partial and found:
         warnings += [f"{len(missing)} photos of {path} are not in the folder"] if missing else []
+    elif len(missing) == len(rows) > 1:
+        problems.append(
+            f"none of the {len(rows)} files that {path} names is in the folder: it names "
+            f"'{rows[0].file}', the folder has '{next(iter(photos))}'"
+        )
     else:
         problems += missing
     table = pd.DataFrame(
-        {
-            "tags": list(tags.values()),
-            "split": [row.split.strip() for row in found.values()],
-        },
+        {"tags": list(tags.values()), "split": [splits[image_id] for image_id in found]},
         index=pd.Index(list(found), name="id", dtype=object),
     )
-    return Tagged(table, classes, num_values, [*wrong, *problems], warnings)
+    return Tagged(table, classes, mask_names, [*wrong, *problems], warnings)
 
 
-def _clean(tags: list[str]) -> list[str]:
-    named = (" ".join(tag.split()) for tag in tags)
-    return [tag for tag in dict.fromkeys(named) if tag and tag != BACKGROUND]
+def _plain(file: str) -> str:
+    return file.strip().replace("\\", "/").removeprefix("./")
 
 
-def _find(file: str, known: Mapping[str, str]) -> str | None:
-    if (exact := _normal(file)) in known:  # as a sub-folder's name may be what is mended below
-        return known[exact]
-    path = PurePosixPath(file.strip().replace("\\", "/"))
-    named = _normal(path.as_posix())
-    if named in known:
-        return known[named]
-    stem = path.suffix.lower() in PHOTO_SUFFIXES
-    return known.get(_normal(path.with_suffix("").as_posix())) if stem else None
+def _read_splits(
+    found: Mapping[str, list[Row]], path: str | None
+) -> tuple[dict[str, str], list[str], int]:
+    """Read the split of each photo; test is val where nothing else is, and is left out elsewhere.
+
+    Returns:
+        Split by photo, what is wrong, and the number of photos that are left out.
+    """
+    splits: dict[str, str] = {}
+    problems = []
+    for image_id, rows in found.items():
+        names = {}
+        for row in rows:
+            if row.split.strip() and read_split(row.split) is None:
+                problems.append(
+                    f"{row.place}: the split '{row.split}' is none of {', '.join(SPLITS)}"
+                )
+            elif row.split.strip():
+                names[read_split(row.split)] = row.place
+        if len(names) > 1:
+            problems.append(f"'{image_id}' is in two splits: {', '.join(map(str, names.values()))}")
+        splits[image_id] = str(next(iter(names), ""))
+    if "val" not in splits.values():
+        splits = {i: "val" if split == "test" else split for i, split in splits.items()}
+    kept = {image_id: split for image_id, split in splits.items() if split != "test"}
+    if len({bool(split) for split in kept.values()}) > 1 and not problems:
+        problems.append(f"tags={path}: some photos have a split and some have none")
+    return kept, problems, len(splits) - len(kept)
 
 
-def _is_utf8(name: str) -> bool:
-    """Other bytes in a file's name are lone surrogates in Python, which no table can hold."""
-    return name.encode(errors="ignore").decode() == name
+def _list_unseen(listed: Collection[str], seen: Collection[str]) -> Iterator[str]:
+    """Name the listed classes that no photo shows."""
+    for name in listed:
+        if name not in seen:
+            near = [tag for tag in seen if tag.casefold() == name.casefold()]
+            tags = ", ".join(near or sorted(seen)[: 4 * MAX_NAMED]) or "none"
+            yield f"parameter classes: no photo has the tag '{name}'; the tags are: {tags}"
 
 
-def _normal(name: str) -> str:
-    """File systems spell é in two ways."""
-    return unicodedata.normalize("NFC", name)
-
-
-def _doubts(
+def _list_warnings(
     seen: Mapping[str, int], classes: Collection[str], *, unnamed: int, path: str | None
 ) -> Iterator[str]:
     if unnamed:
         yield f"{unnamed} photos in the folder are not named in {path}: they are left out"
     if unlisted := {tag: uses for tag, uses in seen.items() if tag not in classes}:
-        told = ", ".join(f"{tag} ({uses})" for tag, uses in sorted(unlisted.items()))
-        yield f"tags that are none of the classes are left out: {told}"
+        named = ", ".join(f"{tag} ({uses})" for tag, uses in sorted(unlisted.items()))
+        yield f"tags that are none of the classes are left out: {named}"
     folded = Counter(tag.casefold() for tag in seen)
     if alike := sorted(tag for tag in seen if folded[tag.casefold()] > 1):
         yield f"tags that differ in case alone are different classes: {', '.join(alike)}"

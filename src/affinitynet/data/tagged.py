@@ -1,14 +1,14 @@
 """What every reader of tags gives: one table, whatever the files looked like."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from affinitynet.core.label_maps import IGNORE_INDEX
+from affinitynet.data.names import clean_tags, is_background
 
 SPLITS = ("train", "val")
-BACKGROUND = "background"
-"""As a tag it says that a photo shows none of the classes."""
 MAX_NAME = 200
 """Characters of a class's name: MLflow takes 250 for a metric, which has the stage's name too."""
 TAG_SEPARATOR = "|"
@@ -24,38 +24,64 @@ class Tagged:
             val, empty where it is still to be drawn; and, if the files say so, `width` and
             `height` in pixels, 0 where that cannot be read.
         classes: Class name to mask value, in the order of the labels 1, 2, ….
-        num_values: Number of mask values that stand for something, learned or not.
+        mask_classes: Names of the mask values 1, 2, …, learned or not.
         problems: What is wrong, one line each: the run stops.
         warnings: What may be wrong, one line each: the run goes on.
     """
 
     photos: pd.DataFrame
     classes: dict[str, int]
-    num_values: int
+    mask_classes: list[str]
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
 def choose_classes(
-    names: list[str], listed: list[str] | None, mask_names: list[str] | None
-) -> tuple[dict[str, int], int, list[str]]:
+    names: list[str],
+    listed: list[str] | None,
+    mask_names: list[str] | None,
+    default: list[str] | None = None,
+) -> tuple[dict[str, int], list[str], list[str], list[str]]:
     """Decide which classes are learned, and which mask value each has.
 
     Args:
         names: The classes that the tags name.
         listed: The classes to learn, in the order of their labels; None for all of `names`.
-        mask_names: Names of the mask values 1, 2, …; None for the classes themselves.
+        mask_names: Names of the mask values 1, 2, …, as the user gives them, empty for those that
+            mean nothing; a name of the background before them, which is value 0, is left out.
+        default: The same, as a file says; None for the classes themselves.
 
     Returns:
-        Class name to mask value, the number of mask values, and what is wrong with them.
+        Class name to mask value, the names of the mask values, problems, and warnings.
     """
-    chosen = list(listed if listed else names)
-    values = {name: value for value, name in enumerate(mask_names or chosen, start=1)}
-    problems = [
-        f"parameter data_set.classes: '{name}' is none of data_set.mask_classes"
-        for name in chosen
-        if name not in values
-    ]
+    chosen = clean_tags(listed if listed else names)
+    problems, warnings = [], []
+    if mask_names:
+        mask_names = mask_names[is_background(mask_names[0]) :]
+        problems = [
+            f"parameter data_set.classes: '{name}' is none of data_set.mask_classes"
+            for name in chosen
+            if name not in mask_names
+        ]
+        uses = Counter(name for name in mask_names if name)
+        problems += [
+            f"parameter data_set.mask_classes names '{name}' {count} times"
+            for name, count in uses.items()
+            if count > 1
+        ]
+    elif default:
+        absent = [name for name in chosen if name not in default]
+        if absent and len(absent) == len(chosen):
+            problems.append(
+                f"no class of the tags is in the masks' file: the tags name {', '.join(chosen)}; "
+                f"the masks' file {', '.join(default)}"
+            )
+        elif absent:
+            warnings.append(f"classes that the masks' file does not have: {', '.join(absent)}")
+        mask_names = [*default, *absent]
+    else:
+        mask_names = chosen
+    values = {name: value for value, name in enumerate(mask_names, start=1)}
     for name in chosen:
         if TAG_SEPARATOR in name or len(name.splitlines()) != 1:
             problems.append(
@@ -67,4 +93,4 @@ def choose_classes(
             problems.append(f"the class {name!r}: half a character; save the tags as UTF-8")
     if len(values) >= IGNORE_INDEX:
         problems.append(f"{len(values)} classes are too many: masks have {IGNORE_INDEX - 1} values")
-    return {name: values.get(name, 0) for name in chosen}, len(values), problems
+    return {name: values.get(name, 0) for name in chosen}, mask_names, problems, warnings

@@ -1,14 +1,27 @@
 """PASCAL VOC's layout: annotations and split lists."""
 
-from collections.abc import Callable, Collection, Iterable
+import codecs
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
 import pandas as pd
 
 from affinitynet.data.files import Readers, why_unreadable
+from affinitynet.data.names import clean_tags, list_names
+from affinitynet.data.tag_table import decode_text
 from affinitynet.data.tagged import Tagged, choose_classes
+
+DECLARATION = re.compile(r"\s*<\?xml\b([^>]*)\?>")
+ENCODING = re.compile(r"""encoding\s*=\s*["']([\w.:-]+)["']""")
+FLAGS = {"-1", "0", "1"}
+"""Second column of VOC's lists of a class: absent, difficult, present."""
+PAIR = re.compile(r"(.+?\.\w{3,4})\s", re.ASCII)
+"""Path of a photo, before that of its mask."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +29,8 @@ class Annotation:
     """What `Annotations/<id>.xml` says of an image.
 
     Attributes:
-        width: Of the photo, in pixels.
-        height: Of the photo, in pixels.
+        width: Of the photo, in pixels; 0 if it does not say.
+        height: Likewise.
         tags: Names of the objects in it, each once, in order of appearance.
     """
 
@@ -26,19 +39,50 @@ class Annotation:
     tags: tuple[str, ...]
 
 
-def parse_annotation(xml: str) -> Annotation:
+def parse_annotation(xml: bytes) -> Annotation:
     """Read an annotation; objects' names are tags, boxes and parts are not looked at.
 
     Raises:
         ValueError: If it is no VOC annotation.
     """
     try:
-        root = ElementTree.fromstring(xml)
-        size = {side: int(root.findtext(f"size/{side}", "")) for side in ("width", "height")}
-    except (ElementTree.ParseError, ValueError) as error:
-        raise ValueError(f"is no VOC annotation with <size><width> and <height>: {error}") from None
-    names = [(element.text or "").strip() for element in root.findall("object/name")]
-    return Annotation(**size, tags=tuple(dict.fromkeys(names)))
+        root = ElementTree.fromstring(decode_xml(xml))
+    except ElementTree.ParseError as error:
+        raise ValueError(f"is no VOC annotation: {error}") from None
+    width, height = (_read_length(root.findtext(f"size/{side}")) for side in ("width", "height"))
+    names = clean_tags(element.text or "" for element in root.findall("object/name"))
+    if odd := [name for name in names if "\ufffd" in name]:
+        raise ValueError(f"the tag '{odd[0]}' is not in the encoding that the file declares")
+    return Annotation(width, height, tuple(names))
+
+
+def decode_xml(xml: bytes) -> str:
+    """Decode XML by its byte order mark, else as it declares, else as UTF-8.
+
+    Bytes that are wrong become U+FFFD: tools write paths in any encoding beside ASCII tags.
+    """
+    wide = {b"<\0": "utf-16-le", b"\0<": "utf-16-be"}.get(xml[:2], "utf-16")
+    if wide != "utf-16" or xml.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = xml.decode(wide, "replace")
+    else:
+        declaration = DECLARATION.match(xml[:200].removeprefix(codecs.BOM_UTF8).decode("latin-1"))
+        named = ENCODING.search(declaration[1]) if declaration else None
+        encoding = named[1] if named else "utf-8"
+        if xml.startswith(codecs.BOM_UTF8) or encoding.lower().startswith(("utf-16", "ucs")):
+            encoding = "utf-8-sig"  # the declaration was read byte by byte
+        try:
+            text = xml.decode(encoding, "replace")
+        except LookupError:  # there is no such encoding
+            text = xml.decode("utf-8", "replace")
+    return DECLARATION.sub("", text, count=1).lstrip("\ufeff \r\n\t")
+
+
+def _read_length(text: str | None) -> int:
+    """Read pixels, as in `96` or `96.0`; 0 of all else."""
+    try:
+        return max(0, round(float(text or 0)))
+    except (ValueError, OverflowError):
+        return 0
 
 
 def format_annotation(filename: str, width: int, height: int, tags: Iterable[str]) -> str:
@@ -62,9 +106,44 @@ def format_annotation(filename: str, width: int, height: int, tags: Iterable[str
     return ElementTree.tostring(annotation, encoding="unicode") + "\n"
 
 
-def parse_split(text: str) -> list[str]:
-    """Read a list of image ids, the first word of each line (VOC's per-class lists have more)."""
-    return [line.split()[0] for line in text.splitlines() if line.strip()]
+def parse_split(source: bytes, path: str, photos: Collection[str] = ()) -> list[str]:
+    """Read a list of image ids, one a line, in UTF-8 or UTF-16.
+
+    A line may be an id, also one with blanks; an id and a flag, as in VOC's lists of a class; or
+    the paths of photo and mask, as other tools write them.
+
+    Args:
+        source: The list.
+        path: Of the list, for messages.
+        photos: Ids of the photos there are, which tell what a line means.
+    """
+    known = {_normal(image_id): image_id for image_id in photos}
+    lines = (line.strip() for line in decode_text(source, path)[0].splitlines())
+    return [_read_id(line, known) for line in lines if line]
+
+
+def _read_id(line: str, known: Mapping[str, str]) -> str:
+    """Return the id that a line means: of a photo that there is, or else the likeliest."""
+    for name in _spellings(line):
+        if (image_id := known.get(_normal(name))) is not None:
+            return image_id
+    last = line.split()[-1]
+    return line.removesuffix(last).strip() if last in FLAGS and last != line else line
+
+
+def _spellings(line: str) -> Iterator[str]:
+    names = [line]
+    if (last := line.split()[-1]) in FLAGS:
+        names.append(line.removesuffix(last).strip())
+    if pair := PAIR.match(line):
+        names.append(pair[1])
+    for name in filter(None, names):
+        path = PurePosixPath(name.replace("\\", "/"))
+        yield from (name, path.name, path.stem, (path.parent / path.stem).as_posix())
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def read_voc(
@@ -79,9 +158,8 @@ def read_voc(
         annotations: Image id to a function that reads the annotation.
         splits: List name to a function that reads it.
     """
-    classes, num_values, problems = choose_classes(
-        [], data_set["classes"], data_set["mask_classes"]
-    )
+    listed, mask_names = (list_names(data_set[key], ",;|") for key in ("classes", "mask_classes"))
+    classes, mask_names, problems, warnings = choose_classes([], listed, mask_names)
     for folder, files in (("JPEGImages", photos), ("Annotations", annotations)):
         if not files:
             problems.append(f"{folder}: missing or empty")
@@ -89,7 +167,11 @@ def read_voc(
     seen: dict[str, str] = {}
     for split, file in data_set["splits"].items():
         source = f"ImageSets/Segmentation/{file}.txt"
-        ids = parse_split(splits[file]()) if file in splits else []
+        try:
+            ids = parse_split(splits[file](), source, photos) if file in splits else []
+        except ValueError as error:
+            problems.append(str(error))
+            continue
         if not ids:
             state = "empty" if file in splits else "missing"
             others = f"; there are {', '.join(sorted(splits))}" if splits else ""
@@ -105,7 +187,7 @@ def read_voc(
             annotation = None
             if image_id in annotations:
                 annotation, wrong = _read_annotation(
-                    f"Annotations/{image_id}.xml", annotations[image_id], data_set["mask_classes"]
+                    f"Annotations/{image_id}.xml", annotations[image_id], mask_names
                 )
                 problems += wrong
             elif annotations:
@@ -120,11 +202,11 @@ def read_voc(
     table = pd.DataFrame.from_dict(
         rows, orient="index", columns=["tags", "split", "width", "height"]
     )
-    return Tagged(table.rename_axis("id"), classes, num_values, problems)
+    return Tagged(table.rename_axis("id"), classes, mask_names, problems, warnings)
 
 
 def _read_annotation(
-    file: str, read: Callable[[], str], mask_classes: Collection[str]
+    file: str, read: Callable[[], bytes], mask_classes: Collection[str]
 ) -> tuple[Annotation | None, list[str]]:
     try:
         annotation = parse_annotation(read())

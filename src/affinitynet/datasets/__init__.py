@@ -1,33 +1,38 @@
 """Catalog datasets that kedro-datasets lacks.
 
-Importing this package also makes every file that a dataset writes atomic, see
-`affinitynet.datasets.atomic` and `affinitynet.datasets.s3`.
+In a process of `kedro run`, every file that a dataset writes is atomic, see
+`affinitynet.datasets.atomic`.
 """
 
 from affinitynet.datasets.arrays import ArraysDataset
-from affinitynet.datasets.atomic import AtomicLocalFileSystem
-from affinitynet.datasets.coco import MasksDataset
-from affinitynet.datasets.file import FileDataset
+from affinitynet.datasets.atomic import AtomicLocalFileSystem, register_atomic_file_systems
 from affinitynet.datasets.folder import FolderDataset
 from affinitynet.datasets.label_map import LabelMapDataset
+from affinitynet.datasets.masks import MasksDataset, MasksHeaderDataset
 from affinitynet.datasets.named_photos import NamedPhotosDataset
+from affinitynet.datasets.output_folder import OutputFolderDataset
 from affinitynet.datasets.page import PageDataset
 from affinitynet.datasets.partitions import VersionedPartitionsDataset
-from affinitynet.datasets.photos import PhotosDataset
+from affinitynet.datasets.photos import PhotoDataset, PhotosDataset
 from affinitynet.datasets.stored_file import StoredFileDataset
 from affinitynet.datasets.streamed_json import StreamedJSONDataset
+from affinitynet.datasets.tags import TagsDataset
 
 __all__ = [
     "ArraysDataset",
     "AtomicLocalFileSystem",
-    "FileDataset",
     "FolderDataset",
     "LabelMapDataset",
     "MasksDataset",
+    "MasksHeaderDataset",
     "NamedPhotosDataset",
+    "OutputFolderDataset",
     "PageDataset",
+    "PhotoDataset",
     "PhotosDataset",
     "StoredFileDataset",
     "StreamedJSONDataset",
+    "TagsDataset",
     "VersionedPartitionsDataset",
+    "register_atomic_file_systems",
 ]

@@ -28,7 +28,11 @@ def contact_sheet(items: Mapping[str, Callable[[], Any]]) -> ImagePreview:
     cell = SIDE + GAP
     sheet = Image.new("RGB", (COLUMNS * cell - GAP, -(-len(chosen) // COLUMNS) * cell), "white")
     for number, name in enumerate(chosen):
-        if not (picture := _picture(items[name]())):
+        try:
+            item = items[name]()
+        except Exception:  # the checks of the input report it
+            continue
+        if not (picture := _picture(item)):
             return ImagePreview("")
         row, column = divmod(number, COLUMNS)
         square = ImageOps.pad(picture.convert("RGB"), (SIDE, SIDE), color="white")
@@ -44,7 +48,9 @@ def _picture(item: Any) -> Image.Image | None:
     """Paint a photo, a label map, or the highest of an image's object maps; None of all else."""
     match item:
         case Image.Image():
-            return item
+            from affinitynet.core.images import to_rgb
+
+            return to_rgb(item)
         case np.ndarray(dtype=np.uint8, ndim=2):
             return indexed_image(item)
         case {"labels": labels, "maps": np.ndarray(ndim=3) as maps}:

@@ -4,14 +4,30 @@ import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from kedro.io import DatasetError
 from kedro_datasets._typing import ImagePreview
 from kedro_datasets.partitions import PartitionedDataset
 
-from affinitynet.datasets.atomic import PART_SUFFIX
+from affinitynet.datasets.atomic import PART_SUFFIX, register_atomic_file_systems, sweep
 from affinitynet.datasets.contact_sheet import contact_sheet
+
+END = 4096
+"""Bytes at each end of a file that are looked at to tell it from another one of its size."""
+
+
+class FileState(NamedTuple):
+    """What tells a file from what it was before, but for its time, which copies change.
+
+    Attributes:
+        size: In bytes.
+        digest: Of both ends of its content; in an object store, the store's own of all of it.
+    """
+
+    size: int
+    digest: str
 
 
 class Saved:
@@ -54,11 +70,16 @@ class FolderDataset(PartitionedDataset):
             data: Partition id to data, or to `Saved` where a `saver` has written it.
 
         Raises:
-            DatasetError: If the folder is read only.
+            DatasetError: If the folder is read only, or a file to be replaced is a symlink.
         """
         if self._read_only:
             raise DatasetError(f"'{self._path}' holds the user's own files: it is only read.")
-        super().save({name: each for name, each in data.items() if not isinstance(each, Saved)})
+        unsaved = {name: each for name, each in data.items() if not isinstance(each, Saved)}
+        if self._protocol == "file":
+            folder = Path(self._filesystem._strip_protocol(self._normalized_path))
+            for name in unsaved:
+                check_no_symlink(Path(self._partition_to_path(name)), folder)
+        super().save(unsaved)
 
     def saver(self) -> Callable[[str, Any], Saved]:
         """Return what writes a partition in any process, and what to hand to `save` for it."""
@@ -68,15 +89,25 @@ class FolderDataset(PartitionedDataset):
         """Picture the folder for Kedro-Viz; see `contact_sheet`."""
         return contact_sheet(self.load())
 
-    def done(self, since: datetime) -> dict[str, Callable[[], Any]]:
-        """List the partitions that were written after a moment: those of a run begun then."""
-        self._invalidate_caches()
+    def done(self, since: datetime | None = None) -> dict[str, Callable[[], Any]]:
+        """List the partitions that were written, as far as they hold anything.
+
+        A power failure may leave empty files.
+
+        Args:
+            since: Start of the run: only what was written after it counts.
+        """
         written = {
             self._path_to_partition(path)
-            for path in self._list_partitions()
-            if self._filesystem.modified(path) >= since
+            for path, info in self._files().items()
+            if info["size"] and (since is None or self._filesystem.modified(path) >= since)
         }
         return {name: load for name, load in self.load().items() if name in written}
+
+    def sweep(self) -> None:
+        """Remove what dead processes left half-written, if the folder may be written to."""
+        if self._protocol == "file" and not self._read_only:
+            sweep(self._normalized_path)
 
     def fingerprint(self) -> str:
         """Summarise the folder by its files' names and sizes: `640 files, 3f2a9c01`."""
@@ -84,6 +115,21 @@ class FolderDataset(PartitionedDataset):
         listing = sorted((name, info["size"]) for name, info in files.items())
         digest = hashlib.sha256(repr(listing).encode()).hexdigest()[:8]
         return f"{len(listing)} files, {digest}"
+
+    def states(self) -> dict[str, FileState]:
+        """Describe each partition's file, without reading more of it than its ends."""
+        files = self._files()
+        return {name: self._state(files, source(read)) for name, read in self.load().items()}
+
+    def _state(self, files: dict[str, dict[str, Any]], path: str) -> FileState:
+        info = files[path]
+        if self._protocol != "file":
+            return FileState(info["size"], str(info.get("ETag") or info.get("LastModified")))
+        with open(path, "rb") as file:
+            ends = file.read(END)
+            file.seek(max(info["size"] - END, 0))
+            ends += file.read(END)
+        return FileState(info["size"], hashlib.sha256(ends).hexdigest()[:8])
 
     def _files(self) -> dict[str, dict[str, Any]]:
         """Path of each file, or link to one, to what the file system knows of it."""
@@ -101,8 +147,26 @@ class FolderDataset(PartitionedDataset):
 
 
 def _save_one(folder: FolderDataset, name: str, data: Any) -> Saved:
+    register_atomic_file_systems()  # in a worker process
     folder.save({name: data})
     return Saved()
+
+
+def check_no_symlink(path: Path, folder: Path) -> None:
+    """Check that neither a file to be written nor a folder on the way to it is a symlink.
+
+    Args:
+        path: The file.
+        folder: The folder that it is written to, which may be a symlink itself.
+
+    Raises:
+        DatasetError: Naming the symlink.
+    """
+    for part in (path, *path.parents):
+        if part == folder:
+            return
+        if part.is_symlink():
+            raise DatasetError(f"'{part}' is a symlink: it is not replaced. Remove or move it.")
 
 
 def is_file(info: dict[str, Any]) -> bool:

@@ -4,10 +4,11 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
 from affinitynet.data.files import PHOTO_SUFFIXES, is_hidden
+from affinitynet.datasets.atomic import existing_folder
 from affinitynet.datasets.folder import FolderDataset, is_file
 
 STDIN = "-"
@@ -42,13 +43,25 @@ class NamedPhotosDataset(FolderDataset):
         root = self._root
         return {os.path.relpath(path, root): read for path, read in super().load().items()}
 
+    def lie_in(self, folder: Path) -> bool:
+        """Whether photos lie in a folder, or files that are put into it would be taken for photos.
+
+        Args:
+            folder: An absolute path without symlinks.
+        """
+        path = self._path
+        below = Path(os.path.dirname(path.split("**")[0]) if "**" in path else path)
+        if below.is_dir() and folder.is_relative_to(below.resolve()):
+            return True
+        return folder in {Path(parent).resolve() for parent in map(os.path.dirname, self._files())}
+
     @property
     def _root(self) -> str:
         path = str(self._filesystem._strip_protocol(self._normalized_path))
         if not self._from_stdin and self._filesystem.isdir(path):
             return path
         if self._is_pattern:
-            return os.path.dirname(path[: min(path.find(c) for c in "*?[" if c in path)])
+            return existing_folder(self._filesystem, path)
         files = self._list_partitions()
         return os.path.commonpath([os.path.dirname(file) for file in files]) if files else ""
 

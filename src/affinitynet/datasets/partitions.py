@@ -12,6 +12,7 @@ from kedro.io import AbstractVersionedDataset, DatasetError, Version
 from kedro.io.core import get_protocol_and_path
 from kedro_datasets._typing import ImagePreview
 
+from affinitynet.datasets.atomic import flush
 from affinitynet.datasets.contact_sheet import contact_sheet
 from affinitynet.datasets.folder import FolderDataset, Saved
 
@@ -128,7 +129,7 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         """List a complete version: item id to a function that loads the item.
 
         Returns:
-            This run's version if it has been begun, else the newest complete one.
+            The pinned version; else the one that was saved here, else the newest complete one.
 
         Raises:
             DatasetError: If the version is not complete, or files of it have gone since.
@@ -158,7 +159,8 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         Args:
             since: Start of the run; of no interest here, where each run has its own version.
         """
-        return self._items(self._get_versioned_path(str(self.resolve_save_version())))
+        path = self._get_versioned_path(str(self.resolve_save_version()))
+        return self._partitions(path).done()
 
     def reopen(self) -> None:
         """Take the confirmation of this run's version back, so that items can be added."""
@@ -170,24 +172,27 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
     def confirm(self) -> None:
         """Close this run's version: from now on it is complete, and loaded."""
         path = self._get_versioned_path(str(self.resolve_save_version()))
+        if self._protocol == "file":
+            flush()  # the items are on the disk before the marker that vouches for them
         marker = json.dumps({"items": len(self._items(path))})
         with self._fs.open(f"{path}{MARKER_SUFFIX}", "wb") as file:
             file.write(marker.encode())
         self._clear_version_cache()
 
     def resolve_load_version(self) -> str | None:
-        """Take the pinned version, else this run's if it has been begun, else the newest."""
+        """Take the pinned version, else the one that was saved here, else the newest."""
         own = self._version.save if self._version and not self._version.load else None
-        if own:
-            path = self._get_versioned_path(own)
-            if self._begun or self._complete(str(path)) or self._fs.exists(str(path)):
-                return str(own)
+        if own and self._begun:
+            return str(own)
         return super().resolve_load_version()
 
     def _get_versions(self) -> list[str]:
         """All complete versions, newest first. A version without items has a marker alone."""
-        markers = self._glob_function(f"{self._get_versioned_path('*')}{MARKER_SUFFIX}")
-        return sorted((path.removesuffix(MARKER_SUFFIX) for path in markers), reverse=True)
+        root = str(self._filepath)
+        folders = self._fs.ls(root, detail=False) if self._fs.exists(root) else []
+        versions = sorted((PurePosixPath(folder).name for folder in folders), reverse=True)
+        paths = (str(self._get_versioned_path(version)) for version in versions)
+        return [path for path in paths if self._complete(path)]
 
     def _get_versioned_path(self, version: str) -> PurePosixPath:
         folder = self._folder or self._filepath.name

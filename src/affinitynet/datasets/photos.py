@@ -1,18 +1,66 @@
-"""Photos of a folder and its sub-folders, of any format that Pillow opens."""
+"""Photos: one file, or those of a folder and its sub-folders, of any format that Pillow opens."""
 
 from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
-from affinitynet.data.files import PHOTO_SUFFIXES, is_hidden, name_photos
+from kedro.io.core import get_filepath_str
+from kedro_datasets.pillow import ImageDataset
+from PIL import Image, UnidentifiedImageError
+
+from affinitynet.data.files import (
+    PHOTO_SUFFIXES,
+    UNREAD_SUFFIXES,
+    is_hidden,
+    is_readable,
+    name_photos,
+    why_not_read,
+)
 from affinitynet.datasets.folder import FolderDataset
+
+
+class PhotoDataset(ImageDataset):
+    """A photo: upright, in 8-bit RGB, whatever its file holds; see `core.images.load_photo`.
+
+    Example:
+        ```yaml
+        photo:
+          type: affinitynet.datasets.PhotoDataset
+          filepath: data/01_raw/photos/rex.heic
+        ```
+    """
+
+    def load(self) -> Image.Image:
+        """Read the photo in full."""
+        from affinitynet.core.images import load_photo
+
+        path = get_filepath_str(self._get_load_path(), self._protocol)
+        with self._fs.open(path, **self._fs_open_args_load) as file:
+            try:
+                return load_photo(file)
+            except UnidentifiedImageError:
+                raise ValueError(why_not_read(path)) from None
+
+
+class Photos(dict[str, Callable[[], Any]]):
+    """Photo id to a function that loads the photo, and the folder's other files.
+
+    Attributes:
+        others: Files beside the photos, relative to the folder.
+    """
+
+    def __init__(self, readers: dict[str, Callable[[], Any]], others: list[str]) -> None:
+        super().__init__(readers)
+        self.others = others
 
 
 class PhotosDataset(FolderDataset):
     """A `FolderDataset` of photos: all suffixes at once, sub-folders too, hidden files left alone.
 
     A photo's id is its path in the folder without suffix, `dog/rex` for `dog/rex.jpg`. Where two
-    photos differ in nothing but their suffix, both keep it.
+    photos differ in nothing but their suffix, both keep it. Files that are photos but cannot be
+    read (camera raw files, HEIC without pillow-heif) are listed too, so that they are reported,
+    unless the same photo is there in another format.
 
     Example:
         ```yaml
@@ -23,16 +71,25 @@ class PhotosDataset(FolderDataset):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{"dataset": "pillow.ImageDataset"} | kwargs)
+        super().__init__(**{"dataset": "affinitynet.datasets.PhotoDataset"} | kwargs)
 
-    def load(self) -> dict[str, Callable[[], Any]]:
+    def load(self) -> Photos:
         """List the folder: photo id to a function that loads the photo."""
         files = super().load()
-        return {image_id: files[file] for image_id, file in name_photos(files).items()}
+        readable = {_stem(file) for file in files if is_readable(file)}
+        listed = [file for file in files if is_readable(file) or _stem(file) not in readable]
+        photos = {image_id: files[file] for image_id, file in name_photos(listed).items()}
+        others = {*self._files()}.difference(self._list_partitions())
+        return Photos(photos, [*map(self._path_to_partition, others)])
 
     def _list_partitions(self) -> list[str]:
         return [path for path in super()._list_partitions() if self._is_photo(path)]
 
     def _is_photo(self, path: str) -> bool:
         file = self._path_to_partition(path)
-        return PurePosixPath(file).suffix.lower() in PHOTO_SUFFIXES and not is_hidden(file)
+        suffix = PurePosixPath(file).suffix.lower()
+        return suffix in (*PHOTO_SUFFIXES, *UNREAD_SUFFIXES) and not is_hidden(file)
+
+
+def _stem(file: str) -> str:
+    return PurePosixPath(file).with_suffix("").as_posix()

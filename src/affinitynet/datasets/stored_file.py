@@ -1,7 +1,9 @@
 """Files that are taken over as they are."""
 
 import os
+import shutil
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,8 +13,21 @@ from kedro_datasets.text import TextDataset
 from affinitynet.datasets.atomic import PART_SUFFIX
 
 
+@dataclass(frozen=True)
+class LocalFile:
+    """A local file to take over.
+
+    Attributes:
+        path: Where it lies.
+        link: Whether a hard link will do, which shares its content with the original.
+    """
+
+    path: Path
+    link: bool = False
+
+
 class StoredFileDataset(TextDataset):
-    """The bytes of a file; or, to save without holding them, the path of a file to take over.
+    """The bytes of a file; or, to save without holding them, a `LocalFile` to take over.
 
     Example:
         ```yaml
@@ -27,30 +42,58 @@ class StoredFileDataset(TextDataset):
         "open_args_load": {"mode": "rb"},
     }
 
-    def save(self, data: bytes | Path) -> None:
-        """Write bytes, or link a file.
+    def save(self, data: bytes | LocalFile) -> None:
+        """Write bytes, or take a file over.
 
         Args:
-            data: The bytes; or the path of a local file, which is linked (a hard link), or copied
-                where the file system cannot do that.
+            data: The bytes; or a local file, which is copied, or linked where that is asked for and
+                the file system can.
+
+        Raises:
+            DatasetError: If the file is gone.
         """
-        if isinstance(data, Path):
-            if self._protocol == "file" and _link(data, Path(self._get_save_path())):
-                return
-            data = data.read_bytes()
-        super().save(data)
+        if not isinstance(data, LocalFile):
+            super().save(data)
+        elif self._protocol == "file":
+            _take_over(data, Path(self._get_save_path()))
+        else:
+            super().save(data.path.read_bytes())
+
+
+def _take_over(file: LocalFile, destination: Path) -> None:
+    part = destination.with_name(f"{destination.name}.{uuid.uuid4().hex[:8]}{PART_SUFFIX}")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if not (file.link and _link(file.path, part)):
+            _copy(file.path, part)
+        os.replace(part, destination)
+    except FileNotFoundError as error:
+        raise DatasetError(f"'{file.path}' is gone.") from error
+    finally:
+        part.unlink(missing_ok=True)  # os.replace leaves it where both are the same file already
 
 
 def _link(source: Path, destination: Path) -> bool:
-    """Link a file, and say whether the file system could."""
-    part = destination.with_name(f"{destination.name}.{uuid.uuid4().hex[:8]}{PART_SUFFIX}")
+    """Link a file, and report whether the file system could."""
     try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        os.link(source, part)
-    except FileNotFoundError as error:
-        raise DatasetError(f"'{source}' is gone.") from error
+        os.link(source, destination)
+    except FileNotFoundError:
+        raise
     except OSError:
         return False
-    os.replace(part, destination)
-    part.unlink(missing_ok=True)  # it is left where both were the same file already
     return True
+
+
+def _copy(source: Path, destination: Path) -> None:
+    """Copy a file; the copy shares its blocks until it is changed, where the file system can."""
+    with source.open("rb") as read, destination.open("wb") as write:
+        left = os.fstat(read.fileno()).st_size
+        try:
+            while copied := os.copy_file_range(read.fileno(), write.fileno(), 2**30):
+                left -= copied
+        except (AttributeError, OSError):  # not on this system, or between these file systems
+            left = -1
+        if left:
+            read.seek(0)
+            write.seek(0)
+            shutil.copyfileobj(read, write)

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import rich
 import streamlit
-from omegaconf import OmegaConf
 from PIL import Image
 
 from affinitynet.core.images import resize_long_side, to_rgb
@@ -28,6 +27,7 @@ from affinitynet.pipelines.reporting.pictures import (
     paint_heat,
     paint_labels,
 )
+from affinitynet.runs.command_line import parse_params
 
 PROJECT = Path(__file__).parents[3]
 SHOWN = 480
@@ -40,8 +40,7 @@ TAGGED = 0.5
 def read_road(env: str | None, params: str) -> Road:
     """Read the newest networks, once for all who look at the page."""
     rich.reconfigure(force_terminal=False)  # no progress bars from several threads
-    told: Any = OmegaConf.to_container(OmegaConf.from_dotlist(params.split(",") if params else []))
-    return Road.of_project(PROJECT, env=env, params=told)
+    return Road.of_project(PROJECT, env=env, params=parse_params(params))
 
 
 # Streamlit calls `main` at every move of a slider; what that does not change is kept.
@@ -149,10 +148,10 @@ def main() -> None:
     walk = road.random_walk
     first, second, third = streamlit.columns(3)
     steps = first.select_slider(
-        "t, steps of the walk", sorted({0, 4, 16, 64, 256, 1024, walk["steps"]}), walk["steps"]
+        "t, steps of the walk", sorted({0, 4, 16, 64, 256, 1024, walk.steps}), walk.steps
     )
-    beta = second.slider("β, exponent of the affinities", 1.0, 32.0, float(walk["beta"]))
-    alpha = third.slider("α, exponent of the background", 1.0, 32.0, float(walk["alpha"]))
+    beta = second.slider("β, exponent of the affinities", 1.0, 32.0, float(walk.beta))
+    alpha = third.slider("α, exponent of the background", 1.0, 32.0, float(walk.alpha))
     if not tags:
         streamlit.info("Choose a tag: what does the photo show?")
         return

@@ -19,6 +19,7 @@ from affinitynet.execution import Execution
 from affinitynet.model import Model, Prediction
 from affinitynet.networks.checkpoint import Checkpoint
 from affinitynet.pipelines.cam.nodes import classify, infer_cams
+from affinitynet.pipelines.parameters import RandomWalk
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels, walk_cams
 from affinitynet.runs.record import RunRecord, flatten, read_records
 
@@ -58,7 +59,7 @@ class Road:
     """
 
     classes: dict[str, int]
-    random_walk: dict[str, Any]
+    random_walk: RandomWalk
     _catalog: CatalogProtocol
     _cam: dict[str, Any]
     _affinity: dict[str, Any]
@@ -126,7 +127,7 @@ class Road:
         )
         return cams[PHOTO]
 
-    def revise(self, photo: Image.Image, cams: dict[str, Any], **walk: float) -> Steps:
+    def revise(self, photo: Image.Image, cams: dict[str, Any], **walk: Any) -> Steps:
         """Revise a photo's CAMs: stage 4.
 
         Args:
@@ -142,7 +143,7 @@ class Road:
             self._affinity,
             photos,
             {PHOTO: lambda: cams},
-            self.random_walk | walk,
+            replace(self.random_walk, **walk),
             self._execution,
         )
         (labels,) = make_pseudo_labels(

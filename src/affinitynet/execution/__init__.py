@@ -1,33 +1,32 @@
 """The one seam through which per-image work and training reach processes, devices or a cluster."""
 
 from affinitynet.execution.ahead import ahead
-from affinitynet.execution.devices import pick_device
+from affinitynet.execution.devices import find_device, pick_device
 from affinitynet.execution.engine import (
     CHUNK,
     RankDiedError,
     chunks,
     launch,
     map_images,
-    savers,
-    saving,
     stream,
-    watchers,
 )
+from affinitynet.execution.items import ItemHandlers, handle_items, item_handlers
 from affinitynet.execution.parameters import Execution
 from affinitynet.execution.progress import track
 
 __all__ = [
     "CHUNK",
     "Execution",
+    "ItemHandlers",
     "RankDiedError",
     "ahead",
     "chunks",
+    "find_device",
+    "handle_items",
+    "item_handlers",
     "launch",
     "map_images",
     "pick_device",
-    "savers",
-    "saving",
     "stream",
     "track",
-    "watchers",
 ]

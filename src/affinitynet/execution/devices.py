@@ -13,24 +13,43 @@ if TYPE_CHECKING:
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 
-def pick_device(execution: Execution) -> "torch.device":
-    """Return the torch device that `execution.device` names.
+def find_device(name: str) -> "torch.device":
+    """Return the torch device of a name; the process stays as it is.
+
+    Args:
+        name: `cpu`, `cuda`, `cuda:1`, …; `auto` takes CUDA where there is one.
 
     Raises:
-        ValueError: If it names a CUDA device that this machine lacks.
+        ValueError: If there is no such device.
     """
     import torch
 
-    available = torch.cuda.is_available()
-    name = execution.device
-    device = torch.device(("cuda" if available else "cpu") if name == "auto" else name)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    try:
+        device = torch.device(("cuda" if count else "cpu") if name == "auto" else name)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device {name!r}: there is none of this name; give auto, cpu, cuda or cuda:<number>"
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= count:
+        found = f"{count} CUDA device{'s' * (count > 1)}" if count else "no CUDA device"
+        raise ValueError(
+            f"device {name!r}: torch sees {found} on this machine; give cpu, or auto, which takes "
+            "CUDA where there is one"
+        )
+    return device
+
+
+def pick_device(execution: Execution) -> "torch.device":
+    """Return the device that `execution.device` names, and set up this process of a run for it.
+
+    Raises:
+        ValueError: If this machine has no such device.
+    """
+    device = find_device(execution.device)
     if device.type == "cpu":
         _keep_freed_memory()
     elif device.type == "cuda":
-        if not available:
-            raise ValueError(
-                f"execution.device is '{name}', but torch sees no CUDA device; use 'cpu'."
-            )
         _compute_the_same_each_time()
     return device
 
@@ -57,6 +76,7 @@ def _compute_the_same_each_time() -> None:
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.deterministic = True  # also where inference switches off the rest
     # only of use to find bugs
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

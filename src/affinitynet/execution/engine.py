@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
 from affinitynet.errors import UserError
+from affinitynet.execution.items import item_handlers
 from affinitynet.execution.parameters import ENGINES, Execution
 from affinitynet.execution.progress import track
 
@@ -34,13 +35,6 @@ FEW_LOST = 5
 SHARE_LOST = 0.01
 """Share of the images tried so far that may be given up: more is not the images' fault but the
 code's or the memory's. Of those tried, so that it shows at the start of a long run."""
-
-watchers: list[Callable[[str], None]] = []
-"""Called with each image that is skipped, at that moment."""
-
-
-savers: list[Callable[[str, Any], Any]] = []
-"""Saves an image's result where it was made, and returns what stands for it; one at most."""
 
 
 class WorkerDiedError(Exception):
@@ -128,19 +122,6 @@ def stream(
     yield from chunks(track(results, description, total=total))
 
 
-def saving() -> Callable[[str, T], T]:
-    """Return what workers do with a result that their node yields: save it, if it can be.
-
-    Then the data need not travel: what comes back stands for them, and whoever set the saver
-    knows it.
-    """
-    return savers[0] if savers else _as_it_is
-
-
-def _as_it_is(_: str, result: T) -> T:
-    return result
-
-
 def _call_and_save(
     save: Callable[[str, T], T], function: Callable[..., T], image_id: str, *arguments: Any
 ) -> T:
@@ -170,9 +151,10 @@ def map_images(
         total: Number of items.
         execution: Engine and number of processes.
         networks: Whether the function runs a network: for the workers that have devices.
-        skip: Whether an image that is given up is left out and told to the `watchers`; else it is
-            an error, after all others.
-        outputs: Whether the results are what a node yields: see `saving`.
+        skip: Whether an image that is given up is left out, and handed to `on_skip` of the item
+            handlers; else it is an error, after all others.
+        outputs: Whether the results are what a node yields: then `save_item` of the item handlers
+            saves them, and what is yielded stands for them.
         parts: Called as `parts(image id, *arguments)`: the images of an item, each as an item of
             its own. They are done one by one where workers die over the whole.
         size: Number of images of an item.
@@ -185,7 +167,7 @@ def map_images(
             `FEW_LOST` and `SHARE_LOST` of those tried.
     """
     if outputs:
-        function = partial(_call_and_save, saving(), function)
+        function = partial(_call_and_save, item_handlers().save_item, function)
         items = ((item[0], *item) for item in items)
     lost: list[str] = []
     tried = 0
@@ -196,8 +178,7 @@ def map_images(
             raise _died_over(lost)
         if skip:
             logger.warning("%s is skipped: processes died %d times over it.", image_id, ATTEMPTS)
-            for watcher in watchers:
-                watcher(image_id)
+            item_handlers().on_skip(image_id)
 
     with _engine(execution).pool(function, total=total, execution=execution, networks=networks) as (
         ahead,

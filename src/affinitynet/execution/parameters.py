@@ -1,7 +1,17 @@
 """Where the work is done: the parameters `execution`, free of any engine."""
 
-import os
-from dataclasses import dataclass
+import re
+from typing import Annotated
+
+from affinitynet.core.ranges import (
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    Text,
+    matching,
+    parameters,
+)
 
 ENGINES = {
     "local": "affinitynet.execution.local",
@@ -11,11 +21,19 @@ ENGINES = {
 
 
 def cores() -> int:
-    """Number of this machine's cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    """Number of cores that this process may use: of this machine, or of its container's quota."""
+    from loky import cpu_count  # it knows every platform, and costs an import
+
+    return int(cpu_count())
 
 
-@dataclass(frozen=True)
+Device = Annotated[
+    Text,
+    matching(re.compile(r"auto|cpu|cuda(:\d+)?").fullmatch, "auto, cpu, cuda or cuda:<number>"),
+]
+
+
+@parameters
 class Execution:
     """Where the work is done (`execution` in the parameters).
 
@@ -30,28 +48,19 @@ class Execution:
         worker_gpus: GPUs that a cluster reserves for each process that runs networks.
     """
 
-    engine: str = "local"
-    address: str | None = None
-    workers: int = 0
-    devices: int = 1
-    device: str = "auto"
-    worker_cpus: float = 1
-    worker_gpus: float = 0
+    engine: Annotated[Text, matching(ENGINES.__contains__, " or ".join(ENGINES))] = "local"
+    address: Text | None = None
+    workers: NonNegativeInt = 0
+    devices: PositiveInt = 1
+    device: Device = "auto"
+    worker_cpus: Positive = 1
+    worker_gpus: NonNegative = 0
 
     def __post_init__(self) -> None:
-        if self.engine not in ENGINES:
-            raise ValueError(f"execution.engine is '{self.engine}'; give {' or '.join(ENGINES)}.")
-        for name, least in (("workers", 0), ("devices", 1), ("worker_gpus", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(
-                    f"execution.{name} is {getattr(self, name)}; it must be {least} or more."
-                )
-        if self.worker_cpus <= 0:
-            raise ValueError(f"execution.worker_cpus is {self.worker_cpus}; it must be above 0.")
         if self.devices > 1 and ":" in self.device:
             raise ValueError(
-                f"execution.device is '{self.device}', one device, but execution.devices is "
-                f"{self.devices}; use 'cuda' to take the first {self.devices}."
+                f"device is '{self.device}', one device, but devices is {self.devices}; use 'cuda' "
+                f"to take the first {self.devices}"
             )
 
     @property

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from affinitynet.networks.backbones import Backbone
-from affinitynet.networks.cam_net import Form, check_form
+from affinitynet.networks.cam_net import check_form
+from affinitynet.networks.parameters import Form
 
 CHANNELS = {"released": (64, 128, 256), "paper": (128, 256, 512)}
 """Channels that each level is compressed to, by form: 448 or 896 features."""

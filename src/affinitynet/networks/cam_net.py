@@ -1,14 +1,10 @@
 """The classifier whose last layer draws class activation maps (paper, section 3.1)."""
 
-from typing import Literal
-
 from torch import Tensor, nn
 from torch.nn import functional
 
 from affinitynet.networks.backbones import Backbone
-
-Form = Literal["released", "paper"]
-"""A network as in the authors' release, or as in the paper."""
+from affinitynet.networks.parameters import Form
 
 
 class CAMNet(nn.Module):

@@ -11,6 +11,7 @@ from torch.amp import custom_bwd, custom_fwd
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
+from affinitynet.networks.precision import supports_bfloat16
 from affinitynet.networks.timm_parts import Conv2dSame, get_same_padding, pad_same
 
 SLOW_DILATION = 4
@@ -26,6 +27,9 @@ FUSED: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.SiLU: ("swish", []),
 }
 """Activations that oneDNN computes with the convolution before them: its name, its arguments."""
+
+FUSION = "_convolution_pointwise"
+"""The operator that does so: private to torch, so that it may be missing."""
 
 NOTHING = nn.Identity()
 
@@ -178,16 +182,16 @@ def _activated(
             functional.conv2d(images, weight, bias, stride, padding, dilation, groups)
         )
         return maps
-    together = torch.ops.mkldnn._convolution_pointwise  # torch.compile takes it too
+    together = getattr(torch.ops.mkldnn, FUSION)  # torch.compile takes it too
     both: Tensor = together(images, weight, bias, padding, stride, dilation, groups, *fused, "")
     return both
 
 
 def _can_fuse(dtype: torch.dtype) -> bool:
-    if not torch.backends.mkldnn.is_available():
+    """Whether this torch has oneDNN's convolution with an activation, for numbers of a type."""
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, FUSION):
         return False
-    half = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return half or dtype == torch.float32
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and supports_bfloat16())
 
 
 def _centre(conv: Conv2dSame, images: Tensor, weight: Tensor) -> tuple[Tensor, tuple[int, int]]:

@@ -9,7 +9,9 @@ from torch.nn import functional
 
 from affinitynet.networks.checkpoint import Checkpoint, restore
 from affinitynet.networks.convolutions import quicken
+from affinitynet.networks.cuda import Canvas, Size, optimize_for_cuda, without_determinism
 from affinitynet.networks.folding import fold_norms, fuse_activations
+from affinitynet.networks.precision import Precision, uses_bfloat16
 
 Score = Callable[[Tensor], Tensor]
 """Images (N, 3, h, w) in [0, 1] to scores (N, K, h', w')."""
@@ -50,10 +52,67 @@ def for_inference(network: nn.Module) -> nn.Module:
         network: A network in evaluation mode, on its device.
     """
     folded = fold_norms(network)
-    if next(folded.parameters()).device.type == "cpu":
-        fuse_activations(folded)
-        quicken(folded)
+    match next(folded.parameters()).device.type:
+        case "cpu":
+            fuse_activations(folded)
+            quicken(folded)
+        case "cuda":
+            optimize_for_cuda(folded)
     return folded
+
+
+def canvases(scores_at: Sequence[tuple[float, Score]]) -> list[tuple[float, Canvas]]:
+    """Let the networks of `scorers` score photos of several shapes in one batch.
+
+    Args:
+        scores_at: What `scorers` gave.
+
+    Returns:
+        The scales, each with its network's canvas, for `multi_scale_on_canvas`; none if one of the
+        networks needs photos of one shape.
+    """
+    by_network: dict[nn.Module, Canvas] = {}
+    for _, score in scores_at:
+        assert isinstance(score, partial)
+        network = score.args[0]
+        if network not in by_network:
+            by_network[network] = Canvas(network, score)
+    with without_determinism():
+        if not all(canvas.is_exact() for canvas in by_network.values()):
+            return []
+    return [(scale, by_network[score.args[0]]) for scale, score in scores_at]  # type: ignore[attr-defined]
+
+
+@torch.inference_mode()
+def multi_scale_on_canvas(
+    canvas_at: Sequence[tuple[float, Canvas]],
+    images: Tensor,
+    sizes: Sequence[Size],
+    *,
+    flip: bool = True,
+    cell: int = 8,
+    bfloat16: Precision = False,
+) -> Tensor:
+    """Do what `multi_scale` does, for photos of several shapes.
+
+    Args:
+        canvas_at: Factors on the photos' size, and the canvas of the network that scores them.
+        images: RGB photos (N, 3, H, W), uint8, each in the upper left corner.
+        sizes: Height and width of each photo.
+        flip: As for `multi_scale`.
+        cell: As for `multi_scale`.
+        bfloat16: As for `multi_scale`.
+
+    Returns:
+        Scores (N, K, rows, columns), float32; each photo's in the upper left corner.
+    """
+    grids = [(-(-height // cell), -(-width // cell)) for height, width in sizes]
+    with without_determinism():
+        scores = [
+            canvas.run(images, sizes, grids=grids, scale=scale, flip=flip, bfloat16=bfloat16)
+            for scale, canvas in canvas_at
+        ]
+    return torch.stack(scores).mean(dim=0)
 
 
 @torch.inference_mode()
@@ -63,7 +122,7 @@ def multi_scale(
     *,
     flip: bool = True,
     cell: int = 8,
-    bfloat16: bool = False,
+    bfloat16: Precision = False,
 ) -> Tensor:
     """Average a network's score maps over scales and horizontal flips.
 
@@ -73,7 +132,7 @@ def multi_scale(
         images: RGB photos of one shape (N, 3, H, W), uint8.
         flip: Average with the scores of the mirrored photos too.
         cell: Pixels a cell of the result.
-        bfloat16: Compute in bfloat16 where that is safe (autocast).
+        bfloat16: Compute in bfloat16 where that is safe (autocast); `auto` where it is fast.
 
     Returns:
         Scores (N, K, ceil(H / cell), ceil(W / cell)), float32.
@@ -82,6 +141,7 @@ def multi_scale(
     grid = (-(-height // cell), -(-width // cell))
     pixels = images.float() / 255
     total: Tensor | None = None
+    autocast = uses_bfloat16(bfloat16, images.device)
     for scale, score in scores_at:
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         scaled = pixels
@@ -89,7 +149,7 @@ def multi_scale(
             scaled = functional.interpolate(pixels, size, mode="bilinear", antialias=True)
         batch = torch.cat([scaled, scaled.flip(-1)]) if flip else scaled
         batch = batch.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
             scores = score(batch)
         scores = functional.interpolate(scores.float(), grid, mode="bilinear")
         if flip:

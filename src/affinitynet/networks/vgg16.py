@@ -48,6 +48,9 @@ class VGG16(Trunk):
         wide = 3
         for level, channels in CHANNELS.items():
             dilation = 2 if level == 5 else 1
+            if level > 1:
+                pool = nn.MaxPool2d(3, stride=1 if level == 5 else 2, padding=1)
+                self.add_module(f"pool{level - 1}", pool)
             for i, narrow in enumerate(channels, start=1):
                 conv = nn.Conv2d(wide, narrow, 3, padding=dilation, dilation=dilation)
                 self.add_module(f"conv{level}_{i}", conv)
@@ -61,7 +64,7 @@ class VGG16(Trunk):
         x = images
         for level, channels in CHANNELS.items():
             if level > 1:
-                x = functional.max_pool2d(x, 3, stride=1 if level == 5 else 2, padding=1)
+                x = self.get_submodule(f"pool{level - 1}")(x)
             for i in range(1, len(channels) + 1):
                 name = f"conv{level}_{i}"
                 x = functional.relu(self.get_submodule(name)(x))

@@ -1,8 +1,11 @@
 """Photos of the index in batches of one shape, and maps between photo and grid."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
+from itertools import groupby
+from math import prod
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -12,11 +15,20 @@ import pandas as pd
 from affinitynet.core.label_maps import LabelMap
 from affinitynet.data.files import Readers as Readers
 from affinitynet.data.files import why_unreadable
-from affinitynet.execution import Execution, ahead, map_images, pick_device, saving, track
+from affinitynet.errors import UserError
+from affinitynet.execution import Execution, ahead, item_handlers, map_images, pick_device, track
+from affinitynet.networks.parameters import (
+    BatchParameters,
+    FeatureParameters,
+    InferenceParameters,
+)
+from affinitynet.pipelines.finite import check_outputs
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
+
+    from affinitynet.networks.cuda import Canvas
 
 T = TypeVar("T")
 SHARE = 64
@@ -74,6 +86,45 @@ def batches(
         yield from ahead(map(read, groups), 1)
 
 
+def canvas_batches(
+    index: pd.DataFrame, photos: Readers, *, long_side: int | None, batch_size: int, grain: int
+) -> Iterator[tuple[list[str], list[tuple[int, int]], "torch.Tensor"]]:
+    """Read the photos of an index in batches whose sides are rounded up to multiples of `grain`.
+
+    Few shapes of batches remain: the number of photos is rounded up to a power of two as well.
+
+    Args:
+        index: One row an image, with `width` and `height`.
+        photos: Image id to a function that reads the photo.
+        long_side: Pixels of the photos' longer side; None leaves them as large as they are.
+        batch_size: Photos a batch at most.
+        grain: In pixels.
+
+    Yields:
+        Image ids, height and width of each photo, and the photos (N, 3, H, W), uint8, each in the
+        upper left corner. N may be more than the ids: what is left is black, and has a size too.
+    """
+    import torch
+
+    groups = _group_by_canvas(index, long_side, batch_size, grain)
+    with ThreadPoolExecutor(max_workers=READERS) as readers:
+
+        def read(
+            ids: list[str],
+        ) -> "tuple[list[str], list[tuple[int, int]], torch.Tensor]":
+            arrays = [*readers.map(lambda image_id: read_photo(photos[image_id], long_side), ids)]
+            count = min(batch_size, 1 << (len(ids) - 1).bit_length())
+            sizes = [(array.shape[0], array.shape[1]) for array in arrays]
+            sides = (-(-max(side) // grain) * grain for side in zip(*sizes, strict=True))
+            sheet = np.zeros((count, *sides, 3), np.uint8)
+            for canvas, array in zip(sheet, arrays, strict=False):
+                canvas[: array.shape[0], : array.shape[1]] = array
+            sizes += sizes[-1:] * (count - len(ids))
+            return ids, sizes, torch.from_numpy(sheet).permute(0, 3, 1, 2)
+
+        yield from ahead(map(read, groups), 1)
+
+
 def inspect_photo(read: Callable[[], "Image.Image"]) -> tuple[int, int, str]:
     """Read a photo in full.
 
@@ -90,9 +141,23 @@ def inspect_photo(read: Callable[[], "Image.Image"]) -> tuple[int, int, str]:
 
 
 def _group_by_shape(index: pd.DataFrame, long_side: int | None, batch_size: int) -> list[list[str]]:
+    return _in_batches(_shapes(index, long_side), batch_size)
+
+
+def _group_by_canvas(
+    index: pd.DataFrame, long_side: int | None, batch_size: int, grain: int
+) -> list[list[str]]:
+    shapes = _shapes(index, long_side).sort_values(["width", "height"], kind="stable")
+    return _in_batches(-(-shapes // grain), batch_size)
+
+
+def _shapes(index: pd.DataFrame, long_side: int | None) -> pd.DataFrame:
     longest = index[["width", "height"]].max(axis="columns")
     factor = (long_side or longest) / longest
-    shapes = (index[["width", "height"]].mul(factor, axis="index")).round()
+    return index[["width", "height"]].mul(factor, axis="index").round()
+
+
+def _in_batches(shapes: pd.DataFrame, batch_size: int) -> list[list[str]]:
     return [
         list(rows.index[start : start + batch_size])
         for _, rows in shapes.groupby(["width", "height"], sort=True)
@@ -104,7 +169,7 @@ def share_out(
     work: Callable[..., Iterator[tuple[str, T]]],
     index: pd.DataFrame,
     *readers: Readers,
-    options: Mapping[str, Any],
+    options: BatchParameters,
     execution: Execution,
     description: str,
     outputs: bool = False,
@@ -116,10 +181,10 @@ def share_out(
             part of the photos. Picklable, as are the results.
         index: The images to do, with `width` and `height`.
         *readers: What is read of them, by image id.
-        options: `long_side` and `batch_size`. Batches are the same however they are shared out.
+        options: Size and number of the photos. Batches are the same however they are shared out.
         execution: Engine and devices.
         description: For the progress bar.
-        outputs: Whether the results are what a node yields: see `affinitynet.execution.saving`.
+        outputs: Whether the results are what a node yields: see `affinitynet.execution.map_images`.
 
     Yields:
         Image id and result; photos over which workers keep dying are skipped.
@@ -127,12 +192,12 @@ def share_out(
     if index.empty:
         return
     if outputs:
-        work = partial(_work_and_save, saving(), work)
+        work = partial(_work_and_save, item_handlers().save_item, work)
     if execution.in_process:
         yield from track(work(index, *readers), description, total=len(index))
         return
-    size = options["batch_size"]
-    groups = _group_by_shape(index, options["long_side"], size)
+    size = options.batch_size
+    groups = _group_by_shape(index, options.long_side, size)
     some = max(1, SHARE // size)
     shares = [
         [i for group in groups[start : start + some] for i in group]
@@ -172,7 +237,7 @@ def score_photos(
     *,
     model: dict[str, Any],
     score: "Callable[[Any, torch.Tensor], torch.Tensor]",
-    inference: dict[str, Any],
+    inference: InferenceParameters,
     execution: Execution,
 ) -> "Iterator[tuple[str, torch.Tensor]]":
     """Score photos with a trained network, averaged over scales and flips.
@@ -182,30 +247,114 @@ def score_photos(
         photos: Image id to a function that reads the photo.
         model: The network's checkpoint.
         score: Maps the network and images (N, 3, h, w) in [0, 1] to scores (N, K, h', w').
-        inference: `long_side` in pixels, or None; `scales`, pairs of a factor on that size and the
-            network's output stride at it; `flip`; `cell`, pixels a cell of the scores;
-            `batch_size`; `bfloat16`.
+        inference: Scales, flips, batches.
         execution: Device.
 
     Yields:
         Image id and its scores (K, ceil(H / cell), ceil(W / cell)), float32, on the device.
     """
     from affinitynet.networks.checkpoint import Checkpoint
-    from affinitynet.networks.inference import multi_scale, scorers
+    from affinitynet.networks.cuda import without_determinism
+    from affinitynet.networks.inference import canvases, multi_scale, scorers
 
     device = pick_device(execution)
-    scores_at = scorers(Checkpoint(**model), score, inference["scales"], device=device)
+    scores_at = scorers(Checkpoint(**model), score, inference.scales, device=device)
+    if _shares_canvases(device) and (canvas_at := canvases(scores_at)):
+        yield from _score_on_canvas(index, photos, canvas_at, model, inference, device)
+        return
     for ids, images in batches(
-        index, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
+        index, photos, long_side=inference.long_side, batch_size=inference.batch_size
     ):
-        scores = multi_scale(
-            scores_at,
-            images.to(device),
-            flip=inference["flip"],
-            cell=inference["cell"],
-            bfloat16=inference["bfloat16"],
-        )
+        with without_determinism():
+            scores = multi_scale(
+                scores_at,
+                images.to(device),
+                flip=inference.flip,
+                cell=inference.cell,
+                bfloat16=inference.bfloat16,
+            )
+        check_outputs(ids, scores, model)
         yield from zip(ids, scores, strict=True)
+
+
+def _shares_canvases(device: "torch.device") -> bool:
+    """Whether photos of several shapes share a batch: a CPU gains nothing by it."""
+    return device.type == "cuda"
+
+
+def _score_on_canvas(
+    index: pd.DataFrame,
+    photos: Readers,
+    canvas_at: "list[tuple[float, Canvas]]",
+    model: dict[str, Any],
+    inference: InferenceParameters,
+    device: "torch.device",
+) -> "Iterator[tuple[str, torch.Tensor]]":
+    from affinitynet.networks.cuda import GRAIN, fetch
+    from affinitynet.networks.inference import multi_scale_on_canvas
+
+    cell, long_side = inference.cell, inference.long_side
+    score = partial(
+        multi_scale_on_canvas,
+        canvas_at,
+        flip=inference.flip,
+        cell=cell,
+        bfloat16=inference.bfloat16,
+    )
+    batch_size = _fitting(score, index, long_side, inference.batch_size, device)
+    read = canvas_batches(index, photos, long_side=long_side, batch_size=batch_size, grain=GRAIN)
+    scored = (
+        ((ids, sizes), score(images.to(device, non_blocking=True), sizes))
+        for ids, sizes, images in read
+    )
+    with memory_errors("inference.batch_size"):
+        for (ids, sizes), scores in fetch(scored):
+            check_outputs(ids, scores[: len(ids)], model)
+            for image_id, (height, width), own in zip(ids, sizes, scores, strict=False):
+                yield image_id, own[:, : -(-height // cell), : -(-width // cell)]
+
+
+def _fitting(
+    score: "Callable[[torch.Tensor, list[tuple[int, int]]], object]",
+    index: pd.DataFrame,
+    long_side: int | None,
+    batch_size: int,
+    device: "torch.device",
+) -> int:
+    """Find how many photos the device holds: of the largest canvas, `batch_size` at most."""
+    import torch
+
+    from affinitynet.networks.cuda import GRAIN, largest_batch
+
+    if device.type != "cuda":
+        return batch_size
+    shapes = -(-_shapes(index, long_side) // GRAIN).astype(int) * GRAIN
+    width, height = max(shapes.itertuples(index=False), key=prod)
+
+    def run(count: int) -> None:
+        images = torch.zeros(count, 3, height, width, dtype=torch.uint8, device=device)
+        score(images, [(height, width)] * count)
+
+    with memory_errors("inference.long_side"):
+        return largest_batch(run, device, at_most=batch_size)
+
+
+@contextmanager
+def memory_errors(parameter: str) -> Iterator[None]:
+    """Tell which parameter to lower where a GPU's memory runs out.
+
+    Raises:
+        UserError: Instead of torch's error.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"The GPU's memory is too small for a batch; lower {parameter} of this stage "
+            f"({str(error).splitlines()[0]})"
+        ) from error
 
 
 def network_outputs(
@@ -213,7 +362,7 @@ def network_outputs(
     photos: Readers,
     *,
     model: dict[str, Any],
-    inference: dict[str, Any],
+    inference: FeatureParameters,
     execution: Execution,
 ) -> "Iterator[tuple[list[str], torch.Tensor]]":
     """Run a trained network on photos as they are, at one scale: AffinityNet's features, logits.
@@ -222,8 +371,7 @@ def network_outputs(
         index: The images to do, with `width` and `height`.
         photos: Image id to a function that reads the photo.
         model: The network's checkpoint.
-        inference: `long_side` in pixels, or None; `output_stride` of the network's deepest maps;
-            `batch_size`; `bfloat16`.
+        inference: Stride, size, batches.
         execution: Device.
 
     Yields:
@@ -233,25 +381,67 @@ def network_outputs(
     import torch
 
     from affinitynet.networks.checkpoint import Checkpoint, restore
+    from affinitynet.networks.cuda import Canvas
     from affinitynet.networks.inference import for_inference
+    from affinitynet.networks.precision import uses_bfloat16
 
     device = pick_device(execution)
-    stride = inference["output_stride"]
+    bfloat16 = uses_bfloat16(inference.bfloat16, device)
+    stride = inference.output_stride
     network = for_inference(restore(Checkpoint(**model), output_stride=stride, device=device))
+    if _shares_canvases(device):
+        canvas = Canvas(network, network)
+        yield from _outputs_on_cuda(index, photos, canvas, model, inference, device)
+        return
 
     def run(images: torch.Tensor) -> torch.Tensor:
         pixels = images.to(device).float() / 255
         with (
             torch.inference_mode(),
-            torch.autocast(device.type, torch.bfloat16, enabled=inference["bfloat16"]),
+            torch.autocast(device.type, torch.bfloat16, enabled=bfloat16),
         ):
             outputs: torch.Tensor = network(pixels.contiguous(memory_format=torch.channels_last))
             return outputs.float()
 
     for ids, images in batches(
-        index, photos, long_side=inference["long_side"], batch_size=inference["batch_size"]
+        index, photos, long_side=inference.long_side, batch_size=inference.batch_size
     ):
-        yield ids, run(images)
+        outputs = run(images)
+        check_outputs(ids, outputs, model)
+        yield ids, outputs
+
+
+def _outputs_on_cuda(
+    index: pd.DataFrame,
+    photos: Readers,
+    canvas: "Canvas",
+    model: dict[str, Any],
+    inference: FeatureParameters,
+    device: "torch.device",
+) -> "Iterator[tuple[list[str], torch.Tensor]]":
+    from affinitynet.networks.cuda import GRAIN, without_determinism
+
+    with without_determinism():
+        is_shared = canvas.is_exact()
+    read = canvas_batches(
+        index,
+        photos,
+        long_side=inference.long_side,
+        batch_size=inference.batch_size,
+        grain=GRAIN if is_shared else 1,
+    )
+    for ids, sizes, images in read:
+        with memory_errors("batch_size"), without_determinism():
+            run = canvas.run if is_shared else canvas.run_plain
+            outputs = run(images.to(device), sizes, bfloat16=inference.bfloat16)
+        check_outputs(ids, outputs[: len(ids)], model)
+        for size, group in groupby(range(len(ids)), key=sizes.__getitem__):
+            some = [*group]
+            own = outputs[some[0] : some[-1] + 1]
+            if is_shared:
+                rows, columns = canvas.grid(size)
+                own = own[..., :rows, :columns]
+            yield [ids[i] for i in some], own
 
 
 def upsample(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float32]:

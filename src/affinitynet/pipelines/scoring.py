@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import scipy
 
 from affinitynet.core.label_maps import IGNORE_INDEX, decode
 from affinitynet.core.metrics import confusion_matrix, intersection_over_union, mean_iou
@@ -25,20 +26,21 @@ NEUTRAL = "neutral"
 
 
 def count(
-    predict: Callable[..., Counts],
+    predict: Callable[..., Any],
     items: Readers,
     masks: Readers,
     classes: Mapping[str, int],
     execution: Execution,
     description: str,
-    score: Callable[[Counts], Any] = mean_iou,
-) -> tuple[Counts, dict[str, Any]]:
+    score: Callable[[Any], Any] = mean_iou,
+) -> tuple[Any, dict[str, Any]]:
     """Sum the confusion counts of all images that have a mask, and score each of them.
 
     Without any masks the counts are zeros, and no image has a score.
 
     Args:
-        predict: Maps (what `items` reads, the truth (H, W), the mask values) to counts.
+        predict: Maps (what `items` reads, the truth (H, W), the mask values) to counts, a dense
+            or sparse array.
         items: Image id to a function that reads what is scored.
         masks: Image id to a function that reads the mask.
         classes: Class name to mask value.
@@ -77,11 +79,11 @@ def count(
 
 
 def _count_one(
-    predict: Callable[..., Counts],
+    predict: Callable[..., Any],
     values: list[int],
     read: Callable[[], Any],
     read_mask: Callable[[], npt.NDArray[np.uint8]],
-) -> Counts:
+) -> Any:
     return predict(read(), decode(read_mask(), values), values)
 
 
@@ -107,24 +109,58 @@ def count_thresholds(
     values: list[int],
     *,
     thresholds: npt.NDArray[np.float64],
-) -> Counts:
-    """Count CAMs at every background threshold at once: (T, K + 1, K + 1).
+) -> "scipy.sparse.csr_array":
+    """Count CAMs at every background threshold at once.
 
     At a threshold a pixel is background if no CAM exceeds it, else of the highest CAM's class.
+
+    Returns:
+        (T + 1, (K + 1)²) pixels by the number of thresholds that they exceed, and by truth and
+        highest CAM. Sparse, as a photo shows few of the classes.
     """
     cams = upsample(stored["maps"], truth.shape)
     classes = stored["labels"][cams.argmax(axis=0)]
-    bins = np.digitize(cams.max(axis=0), thresholds, right=True)  # thresholds exceeded
+    bins = np.digitize(cams.max(axis=0), thresholds, right=True)
     size = len(values) + 1
     valid = truth != IGNORE_INDEX
-    joint = np.bincount(
-        (bins[valid] * size + truth[valid]) * size + classes[valid],
-        minlength=(len(thresholds) + 1) * size * size,
-    ).reshape(-1, size, size)
-    above = joint[::-1].cumsum(axis=0)[::-1]  # above[b]: pixels that exceed at least b thresholds
-    foreground = above[1:]
-    counts: Counts = foreground.copy()
-    counts[:, :, 0] += (above[0] - foreground).sum(axis=2)
+    pairs = truth[valid].astype(np.int64) * size + classes[valid]
+    shape = (len(thresholds) + 1, size**2)
+    joint = scipy.sparse.coo_array((np.ones(len(pairs), np.int64), (bins[valid], pairs)), shape)
+    return scipy.sparse.csr_array(joint)
+
+
+def threshold_counts(joint: "scipy.sparse.csr_array", num_classes: int) -> Counts:
+    """Turn the counts of `count_thresholds` into those that IoU needs: (T, 3, K + 1).
+
+    Args:
+        joint: From `count_thresholds`.
+        num_classes: K + 1, background included.
+    """
+    cells = joint.tocoo()
+    bins, pixels = cells.row, cells.data
+    truth, classes = np.divmod(cells.col, num_classes)
+    right = truth == classes
+    lost = truth == 0
+
+    def above(labels: npt.NDArray[Any], chosen: npt.NDArray[np.bool_]) -> Counts:
+        table = np.zeros((joint.shape[0], num_classes), np.int64)
+        np.add.at(table, (bins[chosen], labels[chosen]), pixels[chosen])
+        return table[::-1].cumsum(axis=0)[::-1]  # pixels that exceed at least so many thresholds
+
+    everything = np.ones(len(pixels), bool)
+    shown, true = above(classes, everything), above(truth, everything)
+    intersection, prediction = above(classes, right)[1:], shown[1:]
+    intersection[:, 0] += true[0, 0] - above(classes, lost)[1:].sum(axis=1)
+    prediction[:, 0] += pixels.sum() - prediction.sum(axis=1)
+    return np.stack([intersection, np.broadcast_to(true[0], prediction.shape), prediction], axis=1)
+
+
+def confusion_at(joint: "scipy.sparse.csr_array", threshold: int, num_classes: int) -> Counts:
+    """Return the confusion counts (K + 1, K + 1) at a threshold, by its number."""
+    above = np.asarray(joint[threshold + 1 :].sum(axis=0)).reshape(num_classes, num_classes)
+    below = np.asarray(joint[: threshold + 1].sum(axis=0)).reshape(num_classes, num_classes)
+    counts: Counts = above.astype(np.int64)
+    counts[:, 0] += below.sum(axis=1)
     return counts
 
 

@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic_core import to_jsonable_python
 
 from affinitynet.core.label_maps import decode
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, RankDiedError, launch, pick_device, track
-from affinitynet.pipelines.images import Readers
+from affinitynet.networks.parameters import (
+    AffinityNetwork,
+    CAMNetwork,
+    SegmentationInference,
+    SegmentationNetwork,
+)
+from affinitynet.pipelines.images import Readers, memory_errors
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
 if TYPE_CHECKING:
@@ -21,39 +28,68 @@ if TYPE_CHECKING:
     from affinitynet.networks.checkpoint import Checkpoint
 
 
-def initialise_network(
-    kind: str,
-    network: dict[str, Any],
-    classes: dict[str, int],
-    seed: int,
-    parent: dict[str, Any] | None = None,
-    inference: dict[str, Any] | None = None,
-) -> Any:
-    """Make the checkpoint that training starts from: epoch 0.
+def initialise_classifier(network: CAMNetwork, classes: dict[str, int], seed: int) -> Any:
+    """Make the checkpoint that the classifier's training starts from: epoch 0.
 
     Args:
-        kind: `cam`, `affinity` or `segmentation`.
-        network: `backbone` (arguments and weights) and `head`.
+        network: The network.
         classes: Class name to mask value.
         seed: Seed of the new layers' weights.
-        parent: Checkpoint whose backbone is taken over; else the one that `network` names.
+    """
+    return _initialise(network_config("cam", network, classes), seed)
+
+
+def initialise_affinity_net(
+    network: AffinityNetwork, classes: dict[str, int], seed: int, classifier: dict[str, Any]
+) -> Any:
+    """Make the checkpoint that AffinityNet's training starts from.
+
+    Args:
+        network: The network.
+        classes: Class name to mask value.
+        seed: Seed of the new layers' weights.
+        classifier: The checkpoint whose backbone is taken over.
+    """
+    return _initialise(network_config("affinity", network, classes), seed, classifier)
+
+
+def initialise_segmentation_net(
+    network: SegmentationNetwork,
+    classes: dict[str, int],
+    seed: int,
+    classifier: dict[str, Any],
+    inference: SegmentationInference,
+) -> Any:
+    """Make the checkpoint that the segmentation network's training starts from.
+
+    Args:
+        network: The network.
+        classes: Class name to mask value.
+        seed: Seed of the new layers' weights.
+        classifier: The checkpoint whose backbone is taken over.
         inference: How the network is meant to be used; kept with it, so that it can be used
             without these parameters.
-
-    Raises:
-        UserError: If a parameter of the network or a file of weights does not fit.
     """
+    config = network_config("segmentation", network, classes)
+    return _initialise(config | {"inference": to_jsonable_python(inference)}, seed, classifier)
+
+
+def network_config(
+    kind: str, network: CAMNetwork | AffinityNetwork | SegmentationNetwork, classes: dict[str, int]
+) -> dict[str, Any]:
+    """Write a network's parameters as `Checkpoint.config` has them."""
+    config: dict[str, Any] = to_jsonable_python(network)
+    return {"kind": kind, "classes": classes, **config}
+
+
+def _initialise(config: dict[str, Any], seed: int, parent: dict[str, Any] | None = None) -> Any:
     from affinitynet.networks.checkpoint import Checkpoint, initialise
 
-    config = {"kind": kind, "classes": classes, **network}
-    if inference:
-        config["inference"] = inference
-    backbone_from = Checkpoint(**parent) if parent else None
     try:
-        return initialise(config, seed=seed, backbone_from=backbone_from)
+        return initialise(config, seed=seed, backbone_from=Checkpoint(**parent) if parent else None)
     except (TypeError, ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         raise UserError(
-            f"The {kind} network cannot be made (parameters network): {error}"
+            f"The {config['kind']} network cannot be made (parameters network): {error}"
         ) from error
 
 
@@ -240,15 +276,16 @@ def _train(
         return steps if rank() else track(steps, f"{name}: {description}")
 
     try:
-        yield from train(
-            start,
-            samples(),
-            loss,
-            training,
-            seed=seed,
-            device=pick_device(execution),
-            progress=show,
-        )
+        with memory_errors("training.batch_size, or augmentation.crop,"):
+            yield from train(
+                start,
+                samples(),
+                loss,
+                training,
+                seed=seed,
+                device=pick_device(execution),
+                progress=show,
+            )
     except RuntimeError as error:
         if str(error).startswith("DataLoader worker (pid"):  # all that torch tells it by
             raise RankDiedError(error) from error

@@ -1,6 +1,8 @@
 """The project's Kedro context: a resumed run keeps the versions of the run that it continues."""
 
 import os
+import re
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -8,16 +10,20 @@ from typing import Any
 from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol, DataCatalog
-from kedro.validation.exceptions import ParameterValidationError
+from kedro.io.core import generate_timestamp
 
 from affinitynet.errors import UserError
-from affinitynet.runs.parameters import list_unknown_names, list_wrong_values
+from affinitynet.pipelines.parameters import Parameters
+from affinitynet.platforms import check_platform
+from affinitynet.runs.configuration import Configuration
+from affinitynet.runs.parameters import anchor_paths, check_parameters
 from affinitynet.runs.record import RunRecord, flatten, read_records
 
 CONTROL = (
     "resume",
     "data",
     "mlflow_db",
+    "mlflow_tracking_uri",
     "mlflow_artifacts",
     "execution.engine",
     "execution.address",
@@ -27,15 +33,12 @@ CONTROL = (
 )
 """Parameters that say how and where to run, not what: they may differ between two commands."""
 
-PATHS = (
-    *("data", "voc_root", "images", "tags", "masks", "overlays", "confidences", "coco"),
-    *("exported", "mlflow_db"),
-)
-"""Parameters that name a file or a folder."""
-
 
 class RunContext(KedroContext):
     """A context that knows its run's record, the folder of records, and the run that it resumes."""
+
+    checked: Parameters
+    """All parameters, as built from their declarations."""
 
     record: RunRecord | None = None
     """The record of this run, from the moment that its inputs are checked."""
@@ -44,51 +47,25 @@ class RunContext(KedroContext):
         """Make the context.
 
         Raises:
-            UserError: If there is no such environment, or a parameter of the command line is none.
+            UserError: If the platform will not do, there is no such environment, or a parameter is
+                wrong.
         """
+        check_platform()
         super().__init__(*args, **kwargs)
-        conf = Path(self.project_path, "conf")
-        if self.env and not (conf / self.env).is_dir():
-            others = ", ".join(sorted(path.name for path in conf.iterdir() if path.is_dir()))
-            raise UserError(f"--env {self.env}: there is no folder conf/{self.env}; give {others}")
-        told = self.config_loader.runtime_params = {**(self.config_loader.runtime_params or {})}
-        if told.get("images") == [None]:  # `images=-`: the command line reads a YAML list
-            told["images"] = "-"
-        for name in ("data", "images", "masks", "mask_folder", "voc_root"):
-            if name in told and not told[name]:
-                raise UserError(f"--params {name}=: name a folder")
-        for name, value in told.items():  # the shell leaves `images=~/photos` to us
-            if isinstance(value, str):
-                told[name] = os.path.expanduser(value)
-        folders = [conf / name for name in ("base", self.env or "local")]
-        if unknown := [*list_unknown_names(told, folders)]:
-            raise UserError("--params has names that nothing reads:" + _lines(unknown))
-        told.setdefault("mlflow_db", "mlflow.db")
-        self._anchor(told)
-        parameters = self.config_loader["parameters"]
-        self._anchor(parameters)
-        self.config_loader["parameters"] = parameters
-
-    def _anchor(self, values: dict[str, Any]) -> None:
-        """Let relative paths begin at the project's folder, as the catalog's do."""
-        for name in PATHS:
-            path = values.get(name)
-            if isinstance(path, str) and path != "-" and "://" not in path:
-                values[name] = str(Path(self.project_path, path))
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The parameters, with those that a node takes as a dataclass built into one.
-
-        Raises:
-            UserError: If one of them has a value that it cannot have.
-        """
-        if wrong := [*list_wrong_values(self.raw_parameters)]:
-            raise UserError("Parameters have wrong values:" + _lines(wrong))
-        try:
-            return dict(super().params)
-        except ParameterValidationError as error:
-            raise UserError(f"{error}\nconf/base explains each parameter.") from error
+        conf = Configuration(self.config_loader)
+        if self.env and self.env not in conf.environments:
+            raise UserError(
+                f"--env {self.env}: there is no folder conf/{self.env}; give "
+                + ", ".join(conf.environments)
+            )
+        told = {**(self.config_loader.runtime_params or {})}
+        _choose_tracking(told, os.environ.get("MLFLOW_TRACKING_URI"))
+        folder = Path(self.project_path)
+        self.config_loader.runtime_params = anchor_paths(told, folder)
+        raw = anchor_paths(self.config_loader["parameters"], folder)
+        texts = [*conf.texts("base"), *conf.texts(self.env or "local")]
+        self.checked = check_parameters(raw, others=_read_at_run_time(texts))
+        self.config_loader["parameters"] = raw
 
     @cached_property
     def raw_parameters(self) -> dict[str, Any]:
@@ -113,18 +90,24 @@ class RunContext(KedroContext):
         return {name: value for name, value in told.items() if name not in CONTROL}
 
     @property
+    def data(self) -> str:
+        """Folder of everything that is read and made, a path or the URL of an object store."""
+        data = str(self.raw_parameters["data"])
+        return data if "://" in data else str(Path(self.project_path, data))
+
+    @property
     def records(self) -> str:
         """Folder of the run records, a path or the URL of an object store."""
-        data = str(self.raw_parameters["data"])
-        root = data if "://" in data else Path(self.project_path, data)
-        return f"{root}/08_reporting/runs"
+        return f"{self.data}/08_reporting/runs"
 
     @cached_property
     def resumed(self) -> RunRecord | None:
         """The newest unfinished run of this environment and pipeline if `resume` is set, else None.
 
+        One from the future, of a clock that was ahead, comes last.
+
         Raises:
-            UserError: If `resume` is set and there is no unfinished run, or it is still going on.
+            UserError: If `resume` is set and there is no unfinished run.
         """
         if not self.raw_parameters.get("resume"):
             return None
@@ -132,14 +115,13 @@ class RunContext(KedroContext):
         # The session notes the pipelines asked for before it makes the context; there is no
         # public way to read them back.
         names = pipelines._requested_pipelines or ["__default__"]
-        unfinished = [run for run in read_records(self.records) if not run.finished]
+        now = generate_timestamp()
+        unfinished = sorted(
+            (run for run in read_records(self.records) if not run.finished),
+            key=lambda run: run.version > now,
+        )
         for run in unfinished:
             if run.env == env and set(run.pipelines) == set(names):
-                if run.is_alive:
-                    raise UserError(
-                        f"resume=true: the run {run.version} is still going on, in the process "
-                        f"{run.process.split()[1]} of this machine. Wait for its end, or end it."
-                    )
                 return run
         others = "".join(
             f"\n  {run.version}: {', '.join(run.pipelines)} in environment '{run.env}'"
@@ -159,9 +141,22 @@ class RunContext(KedroContext):
     ) -> CatalogProtocol:
         if save_version and (run := self.resumed):
             save_version = run.version
-            load_versions = dict.fromkeys(run.outputs, run.version) | (load_versions or {})
         return super()._get_catalog(catalog_class, save_version, load_versions)
 
 
-def _lines(problems: list[str]) -> str:
-    return "".join(f"\n  {problem}" for problem in problems)
+def _choose_tracking(told: dict[str, Any], environment: str | None) -> None:
+    """Complete the parameters that say where MLflow tracks runs: see `conf/base/mlflow.yml`.
+
+    Args:
+        told: The parameters given at run time.
+        environment: MLFLOW_TRACKING_URI.
+    """
+    if environment and "mlflow_db" not in told:
+        told.setdefault("mlflow_tracking_uri", environment)
+    told.setdefault("mlflow_db", "mlflow.db")
+    told.setdefault("mlflow_artifacts", None if "mlflow_tracking_uri" in told else "mlartifacts")
+
+
+def _read_at_run_time(texts: Iterable[str]) -> set[str]:
+    """Names that the files of the configuration, such as a user's catalog, read of `--params`."""
+    return {name for text in texts for name in re.findall(r"runtime_params:(\w+)", text)}

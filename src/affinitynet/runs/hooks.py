@@ -2,26 +2,51 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+import socket
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
+import click
 import pandas as pd
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import AbstractVersionedDataset, CatalogProtocol
+from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
+from kedro.runner import SequentialRunner
 
-from affinitynet import execution
-from affinitynet.datasets import FileDataset, FolderDataset, VersionedPartitionsDataset
+from affinitynet.datasets import FolderDataset, OutputFolderDataset, TagsDataset
+from affinitynet.datasets.atomic import sweep
+from affinitynet.datasets.output_folder import begin_outputs
 from affinitynet.errors import UserError
+from affinitynet.execution import ItemHandlers, handle_items
 from affinitynet.pipeline_registry import build_pipelines
 from affinitynet.pipelines.inference.pipeline import BESIDE_MASKS
 from affinitynet.pipelines.ingestion.pipeline import LAYOUTS
 from affinitynet.runs.context import RunContext
+from affinitynet.runs.lock import IsHeldError, Lock, acquire
+from affinitynet.runs.networks import check_networks
 from affinitynet.runs.parameters import check_device
-from affinitynet.runs.record import RunRecord, code_fingerprint, git_revision, identify_process
+from affinitynet.runs.photos import INDEX, check_photos, forget_photos, note_photos
+from affinitynet.runs.record import (
+    RunRecord,
+    code_fingerprint,
+    git_revision,
+    read_record,
+    read_records,
+)
+from affinitynet.runs.versions import (
+    fix_versions,
+    is_begun,
+    is_finished,
+    item_saver,
+    list_mixed_inputs,
+    narrow,
+    reopen,
+    versioned,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +61,12 @@ class RunHooks:
     complete, and hands the others what is left: nodes tagged `per_image` the images that their
     output lacks, nodes tagged `training` the last epoch's checkpoint.
     """
+
+    context: RunContext
+
+    def __init__(self) -> None:
+        self._lock: Lock | None = None
+        self._scope = ExitStack()
 
     @hook_impl
     def after_context_created(self, context: RunContext) -> None:
@@ -53,21 +84,51 @@ class RunHooks:
             )
         )
 
-    @hook_impl(tryfirst=True)  # a run that is refused here never reaches MLflow
+    @hook_impl(wrapper=True, tryfirst=True)  # a run that is refused here never reaches MLflow
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
-    ) -> None:
-        """Check that every input exists, open the record, and skip what a resumed run has done.
+    ) -> Generator[None, Any, Any]:
+        """Fix all versions, check the inputs, open the record, skip what a resumed run has done.
 
         Raises:
-            UserError: If an input was never made, or the unfinished run was another one.
+            UserError: If an input was never made, the unfinished run was another one, or it is
+                still going on.
         """
-        check_inputs(pipeline, catalog, env=self.context.env)
+        try:
+            self._open(run_params, pipeline, catalog)
+            return (yield)  # the hooks of others
+        except BaseException:
+            self._abandon(catalog)
+            raise
+
+    def _open(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+    ) -> None:
+        check_runner(run_params["runner"])
+        if before := self.context.resumed:
+            before = self._take_over(before)
+        if run_params["only_missing_outputs"]:
+            narrow(pipeline, _select_missing(pipeline, catalog, before))
+        asked = (before.inputs if before else {}) | (run_params["load_versions"] or {})
+        inputs = fix_versions(pipeline, catalog, asked)
+        check_inputs(pipeline, catalog, inputs, asked, env=self.context.env)
         check_folders(pipeline, catalog, self.context.raw_parameters)
-        check_device(self.context.raw_parameters["execution"])
-        now = self._describe(run_params, pipeline, catalog)
-        before = self.context.resumed
+        check_device(self.context.checked.execution)
+        check_networks({node.name for node in pipeline.nodes}, self.context.checked)
+        check_photos(
+            pipeline,
+            catalog,
+            self.context.records,
+            version=inputs.get(INDEX) or (before.version if before else ""),
+            again=f"kedro run{_env_option(self.context.env)} --pipeline ingestion",
+        )
+        check_outputs(pipeline, catalog, self.context)
+        self._sweep(pipeline, catalog)
+        now = self._describe(run_params, pipeline, catalog, inputs)
         if before is None:
+            self._warn_of_mixed_inputs(inputs)
+            self._begin(now)
+            note_photos(pipeline, catalog, self.context.records, version=now.version)
             self.context.record = now
         else:
             if differences := before.differences(now):
@@ -84,12 +145,10 @@ class RunHooks:
     def before_node_run(
         self, node: Node, catalog: CatalogProtocol, inputs: dict[str, Any]
     ) -> dict[str, Any] | None:
-        """Hand a node of a resumed run only what is left to do; watch what a node skips.
-
-        Let a node's workers save the images of its one output by themselves.
-        """
-        self._watch(node)
-        execution.savers[:] = [*_savers(node, catalog)]
+        """Hand a node of a resumed run only what is left to do."""
+        if self._lock:
+            self._lock.check()
+        self._handle_items(node, catalog)
         resumed = self.context.resumed
         if resumed is None or not node.tags & {PER_IMAGE, TRAINING}:
             return None
@@ -108,9 +167,10 @@ class RunHooks:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Close the record."""
-        _let_go()
+        self._scope.close()
         if self.context.record:
             self.context.record.finish().write(self.context.records)
+        self._release_lock(remove=True)
 
     @hook_impl
     def on_pipeline_error(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -118,15 +178,53 @@ class RunHooks:
 
         Any other one can be resumed from now on, though this process may live on.
         """
-        _let_go()
-        record = self.context.record
-        if record and not any(_begun(catalog, name) for name in record.outputs):
-            record.forget(self.context.records)
-        elif record:
-            replace(record, process="").write(self.context.records)
+        self._scope.close()
+        self._abandon(catalog)
 
-    def _watch(self, node: Node) -> None:
-        """Note in the record what a node skips, and forget what it skipped when it ran before."""
+    def _abandon(self, catalog: CatalogProtocol) -> None:
+        record = self.context.record
+        empty = record and not any(is_begun(catalog, name) for name in record.outputs)
+        if record and empty:
+            record.forget(self.context.records)
+            forget_photos(self.context.records, version=record.version)
+        self._release_lock(remove=bool(empty))
+
+    def _begin(self, run: RunRecord) -> None:
+        """Lock a new run."""
+        try:
+            self._lock = acquire(self.context.records, run.version)
+        except IsHeldError as error:
+            raise UserError(
+                f"Another run began in the same moment, {run.version}. Repeat the command."
+            ) from error
+
+    def _take_over(self, run: RunRecord) -> RunRecord:
+        """Lock the run that is resumed; return its record as it was left by who had the lock."""
+        try:
+            self._lock = acquire(self.context.records, run.version)
+        except IsHeldError as error:
+            host, pid = (run.process.split() or ["another host", "?"])[:2]
+            raise UserError(
+                f"resume=true: the run {run.version} is still going on, in the process {pid} of "
+                f"{host}. Wait for its end, or end it."
+            ) from error
+        self.context.resumed = run = read_record(self.context.records, run.version)
+        if run.finished:
+            raise UserError(
+                f"resume=true: another process has just finished the run {run.version}."
+            )
+        return run
+
+    def _release_lock(self, *, remove: bool = False) -> None:
+        if self._lock:
+            self._lock.release(remove=remove)
+            self._lock = None
+
+    def _handle_items(self, node: Node, catalog: CatalogProtocol) -> None:
+        """Note in the record what a node skips, not what it skipped when it ran before.
+
+        Let its workers save the images of its one output by themselves.
+        """
         skipped: list[str] = []
 
         def note(*images: str) -> None:
@@ -137,10 +235,17 @@ class RunHooks:
 
         if self.context.record and node.name in self.context.record.skipped:
             note()
-        execution.watchers[:] = [note]
+        saver = item_saver(node, catalog) if PER_IMAGE in node.tags else None
+        handlers = ItemHandlers(note, saver) if saver else ItemHandlers(note)
+        self._scope.close()  # of the node before
+        self._scope.enter_context(handle_items(handlers))
 
     def _describe(
-        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
+        self,
+        run_params: dict[str, Any],
+        pipeline: Pipeline,
+        catalog: CatalogProtocol,
+        inputs: Mapping[str, str],
     ) -> RunRecord:
         return RunRecord(
             version=run_params["run_id"],
@@ -150,19 +255,19 @@ class RunHooks:
             parameters=self.context.what_is_run,
             code=code_fingerprint(),
             git=git_revision(self.context.project_path),
-            inputs=dict(_input_versions(pipeline, catalog)),
-            outputs=sorted(name for name in pipeline.all_outputs() if _versioned(catalog, name)),
-            process=identify_process(os.getpid()),
+            inputs={**inputs, **dict(_fingerprints(pipeline, catalog))},
+            outputs=sorted(name for name in pipeline.all_outputs() if versioned(catalog, name)),
+            process=f"{socket.gethostname()} {os.getpid()}",
         )
 
     def _skip_finished(
         self, record: RunRecord, pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         """Take the nodes whose outputs are complete out of the pipeline that is about to run."""
-        left = [node for node in pipeline.nodes if not _finished(node, catalog)]
+        left = [node for node in pipeline.nodes if not is_finished(node, catalog)]
         for node in left:
             for name in node.outputs:
-                _reopen(catalog, name)
+                reopen(catalog, name)
         logger.info(
             "Resuming the run %s: %d of its %d nodes are finished. Left: %s.",
             record.version,
@@ -170,29 +275,95 @@ class RunHooks:
             len(pipeline.nodes),
             ", ".join(node.name for node in left) or "nothing",
         )
-        # The session hands this very object to the runner, and offers no other way to narrow it.
-        vars(pipeline).clear()  # also what it has cached of its former nodes
-        vars(pipeline).update(vars(Pipeline(left)))
+        narrow(pipeline, left)
+
+    def _sweep(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
+        """Remove what dead processes left half-written; an object store has nothing of the kind."""
+        if "://" not in self.context.data:
+            sweep(self.context.data)
+        for name in pipeline.all_outputs():
+            if isinstance(dataset := catalog.get(name), FolderDataset):
+                dataset.sweep()
+
+    def _warn_of_mixed_inputs(self, inputs: Mapping[str, str]) -> None:
+        made = {
+            record.version: record.inputs | dict.fromkeys(record.outputs, record.version)
+            for record in read_records(self.context.records)
+        }
+        if mixed := [*list_mixed_inputs(inputs, made, pipelines["__default__"])]:
+            logger.warning(
+                "The inputs are of runs that do not belong together:%s\nTo choose others: "
+                "--load-versions <name>:<version>",
+                "".join(f"\n  {line}" for line in mixed),
+            )
 
 
-def check_inputs(pipeline: Pipeline, catalog: CatalogProtocol, *, env: str | None) -> None:
+def _select_missing(
+    pipeline: Pipeline, catalog: CatalogProtocol, before: RunRecord | None
+) -> list[Node]:
+    """Select the nodes that `--only-missing-outputs` asks for: before the versions are fixed."""
+    if before:
+        return [node for node in pipeline.nodes if node.name in before.nodes]
+    return SequentialRunner()._filter_pipeline_for_missing_outputs(pipeline, catalog).nodes
+
+
+def check_runner(runner: str) -> None:
+    """Check that nodes run one after the other: the work on images is spread within them.
+
+    Args:
+        runner: How Kedro names it; `None` is a `SequentialRunner`.
+
+    Raises:
+        UserError: If the run was to be parallel or asynchronous.
+    """
+    command = click.get_current_context(silent=True)
+    options = command.params if command else {}
+    asynchronous = options.get("is_async") or (options.get("runner_params") or {}).get("is_async")
+    if asynchronous or not ("SequentialRunner" in runner or runner == "None"):
+        wrong = "--async" if asynchronous else f"--runner={options.get('runner') or runner}"
+        raise UserError(
+            f"{wrong} is not supported: a run's nodes follow one another, and each uses all cores "
+            "and devices by itself. Leave it out; see execution.workers and execution.devices."
+        )
+
+
+def check_inputs(
+    pipeline: Pipeline,
+    catalog: CatalogProtocol,
+    inputs: Mapping[str, str],
+    asked: Mapping[str, str],
+    *,
+    env: str | None,
+) -> None:
     """Check that everything versioned that the pipeline reads has been made.
+
+    Args:
+        pipeline: What is run.
+        catalog: Its catalog.
+        inputs: The versions that were found.
+        asked: The versions that were asked for.
+        env: Configuration environment, for the hint.
 
     Raises:
         UserError: Naming each missing input and the command that makes it.
     """
     missing = []
     for name in sorted(pipeline.inputs()):
-        dataset = _versioned(catalog, name)
-        if dataset is not None and not dataset.exists():
+        dataset = versioned(catalog, name)
+        if dataset is not None and name not in inputs:
             makers = [key for key, made in pipelines.items() if name in made.all_outputs()]
             maker = next((key for key in makers if key != "__default__"), None)
-            # Kedro's default environment is named `local` and needs no option.
-            option = f" --env {env}" if env and env != "local" else ""
-            hint = f"make it with: kedro run{option} --pipeline {maker}" if maker else "no pipeline"
-            missing.append(f"\n  {name}: no complete version in {dataset._filepath}; {hint}")
+            command = f"kedro run{_env_option(env)} --pipeline {maker}"
+            hint = f"make it with: {command}" if maker else "no pipeline makes it"
+            what = f"no complete version {asked.get(name, '')}".strip()
+            missing.append(f"\n  {name}: {what} in {dataset._filepath}; {hint}")
     if missing:
-        raise UserError("Inputs that have never been made:" + "".join(missing))
+        raise UserError("Inputs that are not there:" + "".join(missing))
+
+
+def _env_option(env: str | None) -> str:
+    """Say how a command names an environment; Kedro's default `local` needs no option."""
+    return f" --env {env}" if env and env != "local" else ""
 
 
 def check_folders(
@@ -223,6 +394,26 @@ def check_folders(
         raise UserError("Folders of the data set are missing or empty:" + "".join(missing))
 
 
+def check_outputs(pipeline: Pipeline, catalog: CatalogProtocol, context: RunContext) -> None:
+    """Check that inference writes over nothing but what it wrote before.
+
+    Raises:
+        UserError: Naming the parameter of a folder, and what it holds.
+    """
+    outputs = [catalog.get(name) for name in sorted(pipeline.all_outputs())]
+    folders = [output for output in outputs if isinstance(output, OutputFolderDataset)]
+    if not folders:
+        return
+    if "masks" in (context.config_loader.runtime_params or {}):
+        raise UserError(
+            "--params masks=: it names masks that scores are computed with, which are only read. "
+            "inference writes its masks to a folder of its own: --params output=<folder>"
+        )
+    since = context.resumed.started if context.resumed else None
+    images: Any = catalog.get("inference.images")
+    begin_outputs(folders, images, since)
+
+
 def _needs_masks(node: Node, data_set: Mapping[str, Any]) -> bool:
     """Whether the node cannot do without masks: it trains on them, or scores where some must be."""
     must_score = data_set["strict"] or data_set["masks"]
@@ -231,57 +422,11 @@ def _needs_masks(node: Node, data_set: Mapping[str, Any]) -> bool:
     )
 
 
-def _versioned(catalog: CatalogProtocol, name: str) -> Any:
-    dataset = catalog.get(name)
-    versioned = isinstance(dataset, AbstractVersionedDataset) and dataset._version is not None
-    return dataset if versioned else None
-
-
-def _input_versions(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tuple[str, str]]:
+def _fingerprints(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tuple[str, str]]:
     for name in sorted(pipeline.inputs()):
         dataset = catalog.get(name)
-        if isinstance(dataset, FolderDataset | FileDataset):
+        if isinstance(dataset, FolderDataset | TagsDataset):
             yield name, dataset.fingerprint()
-        elif versioned := _versioned(catalog, name):
-            yield name, str(versioned.resolve_load_version())
-
-
-def _let_go() -> None:
-    """Nodes that are called by hand from now on save nothing in this run's version."""
-    execution.watchers.clear()
-    execution.savers.clear()
-
-
-def _savers(node: Node, catalog: CatalogProtocol) -> Iterator[Callable[[str, Any], Any]]:
-    """What saves an image, for nodes whose one output is a folder of images."""
-    if PER_IMAGE in node.tags and len(node.outputs) == 1:
-        output = catalog.get(node.outputs[0])
-        if isinstance(output, FolderDataset | VersionedPartitionsDataset):
-            yield output.saver()
-
-
-def _finished(node: Node, catalog: CatalogProtocol) -> bool:
-    outputs = [_versioned(catalog, name) for name in node.outputs]
-    return bool(outputs) and all(output and output.exists() for output in outputs)
-
-
-def _begun(catalog: CatalogProtocol, name: str) -> bool:
-    dataset = _versioned(catalog, name)
-    if isinstance(dataset, VersionedPartitionsDataset):
-        return bool(dataset.done())
-    return dataset is not None and dataset._fs.exists(
-        str(dataset._get_versioned_path(str(dataset.resolve_save_version())))
-    )
-
-
-def _reopen(catalog: CatalogProtocol, name: str) -> None:
-    """Make room for an output that an unfinished node will write again."""
-    dataset = _versioned(catalog, name)
-    if isinstance(dataset, VersionedPartitionsDataset):
-        dataset.reopen()
-    elif dataset is not None and dataset.exists():
-        dataset._fs.rm(str(dataset._get_load_path()))
-        dataset.release()
 
 
 def _without(images: pd.DataFrame | Mapping[str, Any], done: Mapping[str, Any]) -> Any:

@@ -1,130 +1,178 @@
-"""Checks of the parameters before anything runs: names that nothing reads, values out of range.
+"""Checks of all parameters before anything runs: their names, their values, the networks."""
 
-Kedro checks the parameters that a node takes as a dataclass; these are the others.
-"""
-
+import json
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Set
+from dataclasses import is_dataclass
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
-from importlib import import_module
-from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import yaml
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
-from affinitynet.core.dense_crf import CRFParameters
+from affinitynet.core.ranges import IsPath
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
-from affinitynet.runs.record import flatten
-from affinitynet.training.parameters import Augmentation, TrainingParameters
+from affinitynet.networks.parameters import WEIGHT_PACKAGES
+from affinitynet.pipelines.parameters import Parameters
 
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _are_thresholds(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(SHARE[1](each) for each in value)
-
-
-def _is_device(value: Any) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch(r"auto|cpu|cuda(:\d+)?", value))
-
-
-Range = tuple[str, Callable[[Any], bool]]
-
-
-def _or_null(wanted: str, fits: Callable[[Any], bool]) -> Range:
-    return f"{wanted}, or null", lambda value: value is None or fits(value)
-
-
-SHARE: Range = ("a number between 0 and 1", lambda value: _is_number(value) and 0 < value < 1)
-POSITIVE: Range = ("a number above 0", lambda value: _is_number(value) and value > 0)
-PIXELS: Range = ("a whole number above 0", lambda value: _is_count(value, 1))
-STEPS: Range = ("a whole number, 0 or more", lambda value: _is_count(value, 0))
-RADIUS: Range = ("a whole number above 1", lambda value: _is_count(value, 2))
-THRESHOLDS: Range = ("a list of numbers between 0 and 1, one at least", _are_thresholds)
-
-RANGES: dict[str, Range] = {
-    "seed": STEPS,
-    "scenes.*": PIXELS,
-    "data_set.val_share": SHARE,
-    "execution.device": ("auto, cpu, cuda or cuda:<number>", _is_device),
-    "cam.thresholds": THRESHOLDS,
-    "search.cam.space.thresholds": THRESHOLDS,
-    "affinity_labels.alphas.*": POSITIVE,
-    "affinity_labels.long_side": _or_null(*PIXELS),
-    "affinity_training.radius": RADIUS,
-    "revision.confidence": SHARE,
-    "revision.long_side": _or_null(*PIXELS),
-    "revision.random_walk.alpha": POSITIVE,
-    "revision.random_walk.beta": POSITIVE,
-    "revision.random_walk.steps": STEPS,
-    "revision.random_walk.radius": RADIUS,
-    "revision.random_walk.long_side": _or_null(*PIXELS),
-    "revision.random_walk.output_stride": PIXELS,
-    "revision.random_walk.batch_size": PIXELS,
-    "*inference.long_side": _or_null(*PIXELS),
-    "*inference.cell": _or_null(*PIXELS),
-    "*inference.batch_size": _or_null(*PIXELS),
+WANTED = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text; write it in quotes",
+    "tuple_type": "a list",
+    "string_too_short": "more than an empty text",
+    "dict_type": "a block of parameters",
+    "finite_number": "a finite number",
 }
-"""Pattern of a parameter's name to what it must be."""
+"""Kind of a wrong value, in pydantic's words, to what is wanted instead."""
 
-CRFS = ("segmentation.inference.crf", "inference.crf")
-"""Parameters of a dense CRF that may be null."""
-
-DATACLASSES = {
-    "execution": Execution,
-    "training": TrainingParameters,
-    "augmentation": Augmentation,
-    "crf": CRFParameters,
-}
-"""Blocks that a dataclass is built from, by the last part of their names: it has further names."""
-
-NETWORKS = {
-    "*.network.backbone": ("backbones", "Backbone"),
-    "cam.network.head": ("cam_net", "CAMNet"),
-    "affinity_training.network.head": ("affinity_net", "AffinityNet"),
-    "segmentation.network.head": ("segmentation_net", "SegmentationNet"),
-}
-"""Likewise those that a network is built from: module and class. To import one takes seconds."""
+NAMES = ("missing", "unexpected_keyword_argument")
+"""Kinds of errors that are about a name, not a value."""
 
 
-def list_wrong_values(parameters: Mapping[str, Any]) -> Iterator[str]:
-    """Say which parameters have a value that they cannot have, one line each.
+def check_parameters(raw: Mapping[str, Any], others: Set[str] = frozenset()) -> Parameters:
+    """Check the names and values of all parameters.
 
     Args:
-        parameters: All of them, nested.
+        raw: All of them, nested.
+        others: Names that may be there besides those of `Parameters`.
+
+    Raises:
+        UserError: With one line for each wrong one.
     """
-    for name, value in flatten(parameters).items():
-        for pattern, (wanted, fits) in RANGES.items():
-            if fnmatchcase(name, pattern) and not fits(value):
-                told = "null" if value is None else value
-                yield f"{name} is {told}; give {wanted}"
-    alphas = parameters["affinity_labels"]["alphas"]
-    if all(map(_is_number, alphas.values())) and alphas["low"] > alphas["high"]:
-        yield (
-            f"affinity_labels.alphas.low is {alphas['low']}, above affinity_labels.alphas.high, "
-            f"{alphas['high']}; give the smaller one as low"
+    known = _hints(Parameters).keys()
+    try:
+        return TypeAdapter(Parameters).validate_python(
+            {name: value for name, value in raw.items() if name not in others - known}
         )
-    for name in CRFS:
-        options: Any = parameters
-        for key in name.split("."):
-            options = options.get(key) or {}
-        try:
-            CRFParameters(**options)
-        except (TypeError, ValueError) as error:
-            yield f"{name}: {error}; it has {', '.join(vars(CRFParameters()))}"
+    except ValidationError as error:
+        problems: dict[str, list[ErrorDetails]] = {}
+        for each in error.errors():
+            problems.setdefault(_full_name(each, raw), []).append(each)
+        blocks = {name[: end.start()] for name in problems for end in re.finditer(r"[.[]", name)}
+        lines = "".join(
+            f"\n  {_describe(name, errors)}"
+            for name, errors in problems.items()
+            if name not in blocks  # else an entry of it is wrong
+        )
+        raise UserError(f"Wrong parameters:{lines}\nconf/base explains each.") from error
 
 
-def check_device(execution: Mapping[str, Any]) -> None:
+def _full_name(error: ErrorDetails, raw: Any) -> str:
+    """Name a parameter as `--params` does; pydantic also names the members of a union."""
+    name = ""
+    for i, key in enumerate(error["loc"]):
+        is_new = i == len(error["loc"]) - 1 and error["type"] in NAMES
+        if isinstance(raw, Mapping) and (key in raw or is_new):
+            raw, name = raw.get(key), f"{name}.{key}"
+        elif isinstance(raw, list | tuple) and isinstance(key, int):
+            raw, name = raw[key] if key < len(raw) else None, f"{name}[{key}]"
+    return name.removeprefix(".")
+
+
+def _describe(name: str, errors: list[ErrorDetails]) -> str:
+    """Say in a line what is wrong with a parameter; a union has an error for each member."""
+    errors = [each for each in errors if each["type"] == "value_error"] or errors
+    wanted = " or ".join(_wanted(each, name) for each in errors).replace(" or it must be ", " or ")
+    value = errors[0]["input"]
+    if errors[0]["type"] in NAMES or isinstance(value, Mapping):
+        return f"{name}: {wanted}"
+    shown = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
+    return f"{name} is {shown}; {wanted}"
+
+
+def _wanted(error: ErrorDetails, name: str) -> str:
+    """Say what a parameter must be, as the end of a sentence."""
+    kind, context = error["type"], error.get("ctx", {})
+    match kind:
+        case "unexpected_keyword_argument":
+            block, _, last = name.rpartition(".")
+            prefix, known = name.removesuffix(last), _names(block)
+            near = get_close_matches(last, known, n=1)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"there are {', '.join(known)}"
+            return f"no such parameter; {hint}"
+        case "missing":
+            return "it is missing"
+        case "dataclass_type":
+            return f"it must be a block of {', '.join(_names(name))}"
+        case "too_short":
+            return f"it must have {context['min_length']} or more entries"
+        case "too_long":
+            return f"it must have {context['max_length']} entries"
+        case "value_error":
+            return str(context["error"])
+    wanted = WANTED.get(kind)
+    return f"it must be {wanted}" if wanted else error["msg"].replace("Input should", "it must")
+
+
+def _names(block: str) -> list[str]:
+    """Name the parameters of a block; empty for all of them."""
+    return [*_hints(_block(find_type(block) if block else Parameters))]
+
+
+def find_type(name: str) -> Any:
+    """Find the type that a parameter is declared with, by its full name; Any for an unknown one."""
+    hint: Any = Parameters
+    for key in name.split("."):
+        if block := _block(hint):
+            hint = _hints(block).get(key, Any)
+        else:
+            mappings = (each for each in alternatives(hint) if get_origin(each) is dict)
+            hint = next((get_args(each)[1] for each in mappings), Any)
+    return hint
+
+
+def _block(hint: Any) -> Any:
+    """The block of parameters among the alternatives of a type; None if there is none."""
+    return next(filter(is_dataclass, alternatives(hint)), None)
+
+
+def _hints(block: type) -> dict[str, Any]:
+    return get_type_hints(block, include_extras=True)
+
+
+def alternatives(hint: Any) -> tuple[Any, ...]:
+    """List the members of a union; of another type, itself."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def is_path(hint: Any) -> bool:
+    """Whether a type is that of a file or folder, see `affinitynet.core.ranges.FilePath`."""
+    return any(isinstance(mark, IsPath) for each in alternatives(hint) for mark in get_args(each))
+
+
+def anchor_paths(
+    values: Mapping[str, Any], folder: Path, block: type = Parameters
+) -> dict[str, Any]:
+    """Let relative paths begin at the project's folder, as the catalog's do.
+
+    Args:
+        values: Some or all of the parameters, nested.
+        folder: Of the project.
+        block: What the values are of.
+    """
+    hints = _hints(block)
+    return {
+        name: _anchor(value, folder, hints[name]) if name in hints else value
+        for name, value in values.items()
+    }
+
+
+def _anchor(value: Any, folder: Path, hint: Any) -> Any:
+    if isinstance(value, Mapping):
+        block = _block(hint)
+        return anchor_paths(value, folder, block) if block else value
+    if not isinstance(value, str) or value in ("", "-", *WEIGHT_PACKAGES) or not is_path(hint):
+        return value
+    return value if "://" in value else str(folder / os.path.expanduser(value))
+
+
+def check_device(execution: Execution) -> None:
     """Check that this machine has the CUDA device that the parameters ask for.
 
     Others are not looked for, as that takes the seconds in which torch is imported.
@@ -135,8 +183,8 @@ def check_device(execution: Mapping[str, Any]) -> None:
     Raises:
         UserError: If it has no such device.
     """
-    name = str(execution["device"])
-    if execution["engine"] != "local" or not name.startswith("cuda"):
+    name = execution.device
+    if execution.engine != "local" or not name.startswith("cuda"):
         return
     import torch
 
@@ -147,54 +195,3 @@ def check_device(execution: Mapping[str, Any]) -> None:
             f"device{'s' * (count != 1)} on this machine; give cpu, or auto, which takes CUDA "
             "where there is one"
         )
-
-
-def list_unknown_names(told: Mapping[str, Any], folders: list[Path]) -> Iterator[str]:
-    """Say which parameters of the command line no file of `conf/` has, one line each.
-
-    Args:
-        told: The parameters of the command line, nested.
-        folders: Of the configuration.
-    """
-    known: dict[str, Any] = {}
-    for folder in folders:
-        for file in sorted(folder.rglob("*.yml")):
-            text = file.read_text()
-            if file.name.startswith("parameters"):
-                _unite(known, yaml.safe_load(text) or {})
-            # the catalog reads some of the command line's alone
-            known |= {name: known.get(name) for name in re.findall(r"runtime_params:(\w+)", text)}
-    yield from _unknown(told, known)
-
-
-def _unite(known: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Add names to names. What is null or empty in one file may hold anything."""
-    for name, value in more.items():
-        if name in known and known[name] and isinstance(known[name], dict) and value:
-            _unite(known[name], value)
-        else:
-            known[name] = None if name in known else value
-
-
-def _unknown(told: Mapping[str, Any], known: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    for name, value in told.items():
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {path}{near[0]}?" if near else f"there are {', '.join(known)}"
-            yield f"{path}{name}: no such parameter; {hint}"
-        elif isinstance(value, Mapping):
-            further = dict.fromkeys(_names_of_class(f"{path}{name}")) | (known[name] or {})
-            if further:
-                yield from _unknown(value, further, f"{path}{name}.")
-
-
-def _names_of_class(block: str) -> Iterator[str]:
-    """Name the parameters of the class that a block is for, if there is one."""
-    if dataclass := DATACLASSES.get(block.rpartition(".")[2]):
-        yield from (field.name for field in fields(dataclass))
-    for pattern, (module, network) in NETWORKS.items():
-        if fnmatchcase(block, pattern):
-            arguments = signature(
-                getattr(import_module(f"affinitynet.networks.{module}"), network)
-            ).parameters.values()
-            yield from (each.name for each in arguments if each.kind is Parameter.KEYWORD_ONLY)

@@ -1,10 +1,9 @@
 """The record of a run: what ran, with which parameters, code and inputs, and whether it ended."""
 
+import glob
 import hashlib
 import json
-import os
-import re
-import socket
+import logging
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -13,12 +12,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from fsspec.core import url_to_fs
+from pydantic import TypeAdapter
 
-import affinitynet.datasets  # noqa: F401  (makes writes atomic)
+logger = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parents[1]
-TIMESTAMP = r"\d{4}-\d\d-\d\dT.*Z"
-"""What Kedro's versions look like."""
+
+SCHEMA = 1
+"""Number of the records' form: it grows when an older version could not read a record rightly."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class RunRecord:
         skipped: Node name to the images that it left out, as processes died over them.
         mlflow_run: Id of the MLflow run.
         finished: When the run ended successfully; None for an unfinished run.
-        process: The process that it runs in, see `identify_process`; empty once it has failed.
+        process: Host and id of the process that it runs in, for messages.
+        schema: `SCHEMA` of the version that wrote it.
     """
 
     version: str
@@ -54,14 +56,7 @@ class RunRecord:
     mlflow_run: str | None = None
     finished: str | None = None
     process: str = ""
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether another process of this machine is still at it."""
-        host, _, started = self.process.partition(" ")
-        pid = int(started.partition(" ")[0] or 0)
-        here = pid and host == socket.gethostname() and pid != os.getpid()
-        return bool(here) and identify_process(pid) == self.process
+    schema: int = SCHEMA
 
     @property
     def started(self) -> datetime:
@@ -107,7 +102,6 @@ class RunRecord:
             lines.append(f"code: was {was}, is {now}")
         lines += [
             f"input {name}: was {self.inputs.get(name)}, is {other.inputs.get(name)}"
-            + _keeping(name, self.inputs.get(name))
             for name in sorted(self.inputs.keys() | other.inputs.keys())
             if self.inputs.get(name) != other.inputs.get(name)
         ]
@@ -120,39 +114,32 @@ class RunRecord:
         return lines
 
 
-def _keeping(name: str, version: str | None) -> str:
-    """How to go on with an input's former version; nothing for what has no versions."""
-    if version is None or not re.fullmatch(TIMESTAMP, version):
-        return ""
-    return f" (to go on with the former: --load-versions {name}:{version})"
-
-
 def read_records(folder: str) -> list[RunRecord]:
-    """Read the records of all runs, newest first."""
+    """Read the records of all runs, newest first; what is no record is named and left out."""
     files, root = url_to_fs(folder)
-    return [
-        RunRecord(**json.loads(files.cat_file(path)))
-        for path in sorted(files.glob(f"{root}/*.json"), reverse=True)
-    ]
+    records = []
+    for path in sorted(files.glob(f"{glob.escape(root)}/*.json"), reverse=True):
+        try:
+            records.append(_parse(files.cat_file(path)))
+        except (OSError, ValueError) as error:
+            logger.warning("The run record %s is left out: %s", path, str(error).splitlines()[0])
+    return records
 
 
-def identify_process(pid: int) -> str:
-    """Name a process so that no other is taken for it, as ids are given again.
+def read_record(folder: str, version: str) -> RunRecord:
+    """Read the record of one run."""
+    files, root = url_to_fs(folder)
+    return _parse(files.cat_file(f"{root}/{version}.json"))
 
-    Args:
-        pid: Its id.
 
-    Returns:
-        The host's name, the id, and when it began, in the kernel's ticks; empty if there is no
-        such process, or it has ended and is only waited for.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    # behind the command's name, which may contain anything: proc_pid_stat(5)
-    state, *fields = stat.rpartition(")")[2].split()
-    return "" if state in "ZX" else f"{socket.gethostname()} {pid} {fields[18]}"
+def _parse(content: bytes) -> RunRecord:
+    fields = json.loads(content)
+    schema = fields.get("schema", 0) if isinstance(fields, dict) else None
+    if not isinstance(schema, int):
+        raise ValueError("it is no run record")
+    if schema > SCHEMA:
+        raise ValueError(f"a newer version wrote it (schema {schema}; this one reads {SCHEMA})")
+    return TypeAdapter(RunRecord).validate_python(fields)
 
 
 def code_fingerprint() -> str:

@@ -21,10 +21,12 @@ What is left is driven by `metadata: {mlflow: …}` of the catalog entries:
 import hashlib
 import json
 import logging
+import os
 import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 from io import BytesIO
@@ -34,12 +36,14 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+from filelock import FileLock
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
-from mlflow.entities import LoggedModelStatus, Metric, Param
+from mlflow.entities import LifecycleStage, LoggedModelStatus, Metric, Param
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
     MLFLOW_LOGGED_ARTIFACTS,
     MLFLOW_PARENT_RUN_ID,
@@ -66,12 +70,15 @@ TOLD_ELSEWHERE = {"run_id", "env", "runtime_params", "project_path", "runner"}
 """What Kedro knows of a run that the tags `version` and `environment`, the parameters and the
 record say better, or that is a matter of this machine."""
 
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+"""Environment variable that names MLflow's store."""
+
 MAX_BATCH = 1000
 """Metrics that MLflow takes in one call."""
 
 SERVING = (
     *("mlflow", "torch", "torchvision", "timm", "safetensors", "numpy", "scipy", "pandas"),
-    *("pillow", "pydensecrf2", "loky", "rich", "click"),
+    *("pillow", "pydensecrf2", "pydantic", "loky", "rich", "click"),
 )
 """What `affinitynet.serving` imports."""
 
@@ -82,6 +89,26 @@ class RunTracking(MlflowHook):  # type: ignore[misc]  # kedro-mlflow has no type
     Of an argument that is a dataclass it would log the representation. A run that is resumed with
     other values of `context.CONTROL` would fail, as MLflow lets no parameter change.
     """
+
+    @hook_impl
+    def after_context_created(self, context: RunContext) -> None:
+        """Set MLflow up, one process at a time: the first one makes the database's tables.
+
+        The environment variable that MLflow sets itself is put back: a later run of this process
+        would take it for the user's.
+        """
+        before = os.environ.get(TRACKING_URI)
+        with _lock_of(context):
+            try:
+                super().after_context_created(context)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                super().after_context_created(context)  # another process made the experiment
+        os.environ.pop(TRACKING_URI, None)
+        if before:
+            os.environ[TRACKING_URI] = before
+        _compare_artifacts(context)
 
     @hook_impl
     def before_pipeline_run(
@@ -102,9 +129,16 @@ class TrackingHooks:
     def after_context_created(self, context: RunContext) -> None:
         """Let a resumed run go on in the MLflow run of the run that it continues."""
         self.context = context
-        if context.resumed and context.resumed.mlflow_run:
+        former = context.resumed.mlflow_run if context.resumed else None
+        if former and _is_tracked(former):
             options: Any = context.mlflow  # type: ignore[attr-defined]  # set by kedro-mlflow
-            options.tracking.run.id = context.resumed.mlflow_run
+            options.tracking.run.id = former
+        elif former:
+            logger.warning(
+                "The MLflow run %s of the resumed run is not in %s. A new one is made there, "
+                "without the scores of the nodes that are finished.",
+                *(former, mlflow.get_tracking_uri()),
+            )
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -179,7 +213,45 @@ class TrackingHooks:
             mlflow.log_text(data["index"], f"{dataset_name}.html")
         elif kind == "model":
             stage = self.context.raw_parameters[dataset_name.rpartition(".")[0]]
-            log_model(data, name=dataset_name, registered=stage["registered_model"])
+            log_model(
+                data,
+                name=dataset_name,
+                registered=stage["registered_model"],
+                max_pixels=stage["max_pixels"],
+            )
+
+
+def _lock_of(context: RunContext) -> AbstractContextManager[Any]:
+    """Return a lock for a database that is a file; a server looks after its own."""
+    given = context.config_loader.runtime_params
+    if given and "mlflow_tracking_uri" not in given:
+        path = Path(given["mlflow_db"])
+        if path.parent.is_dir():
+            return FileLock(f"{path}.lock")
+    return nullcontext()
+
+
+def _compare_artifacts(context: RunContext) -> None:
+    """Warn where an experiment keeps another folder of artifacts than the one asked for."""
+    tracking: Any = context.mlflow.tracking  # type: ignore[attr-defined]  # set by kedro-mlflow
+    asked = tracking.experiment.create_experiment_kwargs.artifact_location
+    experiment = mlflow.get_experiment_by_name(tracking.experiment.name)
+    if asked and experiment and experiment.artifact_location.rstrip("/") != asked.rstrip("/"):
+        logger.warning(
+            "mlflow_artifacts is %s, but MLflow's experiment '%s' was made with %s and keeps it: "
+            "tables and figures go there. Another database (mlflow_db) has experiments of its own.",
+            *(asked, experiment.name, experiment.artifact_location),
+        )
+
+
+def _is_tracked(run: str) -> bool:
+    """Whether MLflow's store has a run, and has not deleted it."""
+    try:
+        return bool(mlflow.get_run(run).info.lifecycle_stage == LifecycleStage.ACTIVE)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
 
 
 def data_fingerprint(index: pd.DataFrame) -> str:
@@ -225,7 +297,7 @@ def _maker(
         if run := runs.get(record.inputs.get(name, "")):
             try:
                 return str(mlflow.get_run(run).info.run_id)
-            except mlflow.MlflowException:
+            except MlflowException:
                 logger.info("The run %s is not in this MLflow store.", record.inputs[name])
     return None
 
@@ -304,7 +376,7 @@ def log_trials(trials: pd.DataFrame, *, prefix: str) -> None:
         client.set_terminated(child)
 
 
-def log_model(content: bytes, *, name: str, registered: str | None) -> None:
+def log_model(content: bytes, *, name: str, registered: str | None, max_pixels: int) -> None:
     """Log a model to the active run, if there is one, and register it; both at most once a run.
 
     It holds the checkpoint and the package's sources, and names the versions of what these need: it
@@ -314,6 +386,7 @@ def log_model(content: bytes, *, name: str, registered: str | None) -> None:
         content: What `affinitynet.load` reads.
         name: The logged model's name.
         registered: Name in the registry; None leaves it out.
+        max_pixels: Pixels of a photo at most, when the model is served.
     """
     run = mlflow.active_run()
     if not run:
@@ -323,13 +396,13 @@ def log_model(content: bytes, *, name: str, registered: str | None) -> None:
     models = mlflow.search_logged_models([run.info.experiment_id], ours, output_format="list")
     # by a run that was killed before the file was saved, and is resumed
     logged = [model.model_id for model in models if model.status == LoggedModelStatus.READY]
-    model_id = logged[0] if logged else _log_pyfunc(content, name=name)
+    model_id = logged[0] if logged else _log_pyfunc(content, name, max_pixels)
     versions = mlflow.MlflowClient().search_model_versions(f"run_id = '{run.info.run_id}'")
     if registered and registered not in {version.name for version in versions}:
         mlflow.register_model(f"models:/{model_id}", registered)
 
 
-def _log_pyfunc(content: bytes, *, name: str) -> str:
+def _log_pyfunc(content: bytes, name: str, max_pixels: int) -> str:
     """Log a model to the active run and return its id."""
     from mlflow import pyfunc
     from mlflow.models import ModelSignature
@@ -345,6 +418,7 @@ def _log_pyfunc(content: bytes, *, name: str) -> str:
             name=name,
             loader_module="affinitynet.serving",
             data_path=str(file),
+            model_config={"max_pixels": max_pixels},
             code_paths=[str(PACKAGE)],
             pip_requirements=[f"{package}=={version(package)}" for package in SERVING],
             signature=ModelSignature(

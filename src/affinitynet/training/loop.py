@@ -1,22 +1,37 @@
 """One training loop for every network: SGD, polynomial decay, a checkpoint an epoch."""
 
 import copy
+import logging
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, get_worker_info
 
+from affinitynet.execution.parameters import cores
 from affinitynet.networks.checkpoint import Checkpoint, restore, snapshot
 from affinitynet.networks.convolutions import quicken
 from affinitynet.networks.folding import fold_fixed_norms
+from affinitynet.networks.precision import uses_bfloat16
 from affinitynet.training.parameters import TrainingParameters
-from affinitynet.training.ranks import Share, rank, ranks, synchronise, vary, whole
+from affinitynet.training.ranks import Share, rank, ranks, synchronise, whole
+
+logger = logging.getLogger(__name__)
+
+WAIT = 50
+"""Steps on a GPU after which the losses are read: each reading waits for the device."""
+
+MOST_WORKERS = 16
+"""Processes that prepare samples for a GPU, where their number is left open."""
+
+WORKERS = "fork" if sys.platform == "linux" else "spawn"
+"""How processes that prepare samples start. With `fork` they share the decoded photos with this
+process, whatever started it; on macOS that is not safe."""
 
 Loss = Callable[[nn.Module, Any], Tensor]
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
@@ -52,9 +67,9 @@ def train(
         progress: Wraps an epoch's batches (and is told which epoch) to show a progress bar.
 
     Yields:
-        Checkpoints whose `progress` holds `epoch` (counted from 1), the `optimiser`'s state and
-        the `history`: for each epoch `epoch`, `step` (the last one), `loss` (the mean) and
-        `learning_rate` (of the backbone, at the end).
+        Checkpoints whose `progress` holds `epoch` (counted from 1), the `optimiser`'s state,
+        whether the epoch was computed in `bfloat16`, and the `history`: for each epoch `epoch`,
+        `step` (the last one), `loss` (the mean) and `learning_rate` (of the backbone, at the end).
 
     Raises:
         FloatingPointError: If the loss is no longer finite.
@@ -82,31 +97,40 @@ def train(
     if parameters.fixed_norms:
         backbone: Any = network.backbone
         fixed += [part for part in backbone.modules() if isinstance(part, _BatchNorm)]
-    fold_fixed_norms(network, fixed)
-    if device.type == "cpu":
+    if device.type == "cpu":  # a GPU waits for the host: more operators take longer there
+        fold_fixed_norms(network, fixed)
         quicken(network)
     optimiser = _optimiser(network, parameters)
     done = initial.progress.get("epoch", 0)
     history = list(initial.progress.get("history", []))
+    bfloat16 = uses_bfloat16(parameters.precision, device)
     if done:
         optimiser.load_state_dict(initial.progress["optimiser"])
+        if initial.progress.get("bfloat16", bfloat16) != bfloat16:
+            logger.warning(
+                "Training goes on in %s; its first epochs (%d) were in the other precision: "
+                "training.precision=auto took it on another processor.",
+                "bfloat16" if bfloat16 else "float32",
+                done,
+            )
     _set_to_training(network, fixed)
     replica = synchronise(network)
+    if parameters.compile and device.type == "cuda":
+        replica = torch.compile(replica)  # type: ignore[assignment]
 
     for epoch in range(done + 1, parameters.epochs + 1):
         loader = _loader(samples, parameters, device, seed=_seed_epoch(seed, epoch))
         _set_to_training(replica, fixed)
-        total, step = 0.0, (epoch - 1) * steps
+        losses = _Losses(epoch, (epoch - 1) * steps, wait=WAIT if device.type == "cuda" else 1)
+        step = (epoch - 1) * steps
         for batch in progress(loader, f"Epoch {epoch} of {parameters.epochs}"):
             factor = _decay(step, parameters.epochs * steps, parameters)
             for group in optimiser.param_groups:
                 group["lr"] = factor * group["initial_lr"]
-            with torch.autocast(
-                device.type, torch.bfloat16, enabled=parameters.precision == "bfloat16"
-            ):
+            with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                 value = loss(replica, [_place(tensor, device) for tensor in batch])
             step += 1
-            total += _finite(whole(value), epoch, step)
+            losses.add(whole(value))
             optimiser.zero_grad()
             (value * ranks()).backward()  # the gradients are averaged, and the shares add up
             optimiser.step()
@@ -114,7 +138,7 @@ def train(
             {
                 "epoch": epoch,
                 "step": step,
-                "loss": total / steps,
+                "loss": losses.sum() / steps,
                 "learning_rate": factor * parameters.learning_rate,
             }
         )
@@ -125,6 +149,7 @@ def train(
                 "epoch": epoch,
                 "optimiser": _snapshot_optimiser(optimiser),
                 "history": list(history),
+                "bfloat16": bfloat16,
             },
         )
 
@@ -211,16 +236,54 @@ def _loader(
 ) -> DataLoader[Any]:
     generator = torch.Generator().manual_seed(seed)
     order = RandomSampler(samples, generator=generator)  # type: ignore[arg-type]
+    workers = count_workers(parameters.workers, device)
     return DataLoader(
-        samples,
+        _Seeded(samples, seed),
         batch_sampler=Share(BatchSampler(order, parameters.batch_size, drop_last=True)),
-        num_workers=parameters.workers,
-        # They share the decoded photos with this process, whatever started it.
-        multiprocessing_context="fork" if parameters.workers else None,
+        num_workers=workers,
+        multiprocessing_context=WORKERS if workers else None,
+        prefetch_factor=4 if workers and device.type == "cuda" else None,
         pin_memory=device.type == "cuda",
         generator=generator,
-        worker_init_fn=partial(vary, rank()),
     )
+
+
+class _Seeded(Dataset[Any]):
+    """Samples whose variation depends on their number, not on the process that prepares them.
+
+    Args:
+        samples: They draw from torch's random numbers.
+        seed: The epoch's, below 2^32.
+    """
+
+    def __init__(self, samples: Dataset[Any], seed: int) -> None:
+        self.samples, self.seed = samples, seed
+
+    def __len__(self) -> int:
+        return len(self.samples)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> Any:
+        if get_worker_info():
+            torch.default_generator.manual_seed((self.seed << 32) + index)
+        return self.samples[index]
+
+
+def count_workers(workers: int | None, device: torch.device) -> int:
+    """Find how many processes prepare samples.
+
+    Args:
+        workers: The parameter.
+        device: Where the network is trained.
+
+    Returns:
+        On a GPU, where the number is left open, the cores that each training process has, but one.
+        On a CPU none: training takes all the cores.
+    """
+    if workers is not None:
+        return workers
+    if device.type != "cuda":
+        return 0
+    return max(1, min(MOST_WORKERS, cores() // ranks() - 1))
 
 
 def _place(tensor: Tensor, device: torch.device) -> Tensor:
@@ -228,11 +291,47 @@ def _place(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True, memory_format=layout)
 
 
-def _finite(loss: Tensor, epoch: int, step: int) -> float:
-    value = loss.item()
-    if not math.isfinite(value):
-        raise FloatingPointError(
-            f"training: the loss is {value} in epoch {epoch}, step {step}; lower "
-            "training.learning_rate or training.head_learning_rate"
-        )
-    return value
+class _Losses:
+    """The losses of an epoch's steps, read from the device many at a time: it need not wait.
+
+    Args:
+        epoch: For the message.
+        step: Steps before these.
+        wait: Steps after which they are read, and checked.
+    """
+
+    def __init__(self, epoch: int, step: int, *, wait: int) -> None:
+        self.epoch, self.step, self.wait = epoch, step, wait
+        self.total = 0.0
+        self.unread: list[Tensor] = []
+
+    def add(self, loss: Tensor) -> None:
+        """Keep the loss of the next step.
+
+        Raises:
+            FloatingPointError: If it is not finite, or one of the last steps' is not.
+        """
+        self.unread.append(loss.detach())
+        if len(self.unread) == self.wait:
+            self._read()
+
+    def sum(self) -> float:
+        """Add the losses up.
+
+        Raises:
+            FloatingPointError: If one is not finite.
+        """
+        if self.unread:
+            self._read()
+        return self.total
+
+    def _read(self) -> None:
+        for value in torch.stack(self.unread).tolist():
+            self.step += 1
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"training: the loss is {value} in epoch {self.epoch}, step {self.step}; lower "
+                    "training.learning_rate or training.head_learning_rate"
+                )
+            self.total += value
+        self.unread.clear()

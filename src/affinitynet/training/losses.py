@@ -22,7 +22,7 @@ def tag_loss(network: nn.Module, batch: Batch) -> Tensor:
     """Multi-label soft margin between a `CAMNet`'s logits and the tags (N, K), 0 or 1."""
     photos, tags = batch
     total = functional.multilabel_soft_margin_loss(network(photos).float(), tags, reduction="sum")
-    return total / whole(torch.tensor(len(tags), device=tags.device))
+    return total / whole(tags.new_full((), len(tags)))  # filled there: a copy would wait
 
 
 def pair_loss(network: nn.Module, batch: Batch, *, radius: int = 5) -> Tensor:

@@ -1,10 +1,22 @@
 """How networks are trained: the parameters and their ranges, free of torch."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le, Lt
+
+from affinitynet.core.ranges import (
+    Flag,
+    NonNegative,
+    NonNegativeInt,
+    Number,
+    PositiveInt,
+    Probability,
+    Text,
+    parameters,
+)
 
 
-@dataclass(frozen=True)
+@parameters
 class TrainingParameters:
     """How a network is trained.
 
@@ -22,47 +34,31 @@ class TrainingParameters:
             module name: ["backbone"], or ["backbone.trunk.conv_stem", ...].
         fixed_norms: Keep the batch norms of the backbone at their statistics, as the authors'
             release does: those of a small batch are worse than what the weights came with.
-        precision: "float32", or "bfloat16" for mixed precision.
-        workers: Processes that prepare the samples; 0 to do it in this one.
+        precision: "float32", or "bfloat16" for mixed precision; "auto" takes the faster one.
+        workers: Processes that prepare the samples; 0 to do it in this one. None leaves it open:
+            0 on a CPU, most of the cores on a GPU.
         cache_megabytes: Memory for decoded photos; those beyond are decoded each time.
+        compile: On a GPU, compile the network before its first step (torch.compile).
     """
 
-    epochs: int
-    batch_size: int = 16
-    learning_rate: float = 0.01
-    head_learning_rate: float = 0.1
-    bias_rate: float = 1.0
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    power: float = 0.9
-    warmup: float = 0.0
-    frozen: tuple[str, ...] = ()
-    fixed_norms: bool = True
-    precision: Literal["float32", "bfloat16"] = "float32"
-    workers: int = 0
-    cache_megabytes: float = 1024
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name, least in (("epochs", 0), ("batch_size", 1), ("workers", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"training.{name}: {value!r}; give a whole number, {least} or more"
-                )
-        for name in ("learning_rate", "head_learning_rate", "bias_rate", "momentum", "power"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or value < 0:
-                raise ValueError(f"training.{name}: {value!r}; give a number, 0 or more")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"training.warmup: {self.warmup}; give a share from 0 to below 1")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(
-                f"training.precision: '{self.precision}'; give 'float32' or 'bfloat16'"
-            )
+    epochs: NonNegativeInt
+    batch_size: PositiveInt = 16
+    learning_rate: NonNegative = 0.01
+    head_learning_rate: NonNegative = 0.1
+    bias_rate: NonNegative = 1.0
+    momentum: Annotated[Number, Ge(0), Lt(1)] = 0.9
+    weight_decay: NonNegative = 5e-4
+    power: NonNegative = 0.9
+    warmup: Annotated[Number, Ge(0), Lt(1)] = 0.0
+    frozen: tuple[Text, ...] = ()
+    fixed_norms: Flag = True
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    workers: NonNegativeInt | None = None
+    cache_megabytes: NonNegative = 1024
+    compile: Flag = False
 
 
-@dataclass(frozen=True)
+@parameters
 class Augmentation:
     """How a photo (and its label map) is varied in training.
 
@@ -76,22 +72,12 @@ class Augmentation:
         hue: Strength of the random change of hue, from 0 to 0.5.
     """
 
-    crop: int = 224
-    long_side: tuple[int, int] | None = (224, 320)
-    flip: float = 0.5
-    jitter: float = 0.3
-    hue: float = 0.0
+    crop: PositiveInt = 224
+    long_side: tuple[PositiveInt, PositiveInt] | None = (224, 320)
+    flip: Probability = 0.5
+    jitter: NonNegative = 0.3
+    hue: Annotated[Number, Ge(0), Le(0.5)] = 0.0
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
-        if self.long_side:
-            smallest, largest = self.long_side
-            if not 0 < smallest <= largest:
-                raise ValueError(
-                    f"augmentation.long_side: [{smallest}, {largest}] is no range of pixels; "
-                    "give the smallest first, both above 0"
-                )
-        if not 0 <= self.hue <= 0.5:
-            raise ValueError(f"augmentation.hue: {self.hue}; give 0 to 0.5")
-        if self.crop < 1:
-            raise ValueError(f"augmentation.crop: {self.crop} pixels; give at least 1")
+        if self.long_side and self.long_side[0] > self.long_side[1]:
+            raise ValueError(f"long_side is {[*self.long_side]}; swap them")

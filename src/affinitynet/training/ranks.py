@@ -5,7 +5,6 @@ A process that trains alone has rank 0 of 1, and every function here changes not
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 from torch.distributed import all_reduce, get_rank, get_world_size, is_initialized
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -70,13 +69,3 @@ class Share(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         for batch in self.batches:
             yield batch[rank() :: ranks()]
-
-
-def vary(rank: int, worker: int) -> None:
-    """Seed a process that prepares samples, so that no two ranks draw the same numbers.
-
-    Args:
-        rank: The one that the samples are for.
-        worker: The process's number.
-    """
-    torch.manual_seed(torch.initial_seed() + (rank << 32))

@@ -12,7 +12,9 @@ from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode, encode
 from affinitynet.core.metrics import confusion_matrix
 from affinitynet.execution import Execution, stream
+from affinitynet.pipelines.finite import check_maps
 from affinitynet.pipelines.images import Readers, read_photo, resize_labels, tagged_photos, upsample
+from affinitynet.pipelines.parameters import Alphas
 from affinitynet.pipelines.scoring import Counts, count, tabulate_confusion, tabulate_images
 
 
@@ -21,7 +23,7 @@ def label_pixels(
     photos: Readers,
     maps: Readers,
     classes: dict[str, int],
-    alphas: dict[str, float],
+    alphas: Alphas,
     crf: CRFParameters,
     long_side: int | None,
     execution: Execution,
@@ -33,7 +35,7 @@ def label_pixels(
         photos: Image id to a function that reads the photo.
         maps: Image id to a function that reads the CAMs.
         classes: Class name to mask value.
-        alphas: `low` and `high` exponent of the background, eq. 2.
+        alphas: Exponents of the background, eq. 2.
         crf: The dense CRF.
         long_side: Working size in pixels; None for the photo's own size.
         execution: Processes.
@@ -41,6 +43,7 @@ def label_pixels(
     Yields:
         Image id to its label map at the working size, in mask values; neutral pixels are 255.
     """
+    maps = check_maps(maps, "cam.maps")
     ids = [i for i in tagged_photos(index).index if i in maps]
     yield from stream(
         partial(_label_one, list(classes.values()), alphas, crf, long_side),
@@ -55,7 +58,7 @@ def label_pixels(
 
 def _label_one(
     values: list[int],
-    alphas: dict[str, float],
+    alphas: Alphas,
     crf: CRFParameters,
     long_side: int | None,
     read: Callable[[], Any],
@@ -72,7 +75,7 @@ def _label_one(
     cams = torch.from_numpy(upsample(stored["maps"], photo.shape[:2]))
     unaries = [
         unary_from_probabilities(with_background(cams, alpha).numpy())
-        for alpha in (alphas["low"], alphas["high"])
+        for alpha in (alphas.low, alphas.high)
     ]
     low, high = (scores.argmax(axis=0) for scores in refine_many(photo, unaries, crf))
     labels = np.asarray(affinity_labels(low, high))

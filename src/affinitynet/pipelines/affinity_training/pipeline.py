@@ -1,10 +1,8 @@
 """affinity_training: confident label maps -> AffinityNet."""
 
-from functools import partial, update_wrapper
-
 from kedro.pipeline import Pipeline, node, pipeline
 
-from affinitynet.pipelines.training import initialise_network, keep_last, train_on_pairs
+from affinitynet.pipelines.training import initialise_affinity_net, keep_last, train_on_pairs
 
 
 def create_pipeline() -> Pipeline:
@@ -12,7 +10,7 @@ def create_pipeline() -> Pipeline:
     return pipeline(
         [
             node(
-                update_wrapper(partial(initialise_network, "affinity"), initialise_network),
+                initialise_affinity_net,
                 inputs=["params:network", "classes", "params:seed", "cam.model"],
                 outputs="initial",
                 name="initialise",

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from affinitynet.core.metrics import mean_iou_of_counts
 from affinitynet.execution import Execution, chunks
+from affinitynet.networks.parameters import FeatureParameters, InferenceParameters
+from affinitynet.pipelines.finite import check_maps
 from affinitynet.pipelines.images import (
     Readers,
     network_outputs,
@@ -16,11 +19,13 @@ from affinitynet.pipelines.images import (
     tagged_photos,
 )
 from affinitynet.pipelines.scoring import (
+    confusion_at,
     count,
     count_thresholds,
     summarise,
     tabulate_confusion,
     tabulate_images,
+    threshold_counts,
 )
 
 
@@ -29,7 +34,7 @@ def infer_cams(
     model: dict[str, Any],
     photos: Readers,
     classes: dict[str, int],
-    inference: dict[str, Any],
+    inference: InferenceParameters,
     execution: Execution,
 ) -> Iterator[dict[str, dict[str, Any]]]:
     """Compute the CAMs of the training photos, of their tagged classes alone (eq. 1).
@@ -39,7 +44,7 @@ def infer_cams(
         model: The trained classifier's checkpoint.
         photos: Image id to a function that reads the photo.
         classes: Class name to mask value.
-        inference: See `affinitynet.pipelines.images.score_photos`.
+        inference: Scales, flips, batches.
         execution: Device.
 
     Yields:
@@ -104,19 +109,26 @@ def score_cams(
         the best threshold.
     """
     grid = np.sort(np.asarray(thresholds, float))
-    counts, images = count(
-        partial(count_thresholds, thresholds=grid), maps, masks, classes, execution, "Scoring CAMs"
+    size = len(classes) + 1
+    joint, images = count(
+        partial(count_thresholds, thresholds=grid),
+        check_maps(maps, "cam.maps"),
+        masks,
+        classes,
+        execution,
+        "Scoring CAMs",
+        score=lambda counts: mean_iou_of_counts(threshold_counts(counts, size)),
     )
-    scores = [summarise(confusion, classes) for confusion in counts]
-    miou = [each.get("miou", np.nan) for each in scores]
+    miou = mean_iou_of_counts(threshold_counts(joint, size))
     alpha = np.log(grid) / np.log1p(-grid)
     curve = pd.DataFrame({"threshold": grid, "alpha": alpha, "miou": miou})
     best = int(np.argmax(miou))
-    metrics = {**scores[best], "threshold": float(grid[best])} if any(scores) else {}
+    confusion = confusion_at(joint, best, size)
+    scores = summarise(confusion, classes)
     return (
-        metrics,
+        {**scores, "threshold": float(grid[best])} if scores else {},
         curve,
-        tabulate_confusion({"CAM": counts[best]}, classes),
+        tabulate_confusion({"CAM": confusion}, classes),
         tabulate_images({i: each[best] for i, each in images.items()}, ["cam"]),
     )
 
@@ -125,7 +137,7 @@ def classify(
     index: pd.DataFrame,
     model: dict[str, Any],
     photos: Readers,
-    inference: dict[str, Any],
+    inference: InferenceParameters,
     execution: Execution,
 ) -> Iterator[tuple[str, list[float]]]:
     """Classify photos at the first of the scales, unflipped.
@@ -134,14 +146,18 @@ def classify(
         index: The images to do.
         model: The trained classifier's checkpoint.
         photos: Image id to a function that reads the photo.
-        inference: `long_side`, `batch_size`, `bfloat16`, and the output stride of the first of
-            `scales`, as for `infer_cams`.
+        inference: As for `infer_cams`.
         execution: Device.
 
     Yields:
         Image id and the logit of each class.
     """
-    options = inference | {"output_stride": inference["scales"][0][1]}
+    options = FeatureParameters(
+        long_side=inference.long_side,
+        batch_size=inference.batch_size,
+        bfloat16=inference.bfloat16,
+        output_stride=inference.scales[0][1],
+    )
     yield from share_out(
         partial(_classify, model=model, inference=options, execution=execution),
         index,
@@ -165,7 +181,7 @@ def score_tags(
     model: dict[str, Any],
     photos: Readers,
     classes: dict[str, int],
-    inference: dict[str, Any],
+    inference: InferenceParameters,
     execution: Execution,
 ) -> dict[str, Any]:
     """Score the classifier on the tags of val, which it has not seen. No mask is involved.

@@ -1,11 +1,9 @@
 """cam: photos and tags -> classifier -> CAMs, scored."""
 
-from functools import partial, update_wrapper
-
 from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.pipelines.cam.nodes import infer_cams, score_cams, score_tags
-from affinitynet.pipelines.training import initialise_network, keep_last, train_on_tags
+from affinitynet.pipelines.training import initialise_classifier, keep_last, train_on_tags
 
 
 def create_pipeline() -> Pipeline:
@@ -13,7 +11,7 @@ def create_pipeline() -> Pipeline:
     return pipeline(
         [
             node(
-                update_wrapper(partial(initialise_network, "cam"), initialise_network),
+                initialise_classifier,
                 inputs=["params:network", "classes", "params:seed"],
                 outputs="initial",
                 name="initialise",

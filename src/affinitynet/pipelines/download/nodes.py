@@ -80,7 +80,7 @@ def convert_masks(
     Yields:
         Image id to mask (H, W), in mask values, of every image of `train_aug` and of val.
     """
-    ids = [*list_images(sbd, splits), *parse_split(splits[VAL]())]
+    ids = [*list_images(sbd, splits), *parse_split(splits[VAL](), VAL)]
     readers = {**{i: partial(_read_sbd, sbd[i]) for i in sbd}, **voc_masks}
     yield from stream(
         _call,
@@ -106,7 +106,7 @@ def list_images(sbd: Mapping[str, Any], splits: Readers) -> list[str]:
     Returns:
         Image ids in order.
     """
-    train, val = (set(parse_split(splits[name]())) for name in (TRAIN, VAL))
+    train, val = (set(parse_split(splits[name](), name)) for name in (TRAIN, VAL))
     return sorted(train | (sbd.keys() - val))
 
 

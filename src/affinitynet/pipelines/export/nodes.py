@@ -31,15 +31,16 @@ def export_onnx(
 ) -> bytes:
     """Write a segmentation network as ONNX, and check it against torch.
 
-    The check is on a photo of the data set at the working size, and on the same without its last
-    row and column, so that odd and even shapes are tried.
+    The check is on a photo of the data set at the working size or smaller, and on the same without
+    its last row and column, so that odd and even shapes are tried.
 
     Args:
         model: The segmentation network's checkpoint.
         index: The images of the data set.
         photos: Image id to a function that reads the photo.
-        onnx: `output_stride`, or None for the one that the network is evaluated with; `tolerance`,
-            how far a probability may be from torch's.
+        onnx: `output_stride`, or None for the one that the network is evaluated with; `check_side`,
+            pixels of the longer side of the photo that is checked, at most: memory grows with them;
+            `tolerance`, how far a probability may be from torch's.
 
     Returns:
         The content of an `.onnx` file, see `affinitynet.networks.onnx`.
@@ -72,7 +73,9 @@ def export_onnx(
             f"{(str(error) or type(error).__name__).splitlines()[0]}"
         ) from error
     image_id = index.index[0]
-    photo = read_photo(photos[image_id], config["inference"]["long_side"])
+    longest = max(index.loc[image_id, ["width", "height"]])
+    side = min(config["inference"]["long_side"] or longest, onnx["check_side"])
+    photo = read_photo(photos[image_id], int(side))
     for images in (photo[None], np.ascontiguousarray(photo[None, :-1, :-1])):
         difference = deviation(content, segmenter, images)
         if not difference <= onnx["tolerance"]:

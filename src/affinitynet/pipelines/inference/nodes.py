@@ -2,9 +2,9 @@
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from dataclasses import asdict
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -14,35 +14,24 @@ from PIL import Image
 from affinitynet.core.label_maps import LabelMap
 from affinitynet.data import coco_export as coco
 from affinitynet.data.files import PHOTO_SUFFIXES, is_too_long
-from affinitynet.datasets.folder import source
 from affinitynet.datasets.label_map import indexed_image
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_images, stream, track
+from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.pipelines.images import Readers, inspect_photo
+from affinitynet.pipelines.parameters import InferenceOverrides
 from affinitynet.pipelines.segmentation.nodes import segment, segment_with_confidence
 
 logger = logging.getLogger(__name__)
 
 
-def inspect_photos(
-    images: Readers,
-    named: str,
-    masks: str,
-    overlays: str | None,
-    confidences: str | None,
-    coco_folder: str | None,
-    execution: Execution,
-) -> pd.DataFrame:
-    """Open every photo once, and tell the sizes of those that can be read.
+def inspect_photos(images: Readers, named: str, execution: Execution) -> pd.DataFrame:
+    """Open every photo once, and list the sizes of those that can be read.
 
     Args:
         images: File name, relative to the folder that has them all, to a function that reads the
             photo.
-        named: What was named as photos: a folder, a pattern, a photo, or `-`.
-        masks: The folder that the masks are to be written to.
-        overlays: Likewise for the overlays, if they are asked for.
-        confidences: Likewise for the confidence maps.
-        coco_folder: Likewise for COCO's files.
+        named: The parameter `images`: a folder, a pattern, a photo, or `-`.
         execution: Processes.
 
     Returns:
@@ -50,26 +39,14 @@ def inspect_photos(
         as it is seen (after EXIF rotation), and `problem`, empty where there is none.
 
     Raises:
-        UserError: If there is no photo, or a folder to write to lies among the photos, in another
-            one, or cannot be written to.
+        UserError: If there is no photo.
     """
-    folders = {
-        name: folder
-        for name, folder in (
-            ("masks", masks),
-            ("overlays", overlays),
-            ("confidences", confidences),
-            ("coco", coco_folder),
-        )
-        if folder
-    }
     if not images:
         raise UserError(
             f"No photos in '{named}'. Name a folder that holds some "
             f"({', '.join(PHOTO_SUFFIXES)}), a pattern, a photo, or - for a "
-            'list on the standard input: --params "images=<folder>,masks=<folder>"'
+            'list on the standard input: --params "images=<folder>,output=<folder>"'
         )
-    _check_folders(folders, named, {Path(source(read)).parent for read in images.values()})
     sound_names = {
         name: read for name, read in images.items() if _is_utf8(name) and not is_too_long(name)
     }
@@ -95,33 +72,6 @@ def inspect_photos(
     return table.set_index("id")
 
 
-def _check_folders(folders: Mapping[str, str], named: str, photo_folders: set[Path]) -> None:
-    """Check that nothing can be written over photos, or be taken for one the next time."""
-    below = Path(named.split("**")[0] if "**" in named else named)
-    for name, folder in folders.items():
-        path = Path(folder).resolve()
-        if path in photo_folders or (below.is_dir() and path.is_relative_to(below.resolve())):
-            raise UserError(
-                f"{name}={folder} lies in images={named}: {name} would be written over photos, or "
-                f"be taken for photos the next time. Name a folder of its own: --params "
-                f"{name}=<folder>"
-            )
-        for other, another in folders.items():
-            if name != other and path.is_relative_to(Path(another).resolve()) and other != "coco":
-                raise UserError(
-                    f"{name}={folder} lies in {other}={another}: photos of some names would have "
-                    "both in one file. Name folders side by side"
-                )
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=path).close()
-        except OSError as error:
-            raise UserError(
-                f"{name}={folder}: cannot be written to ({error.strerror}). Name another folder: "
-                f"--params {name}=<folder>"
-            ) from error
-
-
 def _is_utf8(name: str) -> bool:
     return _printable(name) == name
 
@@ -134,7 +84,7 @@ def segment_photos(
     photos: pd.DataFrame,
     model: dict[str, Any],
     images: Readers,
-    inference: dict[str, Any],
+    inference: InferenceOverrides,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Segment the photos that can be read.
@@ -143,8 +93,7 @@ def segment_photos(
         photos: What `inspect_photos` found.
         model: The segmentation network's checkpoint.
         images: File name to a function that reads the photo.
-        inference: `scales`, `flip`, `batch_size`, …; what the checkpoint was trained with where
-            a value is null.
+        inference: Scales, flips, batches; None: as the checkpoint was evaluated.
         execution: Device.
 
     Yields:
@@ -158,7 +107,7 @@ def segment_photos_with_confidence(
     photos: pd.DataFrame,
     model: dict[str, Any],
     images: Readers,
-    inference: dict[str, Any],
+    inference: InferenceOverrides,
     execution: Execution,
 ) -> Iterator[tuple[dict[str, Image.Image], dict[str, LabelMap]]]:
     """Segment the photos that can be read, and say how sure the network is.
@@ -183,8 +132,8 @@ def segment_photos_with_confidence(
 
 
 def _sound(
-    photos: pd.DataFrame, model: dict[str, Any], images: Readers, inference: dict[str, Any]
-) -> tuple[pd.DataFrame, dict[str, Any], Readers, dict[str, Any]]:
+    photos: pd.DataFrame, model: dict[str, Any], images: Readers, inference: InferenceOverrides
+) -> tuple[pd.DataFrame, dict[str, Any], Readers, SegmentationInference]:
     """What `segment` takes of the photos that can be read."""
     sound = photos[photos["problem"] == ""]
     readers = {str(image_id): images[file] for image_id, file in sound["file"].items()}
@@ -231,7 +180,7 @@ def gather_coco(
     confidences: Readers,
     model: dict[str, Any],
     execution: Execution,
-) -> tuple[Iterator[dict[str, Any]], dict[str, Any]]:
+) -> tuple[dict[str, Iterator[dict[str, Any]]], dict[str, dict[str, Any]]]:
     """Gather all masks as COCO's results, and describe the photos that they are of.
 
     Args:
@@ -242,8 +191,8 @@ def gather_coco(
         execution: Processes.
 
     Returns:
-        The results, made as they are written: `image_id`, `category_id`, `segmentation`, `score`.
-        And what COCO calls image information: `images` and `categories`.
+        `results`, made as they are written: `image_id`, `category_id`, `segmentation`, `score`.
+        And `image_info`: COCO's `images` and `categories`.
     """
     sound = photos[(photos["problem"] == "") & photos.index.isin([*masks])].sort_index()
     info = {
@@ -251,7 +200,7 @@ def gather_coco(
         "images": coco.image_entries(sound),
         "categories": coco.categories(model["config"]["classes"]),
     }
-    return _results(sound, masks, confidences, execution), info
+    return {"results": _results(sound, masks, confidences, execution)}, {"image_info": info}
 
 
 def _results(
@@ -277,18 +226,18 @@ def _encode_one(read_mask: Any, read_confidence: Any) -> list[dict[str, Any]]:
 def report_problems(
     photos: pd.DataFrame,
     folder: str,
-    mask_folder: str,
+    output: str,
     masks: Mapping[str, Any],
     *others: object,
 ) -> None:
-    """Say how many masks were written; fail if photos had to be skipped.
+    """Report how many masks this run wrote; fail if photos had to be skipped.
 
     Args:
         photos: What `inspect_photos` found.
         folder: The folder of the photos, for messages.
-        mask_folder: Likewise, of the masks.
-        masks: The masks that were written; that they are listed makes this the last node.
-        others: Likewise, what was made of them.
+        output: The folder of the masks, for messages.
+        masks: The masks that this run wrote; that they are listed makes this the last node.
+        others: Other outputs, for the same reason.
 
     Raises:
         UserError: Naming each photo that was skipped, after all others are done.
@@ -297,14 +246,15 @@ def report_problems(
     photos = photos.assign(problem=photos["problem"].mask(lost, "processes died over it"))
     skipped = photos[photos["problem"] != ""]
     if len(skipped):
-        told = zip(skipped["file"], skipped["problem"], strict=True)
-        lines = "".join(f"\n  {file}: {problem}" for file, problem in told)
+        rows = zip(skipped["file"], skipped["problem"], strict=True)
+        lines = "".join(f"\n  {file}: {problem}" for file, problem in rows)
         raise UserError(
             f"{len(photos) - len(skipped)} of {len(photos)} photos in '{folder}' have their "
             f"masks; {len(skipped)} had to be skipped:{lines}"
         )
-    logger.info("%d photos in '%s' have their masks, in '%s'.", len(photos), folder, mask_folder)
+    logger.info("%d photos in '%s' have their masks, in '%s'.", len(photos), folder, output)
 
 
-def _fill(options: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    return defaults | {name: value for name, value in options.items() if value is not None}
+def _fill(overrides: InferenceOverrides, evaluated: dict[str, Any]) -> SegmentationInference:
+    given = {name: value for name, value in asdict(overrides).items() if value is not None}
+    return SegmentationInference(**evaluated | given)

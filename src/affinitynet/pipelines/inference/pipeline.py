@@ -27,13 +27,7 @@ def create_pipeline(beside_masks: Collection[str] = ()) -> Pipeline:
     nodes = [
         node(
             inspect_photos,
-            inputs=[
-                "images",
-                "params:images",
-                "params:masks",
-                *(f"params:{name}" for name in BESIDE_MASKS),
-                "params:execution",
-            ],
+            inputs=["images", "params:images", "params:execution"],
             outputs="photos",
             name="inspect",
         ),
@@ -82,7 +76,7 @@ def create_pipeline(beside_masks: Collection[str] = ()) -> Pipeline:
     nodes.append(
         node(
             report_problems,
-            inputs=["photos", "params:images", "params:masks", *made],
+            inputs=["photos", "params:images", "params:output", *made],
             outputs=None,
             name="report",
         )
@@ -91,5 +85,5 @@ def create_pipeline(beside_masks: Collection[str] = ()) -> Pipeline:
         nodes,
         namespace="inference",
         inputs={"segmentation.model"},
-        parameters={"execution", "images", "masks", *BESIDE_MASKS, "params:inference"},
+        parameters={"execution", "images", "output", "params:inference"},
     )

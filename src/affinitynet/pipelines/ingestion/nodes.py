@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from affinitynet.core.images import TURNED
+from affinitynet.data.agreement import compare
 from affinitynet.data.checks import (
     CRASHES,
+    UNKNOWN_VALUES,
+    Inspection,
+    inspect_mask,
     inspect_photo,
-    list_mask_problems,
 )
 from affinitynet.data.files import Readers, is_too_long
 from affinitynet.data.near_duplicates import group_near_duplicates
@@ -22,7 +26,7 @@ from affinitynet.data.report import (
     plot_data,
     summarise_photos,
 )
-from affinitynet.data.split import draw_val
+from affinitynet.data.split import divide_groups, draw_val
 from affinitynet.data.tagged import TAG_SEPARATOR, Tagged
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, stream
@@ -61,8 +65,9 @@ def inspect_photos(
 
     Returns:
         One row a photo, by `id`: `split`, `width` and `height` in pixels, `tags` joined by `|`,
-        its `group` of near-duplicates, and `problem`, empty where the photo is sound. And what
-        the files say of the data set: `classes`, `num_values`, `problems`, `warnings`.
+        its `group` of near-duplicates, `problem`, empty where the photo is sound, and `repairs`,
+        what was done to read it. And what the files say of the data set: `classes`,
+        `mask_classes`, `problems`, `warnings`.
 
     Raises:
         UserError: If the tags cannot be read at all.
@@ -78,7 +83,7 @@ def inspect_photos(
     table = table.assign(tags=[TAG_SEPARATOR.join(tags) for tags in shown])
     table = table[np.array(kept, bool) | (table["split"] == "val").to_numpy()]
 
-    looks: dict[str, tuple[int, int, str, str]] = dict.fromkeys(table.index, CRASHES)
+    looks: dict[str, Inspection] = dict.fromkeys(table.index, CRASHES)
     for chunk in stream(
         inspect_photo,
         ((image_id, photos[image_id]) for image_id in table.index),
@@ -88,11 +93,10 @@ def inspect_photos(
         skip=True,
     ):
         looks.update(chunk)
-    columns = ["width", "height", "hash", "problem"]
-    seen = pd.DataFrame.from_dict(looks, orient="index", columns=columns)
+    seen = pd.DataFrame.from_dict(looks, orient="index", columns=[*Inspection._fields])
     long = [is_too_long(image_id) for image_id in seen.index]
     seen.loc[long, ["hash", "problem"]] = "", "has too long a name; rename it"
-    problems = [*tagged.problems]
+    problems, warnings = [*tagged.problems], [*tagged.warnings]
     if "width" in table:
         problems += _size_problems(table, seen)
     table = table[["split", "tags"]].join(seen)
@@ -100,27 +104,36 @@ def inspect_photos(
     drawn = bool(len(table)) and (table["split"] == "").all()
     if drawn:
         sound = table["problem"] == ""
-        val = draw_val(
-            one_hot(table[sound], tagged.classes).to_numpy(bool),
-            table.loc[sound, "group"].to_numpy(),
-            data_set["val_share"],
-            seed,
-        )
+        flags = one_hot(table[sound], tagged.classes).to_numpy(bool)
+        share = data_set["val_share"]
+        groups, divided = divide_groups(flags, table.loc[sound, "group"].to_numpy(), share)
+        warnings += [
+            f"{len(rows)} near-duplicates ({table.index[sound][rows[0]]}, …) are all the photos of "
+            "a class, or nearly all there are: they are divided between train and val, so that "
+            "the scores of val flatter; give a column `split` if you have other photos for val"
+            for rows in divided
+        ]
+        val = draw_val(flags, groups, share, seed)
         table.loc[sound, "split"] = np.where(val, "val", "train")
     return table, {
         "classes": tagged.classes,
-        "num_values": tagged.num_values,
+        "mask_classes": tagged.mask_classes,
         "problems": problems,
-        "warnings": tagged.warnings,
+        "warnings": warnings,
     }
 
 
 def _size_problems(said: pd.DataFrame, seen: pd.DataFrame) -> list[str]:
-    sizes = said[["width", "height"]].join(seen[["width", "height"]], rsuffix="_seen")
+    """Compare sizes; an annotation may have that of the stored photo, before EXIF turns it."""
+    sizes = said[["width", "height"]].join(seen[["width", "height", "repairs"]], rsuffix="_seen")
     return [
         f"{image_id}: its annotation says {width} x {height}, the photo is {w} x {h} pixels"
-        for image_id, width, height, w, h in sizes.itertuples()
-        if width and w and (width, height) != (w, h)
+        for image_id, width, height, w, h, repairs in sizes.itertuples()
+        if width
+        and height
+        and w
+        and (width, height) != (w, h)
+        and not (TURNED in repairs and (width, height) == (h, w))
     ]
 
 
@@ -139,6 +152,7 @@ def check_data_set(
     *,
     parameter: str,
     masks_told: str,
+    mask_names: str = "data_set.mask_classes",
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, Figure]:
     """Check the masks, report on the data set, and stop if something is wrong with it.
 
@@ -156,6 +170,7 @@ def check_data_set(
         execution: Processes.
         parameter: That names the folder, for messages.
         masks_told: What `--params` takes to find the masks, for messages.
+        mask_names: Parameter that names the mask values, for messages.
 
     Returns:
         The report; the photos of each class; how many photos show each two classes; a figure.
@@ -169,20 +184,41 @@ def check_data_set(
     problems += _list_mask_gaps(inspected, masks, data_set, mask_folder, masks_told)
     if not findings["problems"]:  # of which what follows is likely a consequence
         trained = dict(zip(TRAINED, (cam, affinity_training, segmentation), strict=True))
-        problems += _list_gaps(sound, classes, trained, masks if supervision == "masks" else None)
+        supervised = masks if supervision == "masks" else None
+        problems += _list_gaps(sound, classes, trained, supervised, data_set.get("val_share", 0.0))
     masked = [str(image_id) for image_id in inspected.index if image_id in masks]
     sizes = inspected.loc[masked, ["width", "height"]]
+    shown: dict[str, tuple[int, ...]] = {}
     for chunk in stream(
-        list_mask_problems,
+        inspect_mask,
         (
-            (i, masks[i], int(width), int(height), findings["num_values"])
+            (i, masks[i], int(width), int(height), len(findings["mask_classes"]))
             for i, (width, height) in zip(masked, sizes.to_numpy(), strict=True)
         ),
         total=len(masked),
         execution=execution,
         description="Checking the masks",
     ):
-        problems += [f"{i}: {line}" for i, lines in chunk.items() for line in lines]
+        problems += [f"{i}: {line}" for i, look in chunk.items() for line in look.problems]
+        shown |= {i: look.shown for i, look in chunk.items()}
+    agreement = compare(
+        {str(i): tags.split(TAG_SEPARATOR) for i, tags in inspected.loc[masked, "tags"].items()},
+        shown,
+        classes,
+        findings["mask_classes"],
+        mask_names,
+    )
+    if agreement.problems:  # values of no class are a consequence of it
+        problems = [line for line in problems if UNKNOWN_VALUES not in line]
+    binary = getattr(masks, "binary", False)
+    several = len(findings["mask_classes"]) > 1
+    if binary and several:
+        problems.append(
+            f"the masks have the values 0 and 255 only, but there are {len(classes)} classes: "
+            "write the classes' values into them, or learn one class with classes=<name>"
+        )
+    else:
+        problems += agreement.problems
     if problems:
         lines = "".join(f"\n  {line}" for line in problems[:MAX_LINES])
         more = len(problems) - MAX_LINES
@@ -190,7 +226,10 @@ def check_data_set(
             f"{len(problems)} problem{'s' * (len(problems) > 1)} with the data set in '{folder}' "
             f"(parameter {parameter}):" + lines + (f"\n  … and {more} more" if more > 0 else "")
         )
-    doubts = [*findings["warnings"], *list_doubts(inspected, classes, masked)]
+    doubts = [*findings["warnings"], *agreement.warnings]
+    if binary:
+        doubts.append(f"the masks have the values 0 and 255 only: 255 is {', '.join(classes)}")
+    doubts += list_doubts(inspected, classes, masked)
     for line in doubts:
         logger.warning(line)
     together = count_together(sound, classes)
@@ -229,6 +268,7 @@ def _list_gaps(
     classes: dict[str, int],
     trained: dict[str, TrainingParameters],
     masks: Readers | None,
+    val_share: float,
 ) -> Iterator[str]:
     """Say what keeps a data set without problems from being learned or evaluated.
 
@@ -237,6 +277,7 @@ def _list_gaps(
         classes: Class name to mask value.
         trained: Stage to how it is trained.
         masks: What the segmentation network learns from, if not from pseudo labels.
+        val_share: Share of the photos that is drawn for val where no split is given.
     """
     train = sound[sound["split"] == "train"]
     tagged = train.index[train["tags"] != ""]
@@ -245,7 +286,11 @@ def _list_gaps(
         hint = f"among {names} (parameter data_set.classes)" if names else "(parameter tags)"
         yield f"no training photo has a tag {hint}"
     if not (sound["split"] == "val").any():
-        yield "no photo is of the split val, which the results are evaluated on"
+        yield (
+            "no photo is of the split val, which the results are evaluated on: name some in a "
+            f"column `split` (train or val), or, if none is given, raise data_set.val_share, now "
+            f"{val_share} of {len(sound)} photos"
+        )
     samples = {"cam": train.index, "affinity_training": tagged, "segmentation": tagged}
     if masks is not None:
         samples["segmentation"] = train.index.intersection([*masks])

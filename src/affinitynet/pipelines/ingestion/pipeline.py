@@ -29,6 +29,7 @@ class Layout:
         folder: Parameter that names the data set's folder.
         masks: Parameter that names the masks' folder.
         masks_told: What `--params` takes to find the masks.
+        mask_names: Parameter that names the mask values.
     """
 
     read: Callable[..., Tagged]
@@ -36,6 +37,7 @@ class Layout:
     folder: str
     masks: str
     masks_told: str
+    mask_names: str
 
 
 LAYOUTS = {
@@ -45,13 +47,15 @@ LAYOUTS = {
         folder="voc_root",
         masks="mask_folder",
         masks_told="voc_root=<path>,mask_folder=<name>",
+        mask_names="data_set.mask_classes",
     ),
     "tagged": Layout(
         read_tagged,
-        ("tags",),
+        ("tags", "masks_header"),
         folder="images",
         masks="data_set.masks",
         masks_told="masks=<path>",
+        mask_names="mask_classes",
     ),
 }
 """By `data_set.layout`."""
@@ -89,7 +93,12 @@ def create_pipeline(layout: str = "voc") -> Pipeline:
             ),
             node(
                 update_wrapper(
-                    partial(check_data_set, parameter=chosen.folder, masks_told=chosen.masks_told),
+                    partial(
+                        check_data_set,
+                        parameter=chosen.folder,
+                        masks_told=chosen.masks_told,
+                        mask_names=chosen.mask_names,
+                    ),
                     check_data_set,
                 ),
                 inputs=[

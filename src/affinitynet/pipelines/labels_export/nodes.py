@@ -13,16 +13,16 @@ from affinitynet.core.label_maps import LabelMap, decode, encode, voc_palette
 from affinitynet.data import coco_export as coco
 from affinitynet.data.voc import format_annotation
 from affinitynet.datasets.folder import source
+from affinitynet.datasets.stored_file import LocalFile
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_images, stream
 from affinitynet.pipelines.images import Readers, resize_labels
 
 logger = logging.getLogger(__name__)
 
-PHOTOS = ("link", "copy")
+PHOTOS = ("copy", "link")
 SEGMENTS = {"rle": coco.encode_stuff, "polygons": coco.encode_components}
 SPLITS = ("train", "val")
-EXIF_ORIENTATION = 0x0112
 
 
 def select_images(
@@ -58,17 +58,17 @@ def select_images(
 
 def take_photos(
     images: pd.DataFrame, photos: Readers, options: dict[str, Any], execution: Execution
-) -> Iterator[dict[str, bytes | Path]]:
+) -> Iterator[dict[str, bytes | LocalFile]]:
     """Take the photos over: upright JPEG files as they are, all others as JPEG.
 
     Args:
         images: What `select_images` gives.
         photos: Image id to a function that reads the photo.
-        options: `photos`, whether files are linked or copied; `quality` of new JPEG files.
+        options: `photos`, whether files are copied or linked; `quality` of new JPEG files.
         execution: Processes.
 
     Yields:
-        Image id to the path of a file to link, or to the bytes of a JPEG file.
+        Image id to the file to take over, or to the bytes of a new JPEG file.
     """
     yield from stream(
         partial(_take_photo, options["photos"] == "link", options["quality"]),
@@ -79,17 +79,12 @@ def take_photos(
     )
 
 
-def _take_photo(link: bool, quality: int, read: Any) -> bytes | Path:
-    from PIL import Image
-
-    from affinitynet.core.images import to_rgb
+def _take_photo(link: bool, quality: int, read: Any) -> bytes | LocalFile:
+    from affinitynet.core.images import is_upright_jpeg, to_rgb
 
     path = Path(source(read))
-    if path.is_file():
-        with Image.open(path) as photo:
-            upright = photo.getexif().get(EXIF_ORIENTATION, 1) == 1
-            if photo.format == "JPEG" and upright:
-                return path.resolve() if link else path.read_bytes()
+    if path.is_file() and is_upright_jpeg(path):
+        return LocalFile(path.resolve(), link)
     file = BytesIO()
     to_rgb(read()).save(file, "jpeg", quality=quality)
     return file.getvalue()

@@ -14,9 +14,9 @@ from PIL import Image
 
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode
 from affinitynet.core.metrics import mean_iou
-from affinitynet.errors import UserError
 from affinitynet.execution import Execution, chunks, stream
 from affinitynet.pipelines.description import RunDescription
+from affinitynet.pipelines.finite import check_maps
 from affinitynet.pipelines.images import (
     Readers,
     network_outputs,
@@ -26,6 +26,7 @@ from affinitynet.pipelines.images import (
     upsample,
 )
 from affinitynet.pipelines.pages import fill_template
+from affinitynet.pipelines.parameters import Gallery, RandomWalk
 from affinitynet.pipelines.reporting.pictures import (
     Name,
     class_colours,
@@ -130,7 +131,7 @@ def measure_walk(
     cams: Readers,
     walked: Readers,
     classes: dict[str, int],
-    random_walk: dict[str, Any],
+    random_walk: RandomWalk,
 ) -> pd.DataFrame:
     """Measure how much of each tagged object the random walk keeps. This needs no masks.
 
@@ -150,7 +151,7 @@ def measure_walk(
     for image_id in index.index[index.index.isin([*walked]) & index.index.isin([*cams])]:
         before, after = cams[image_id](), walked[image_id]()
         maps = upsample(before["maps"], after["maps"].shape[1:])
-        background = (1 - maps.max(axis=0, initial=0)) ** random_walk["alpha"]
+        background = (1 - maps.max(axis=0, initial=0)) ** random_walk.alpha
         count = len(maps) + 1
         found, left = (
             np.bincount(scores.argmax(axis=0).ravel(), minlength=count)[1:] / scores[0].size
@@ -182,7 +183,7 @@ def choose_photos(
     revision: pd.DataFrame,
     segmentation: pd.DataFrame,
     walk: pd.DataFrame,
-    gallery: dict[str, Any],
+    gallery: Gallery,
     seed: int,
 ) -> pd.DataFrame:
     """Choose the photos to show: a random sample, and the worst by the last step's score.
@@ -196,7 +197,7 @@ def choose_photos(
         revision: `revision.image_scores`.
         segmentation: `segmentation.image_scores`.
         walk: What the walk keeps, from `measure_walk`.
-        gallery: `sample` and `worst`, split to the number of photos.
+        gallery: How many photos to choose.
         seed: Of the sample.
 
     Returns:
@@ -209,9 +210,9 @@ def choose_photos(
     for split, step in LAST.items():
         rows = scored[scored["split"] == split]
         ranked = step if rows[step].notna().any() else "kept"
-        worst = rows.dropna(subset=ranked).nsmallest(gallery["worst"][split], ranked)
+        worst = rows.dropna(subset=ranked).nsmallest(getattr(gallery.worst, split), ranked)
         rest = rows.drop(worst.index).sample(frac=1, random_state=seed)
-        sample = rest.loc[_new_classes_first(rest)].head(gallery["sample"][split])
+        sample = rest.loc[_new_classes_first(rest)].head(getattr(gallery.sample, split))
         chosen += [sample.sort_index().assign(why="sample"), worst.assign(why="worst")]
     return pd.concat(chosen)
 
@@ -233,8 +234,8 @@ def walk_steps(
     model: dict[str, Any],
     photos: Readers,
     maps: Readers,
-    random_walk: dict[str, Any],
-    gallery: dict[str, Any],
+    random_walk: RandomWalk,
+    gallery: Gallery,
     execution: Execution,
 ) -> Iterator[dict[str, dict[str, npt.NDArray[Any]]]]:
     """Walk the CAMs of some photos for several numbers of steps, in one recurrence.
@@ -250,21 +251,16 @@ def walk_steps(
 
     Yields:
         Image id to `labels` (K + 1,) uint8, `steps` (T,) int64 and `maps` (T, K + 1, h, w) float16.
-
-    Raises:
-        UserError: If one of the steps is negative.
     """
     steps = walk_times(gallery, random_walk)
-    if steps[0] < 0:
-        raise UserError(f"parameter reporting.gallery.steps: {steps[0]} is negative")
-    train = sample[sample["split"] == "train"].head(gallery["walks"])
+    train = sample[sample["split"] == "train"].head(gallery.walks)
     work = partial(_walk, model=model, random_walk=random_walk, steps=steps, execution=execution)
     yield from chunks(
         share_out(
             work,
             train,
             photos,
-            maps,
+            check_maps(maps, "cam.maps"),
             options=random_walk,
             execution=execution,
             description="Random walk, step by step",
@@ -273,9 +269,9 @@ def walk_steps(
     )
 
 
-def walk_times(gallery: Mapping[str, Any], random_walk: Mapping[str, Any]) -> list[int]:
+def walk_times(gallery: Gallery, random_walk: RandomWalk) -> list[int]:
     """List the t that are shown, the one that `revision` uses among them."""
-    return sorted({*gallery["steps"], random_walk["steps"]})
+    return sorted({*gallery.steps, random_walk.steps})
 
 
 def _walk(
@@ -284,7 +280,7 @@ def _walk(
     maps: Readers,
     *,
     model: dict[str, Any],
-    random_walk: dict[str, Any],
+    random_walk: RandomWalk,
     steps: list[int],
     execution: Execution,
 ) -> Iterator[tuple[str, dict[str, npt.NDArray[Any]]]]:
@@ -298,9 +294,9 @@ def _walk(
         stored = maps[image_id]()
         cams = torch.from_numpy(upsample(stored["maps"], (features.shape[-2], features.shape[-1])))
         transition = symmetric_transition(
-            features, radius=random_walk["radius"], beta=random_walk["beta"]
+            features, radius=random_walk.radius, beta=random_walk.beta
         )
-        scores = with_background(cams.to(features.device), random_walk["alpha"])
+        scores = with_background(cams.to(features.device), random_walk.alpha)
         yield (
             image_id,
             {
@@ -324,8 +320,8 @@ def make_gallery(
     stages: pd.DataFrame,
     run: RunDescription,
     classes: dict[str, int],
-    random_walk: dict[str, Any],
-    gallery: dict[str, Any],
+    random_walk: RandomWalk,
+    gallery: Gallery,
     execution: Execution,
 ) -> dict[str, str]:
     """Make the page. Photos are drawn one by one; only the small pictures are kept.
@@ -357,7 +353,7 @@ def make_gallery(
     )
     cards: list[Card] = []
     for chunk in stream(
-        partial(_draw, classes, gallery["long_side"]),
+        partial(_draw, classes, gallery.long_side),
         items,
         total=len(sample),
         execution=execution,
@@ -365,7 +361,7 @@ def make_gallery(
         skip=True,
     ):
         cards += chunk.values()
-    return {"index": render(cards, stages, classes, run, shown_step=random_walk["steps"])}
+    return {"index": render(cards, stages, classes, run, shown_step=random_walk.steps)}
 
 
 Read = Callable[[], Any] | None

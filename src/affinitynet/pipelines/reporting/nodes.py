@@ -8,6 +8,7 @@ import pandas as pd
 
 from affinitynet.core.label_maps import IGNORE_INDEX, decode
 from affinitynet.pipelines.images import Readers, read_photo, resize_labels, upsample
+from affinitynet.pipelines.parameters import Sheet
 from affinitynet.pipelines.reporting.pictures import blend, paint_heat, paint_labels
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def show_training_images(
     walked: Readers,
     pseudo: Readers,
     classes: dict[str, int],
-    sheet: dict[str, Any],
+    sheet: Sheet,
 ) -> Figure:
     """Show what each stage makes of some training photos, side by side.
 
@@ -70,12 +71,12 @@ def show_training_images(
         walked: Likewise, the revised maps.
         pseudo: Likewise, the pseudo labels.
         classes: Class name to mask value.
-        sheet: `images`, how many; `long_side` in pixels.
+        sheet: How many, and how large.
     """
     titles = ["photo", "CAM", "affinity labels", "random walk", "pseudo labels", "ground truth"]
     rows = []
-    for image_id in _pick(index, "train", [*pseudo], sheet["images"]):
-        photo = read_photo(photos[image_id], sheet["long_side"])
+    for image_id in _pick(index, "train", [*pseudo], sheet.images):
+        photo = read_photo(photos[image_id], sheet.long_side)
         size = photo.shape[:2]
         stored, revised = cams[image_id](), walked[image_id]()
         values = np.array([0, *classes.values()], np.uint8)
@@ -101,7 +102,7 @@ def show_predictions(
     masks: Readers,
     predictions: Readers,
     classes: dict[str, int],
-    sheet: dict[str, Any],
+    sheet: Sheet,
 ) -> Figure:
     """Show the segmentation network's masks of some val photos.
 
@@ -111,12 +112,12 @@ def show_predictions(
         masks: Likewise, the mask.
         predictions: Likewise, the predicted mask.
         classes: Class name to mask value.
-        sheet: `images`, how many; `long_side` in pixels.
+        sheet: How many, and how large.
     """
     values = list(classes.values())
     rows = []
-    for image_id in _pick(index, "val", [*predictions], sheet["images"]):
-        photo = read_photo(photos[image_id], sheet["long_side"])
+    for image_id in _pick(index, "val", [*predictions], sheet.images):
+        photo = read_photo(photos[image_id], sheet.long_side)
         size = photo.shape[:2]
         predicted = resize_labels(predictions[image_id](), size)
         stored = masks[image_id]() if image_id in masks else np.zeros(size, np.uint8)

@@ -29,6 +29,9 @@ BARS = {
 """Stage and score, as `tabulate` names them, to the name of its bar."""
 BLUE, PALE, ORANGE = "#2f6690", "#9db8d3", "#d1622b"
 MARKERS = "osD^vP*X<>hp"  # beside the colours, for those who cannot tell these apart
+MAX_SHOWN = 30
+"""Classes that a confusion matrix shows at most: those that are confused most."""
+OTHERS = "others"
 MAX_NUMBERS = 9
 """Classes, background included, up to which a confusion matrix has its shares written in."""
 
@@ -146,6 +149,9 @@ def plot_confusion(
 ) -> Figure:
     """Plot each step's confusion matrix: the share of each true class's pixels.
 
+    Of more than `MAX_SHOWN` classes those are shown of which most pixels are wrong, over all
+    steps; the rest is one column.
+
     Args:
         cam: `cam.confusion`.
         affinity_labels: `affinity_labels.confusion`.
@@ -154,14 +160,19 @@ def plot_confusion(
     """
     tables = pd.concat([cam, affinity_labels, revision, segmentation])
     steps = list(dict.fromkeys(tables["step"]))
-    side = 1.3 + 0.32 * tables["truth"].nunique()
+    names = _choose_classes(tables)
+    side = 1.3 + 0.32 * len(names)
     figure = new_figure((3 * side, 2 * side))
     panels = list(figure.subplots(2, 3).flat)
     for axes, step in zip(panels, steps, strict=False):
-        rows = tables[tables["step"] == step]
-        names, columns = list(dict.fromkeys(rows["truth"])), list(dict.fromkeys(rows["prediction"]))
-        counts = rows["pixels"].to_numpy().reshape(len(names), len(columns))
-        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        rows = tables[(tables["step"] == step) & tables["truth"].isin(names)]
+        given = rows["prediction"].where(rows["prediction"].isin([*names, NEUTRAL]), OTHERS)
+        columns = [name for name in (*names, NEUTRAL, OTHERS) if name in {*given}]
+        counts = rows.assign(prediction=given).pivot_table(
+            "pixels", "truth", "prediction", aggfunc="sum", observed=True
+        )
+        table = counts.reindex(index=names, columns=columns).to_numpy()
+        shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         axes.set_title(step, fontsize=11)
         axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=8)
@@ -172,6 +183,8 @@ def plot_confusion(
         axes.axis("off")
     figure.supxlabel("label given", fontsize=10)
     figure.supylabel("truth", fontsize=10)
+    if len(names) < (count := tables["truth"].nunique()):
+        figure.suptitle(f"the {len(names)} of {count} classes of which most pixels are wrong")
     return figure
 
 
@@ -213,6 +226,14 @@ def new_figure(size: tuple[float, float]) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=size, layout="constrained")
+
+
+def _choose_classes(tables: pd.DataFrame) -> list[str]:
+    """Choose the classes that confusion matrices show, in their order."""
+    names = [*dict.fromkeys(tables["truth"])]
+    wrong = tables[tables["truth"] != tables["prediction"]].groupby("truth")["pixels"].sum()
+    chosen = {*wrong.nlargest(MAX_SHOWN).index} if len(names) > MAX_SHOWN else {*names}
+    return [name for name in names if name in chosen]
 
 
 def _markers(classes: Mapping[str, int]) -> dict[str, dict[str, Any]]:

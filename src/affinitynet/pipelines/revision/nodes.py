@@ -11,6 +11,7 @@ import pandas as pd
 from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_labels
 from affinitynet.core.label_maps import LabelMap, encode
 from affinitynet.execution import Execution, chunks, stream
+from affinitynet.pipelines.finite import check_maps, check_outputs
 from affinitynet.pipelines.images import (
     Readers,
     network_outputs,
@@ -19,6 +20,7 @@ from affinitynet.pipelines.images import (
     tagged_photos,
     upsample,
 )
+from affinitynet.pipelines.parameters import RandomWalk
 from affinitynet.pipelines.scoring import (
     count,
     count_labels,
@@ -34,7 +36,7 @@ def walk_cams(
     model: dict[str, Any],
     photos: Readers,
     maps: Readers,
-    random_walk: dict[str, Any],
+    random_walk: RandomWalk,
     execution: Execution,
 ) -> Iterator[dict[str, dict[str, Any]]]:
     """Spread the CAMs, background included, by the random walk vec M* = T^t vec M.
@@ -44,8 +46,7 @@ def walk_cams(
         model: AffinityNet's checkpoint.
         photos: Image id to a function that reads the photo.
         maps: Image id to a function that reads the CAMs.
-        random_walk: `alpha` (eq. 2), `beta`, `steps` (t), `radius`, `long_side`, `output_stride`,
-            `batch_size`, `bfloat16`.
+        random_walk: The walk, and how AffinityNet computes its features.
         execution: Device.
 
     Yields:
@@ -60,7 +61,7 @@ def walk_cams(
             work,
             train,
             photos,
-            maps,
+            check_maps(maps, "cam.maps"),
             options=random_walk,
             execution=execution,
             description="Random walk",
@@ -75,7 +76,7 @@ def _walk(
     maps: Readers,
     *,
     model: dict[str, Any],
-    random_walk: dict[str, Any],
+    random_walk: RandomWalk,
     execution: Execution,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     import torch
@@ -90,14 +91,15 @@ def _walk(
         stored = [maps[image_id]() for image_id in ids]
         grid = (features.shape[-2], features.shape[-1])
         cams = [torch.from_numpy(upsample(each["maps"], grid)) for each in stored]
-        scores = [with_background(each.to(features.device), random_walk["alpha"]) for each in cams]
+        scores = [with_background(each.to(features.device), random_walk.alpha) for each in cams]
         revised = propagate(
             pad_sequence(scores, batch_first=True),  # with maps of zeros, where tags are fewer
             features,
-            radius=random_walk["radius"],
-            beta=random_walk["beta"],
-            steps=random_walk["steps"],
+            radius=random_walk.radius,
+            beta=random_walk.beta,
+            steps=random_walk.steps,
         )
+        check_outputs(ids, revised, model)
         walked = revised.half().cpu().numpy()
         for image_id, each, planes in zip(ids, stored, walked, strict=True):
             labels = np.concatenate([[0], each["labels"]]).astype(np.uint8)
@@ -129,6 +131,7 @@ def make_pseudo_labels(
     Yields:
         Image id to its pseudo labels, in mask values, at the working size.
     """
+    maps = check_maps(maps, "revision.maps")
     ids = [i for i in tagged_photos(index).index if i in maps]
     yield from stream(
         partial(_refine_one, list(classes.values()), crf, confidence, long_side),
@@ -177,6 +180,7 @@ def score_revision(
         `random_walk_miou`, `pseudo_label_miou`, and the pseudo labels' `iou` by class; none of
         them without masks. The confusion counts of both, and each image's own mIoU.
     """
+    maps = check_maps(maps, "revision.maps")
     walk, of_walk = count(count_maps, maps, masks, classes, execution, "Scoring the random walk")
     pseudo, of_pseudo = count(
         count_labels, labels, masks, classes, execution, "Scoring pseudo labels"

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from affinitynet.execution import Execution, stream
+from affinitynet.pipelines.parameters import Scenes
 
 if TYPE_CHECKING:
     from affinitynet.pipelines.scenes.render import Scene
@@ -16,12 +17,12 @@ Items = dict[str, Any]
 
 
 def render_scenes(
-    scenes: dict[str, Any], seed: int, execution: Execution
+    scenes: Scenes, seed: int, execution: Execution
 ) -> Iterator[tuple[Items, Items, Items, Items]]:
     """Render the data set, a few images at a time.
 
     Args:
-        scenes: `train` and `val`, the numbers of images; `long_side` in pixels.
+        scenes: How many images, and how large.
         seed: Image i is a function of `[seed, i]` alone.
         execution: Processes.
 
@@ -30,9 +31,9 @@ def render_scenes(
     """
     from affinitynet.pipelines.scenes.render import voc_annotation
 
-    counts = {split: scenes[split] for split in ("train", "val")}
+    counts = {split: getattr(scenes, split) for split in ("train", "val")}
     ids = [f"scene_{number:05d}" for number in range(sum(counts.values()))]
-    items = ((image_id, [seed, i], scenes["long_side"]) for i, image_id in enumerate(ids))
+    items = ((image_id, [seed, i], scenes.long_side) for i, image_id in enumerate(ids))
     for chunk in stream(
         _render, items, total=len(ids), execution=execution, description="Rendering scenes"
     ):

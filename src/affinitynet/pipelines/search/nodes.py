@@ -7,8 +7,8 @@ grid of its settings; the dense CRF is searched on the maps that the best of the
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -19,10 +19,12 @@ import pandas as pd
 
 from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.label_maps import decode
-from affinitynet.core.metrics import mean_iou
+from affinitynet.core.metrics import class_counts, mean_iou, mean_iou_of_counts
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, chunks, stream
+from affinitynet.pipelines.finite import check_maps
 from affinitynet.pipelines.images import Readers, network_outputs, share_out, upsample
+from affinitynet.pipelines.parameters import RandomWalk, Range, RefinementSpace, WalkSpace
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels
 from affinitynet.pipelines.scoring import (
     Counts,
@@ -30,6 +32,7 @@ from affinitynet.pipelines.scoring import (
     count_labels,
     count_maps,
     count_thresholds,
+    threshold_counts,
 )
 
 logger = logging.getLogger(__name__)
@@ -74,7 +77,7 @@ def compute_affinities(
     sample: pd.DataFrame,
     model: dict[str, Any],
     photos: Readers,
-    random_walk: dict[str, Any],
+    random_walk: RandomWalk,
     execution: Execution,
 ) -> Iterator[dict[str, dict[str, Floats]]]:
     """Compute the affinities of neighbours, as the random walk of `revision` has them.
@@ -104,12 +107,12 @@ def compute_affinities(
 
 
 def _affinities(
-    sample: pd.DataFrame, photos: Readers, *, random_walk: dict[str, Any], **options: Any
+    sample: pd.DataFrame, photos: Readers, *, random_walk: RandomWalk, **options: Any
 ) -> Iterator[tuple[str, dict[str, Floats]]]:
     from affinitynet.core.affinity import pair_affinities
 
     for ids, features in network_outputs(sample, photos, inference=random_walk, **options):
-        affinities = pair_affinities(features, radius=random_walk["radius"])
+        affinities = pair_affinities(features, radius=random_walk.radius)
         for image_id, planes in zip(ids, affinities.half().cpu().numpy(), strict=True):
             yield image_id, {"affinities": planes}
 
@@ -136,17 +139,17 @@ def search_thresholds(
         One row a threshold: `cam.thresholds` and `miou`.
     """
     grid = np.unique(np.asarray(thresholds, float))
-    counts, _ = count(
+    joint, _ = count(
         partial(count_thresholds, thresholds=grid),
-        {i: maps[i] for i in sample.index if i in maps},
+        check_maps({i: maps[i] for i in sample.index if i in maps}, "cam.maps"),
         masks,
         classes,
         execution,
         "Trying background thresholds",
+        score=_no_score,
     )
-    return pd.DataFrame(
-        {"cam.thresholds": grid, "miou": [mean_iou(confusion) for confusion in counts]}
-    )
+    counts = threshold_counts(joint, len(classes) + 1)
+    return pd.DataFrame({"cam.thresholds": grid, "miou": mean_iou_of_counts(counts)})
 
 
 def search_walks(
@@ -154,8 +157,8 @@ def search_walks(
     maps: Readers,
     masks: Readers,
     classes: dict[str, int],
-    space: dict[str, list[Any]],
-    random_walk: dict[str, Any],
+    space: WalkSpace,
+    random_walk: RandomWalk,
     execution: Execution,
 ) -> pd.DataFrame:
     """Score the random walk at every setting of a grid, in one pass over the photos.
@@ -172,27 +175,29 @@ def search_walks(
     Returns:
         One row a setting: its parameters by their full names, and `miou`.
     """
+    maps = check_maps(maps, "cam.maps")
     counts, _ = count(
-        partial(_count_walks, space=space, radius=random_walk["radius"]),
+        partial(_count_walks, space=space, radius=random_walk.radius),
         {i: partial(_read_both, affinities[i], maps[i]) for i in affinities if i in maps},
         masks,
         classes,
         execution,
         "Trying random walks",
+        score=_no_score,
     )
     names = [f"{WALK}{name}" for name in ("alpha", "beta", "steps")]
     trials = pd.DataFrame(settings(space), columns=names)
-    return trials.assign(miou=mean_iou(counts))
+    return trials.assign(miou=mean_iou_of_counts(counts))
 
 
-def settings(space: Mapping[str, list[Any]]) -> list[tuple[float, float, int]]:
+def settings(space: WalkSpace) -> list[tuple[float, float, int]]:
     """List (alpha, beta, steps) of the grid, beta slowest, steps fastest."""
-    grid = product(space["beta"], space["alpha"], space["steps"])
+    grid = product(space.beta, space.alpha, space.steps)
     return [(alpha, beta, steps) for beta, alpha, steps in grid]
 
 
 def walks(
-    affinities: Floats, cams: Floats, space: Mapping[str, list[Any]], *, radius: int
+    affinities: Floats, cams: Floats, space: WalkSpace, *, radius: int
 ) -> Iterator[npt.NDArray[np.float16]]:
     """Walk one image's CAMs at every setting of a grid.
 
@@ -215,13 +220,13 @@ def walks(
     from affinitynet.core.random_walk import transition_from_affinities, walk_many
 
     classes = torch.from_numpy(upsample(cams, affinities.shape[-2:]))
-    backgrounds = [background(classes, alpha) for alpha in space["alpha"]]
+    backgrounds = [background(classes, alpha) for alpha in space.alpha]
     scores = torch.cat([torch.stack(backgrounds), classes])
-    for beta in space["beta"]:
+    for beta in space.beta:
         transition = transition_from_affinities(
             torch.from_numpy(affinities), radius=radius, beta=beta
         )
-        walked = walk_many(scores, *transition, steps=space["steps"]).numpy().astype(np.float16)
+        walked = walk_many(scores, *transition, steps=space.steps).numpy().astype(np.float16)
         for alpha, _ in enumerate(backgrounds):
             for maps in walked:
                 yield np.concatenate([maps[[alpha]], maps[len(backgrounds) :]])
@@ -232,13 +237,18 @@ def _count_walks(
     truth: npt.NDArray[np.uint8],
     values: list[int],
     *,
-    space: Mapping[str, list[Any]],
+    space: WalkSpace,
     radius: int,
 ) -> Counts:
-    """Count one image at every setting: (settings, K + 1, K + 1)."""
+    """Count one image at every setting: (settings, 3, K + 1), what IoU needs."""
     labels = _with_background(stored["labels"])
     tried = walks(stored["affinities"], stored["maps"], space, radius=radius)
-    return np.stack([count_maps({"labels": labels, "maps": m}, truth, values) for m in tried])
+    counted = (count_maps({"labels": labels, "maps": maps}, truth, values) for maps in tried)
+    return np.stack([*map(class_counts, counted)])
+
+
+def _no_score(counts: Any) -> None:
+    """Of an image by itself: only the sum over all images is of interest."""
 
 
 def walk_best(
@@ -246,7 +256,7 @@ def walk_best(
     affinities: Readers,
     maps: Readers,
     walk_trials: pd.DataFrame,
-    random_walk: dict[str, Any],
+    random_walk: RandomWalk,
     execution: Execution,
 ) -> Iterator[dict[str, dict[str, npt.NDArray[Any]]]]:
     """Spread the CAMs by the best random walk that was found.
@@ -263,10 +273,11 @@ def walk_best(
         Image id to `labels` (K + 1,) uint8 and `maps` (K + 1, h, w) float16, as `revision` makes.
     """
     chosen = best_of(walk_trials)
-    space = {name.removeprefix(WALK): [value] for name, value in chosen.items() if name != "miou"}
+    space = WalkSpace(**{name: (chosen[f"{WALK}{name}"],) for name in ("alpha", "beta", "steps")})
+    maps = check_maps(maps, "cam.maps")
     ids = [i for i in sample.index if i in affinities and i in maps]
     yield from stream(
-        partial(_walk_one, space, random_walk["radius"]),
+        partial(_walk_one, space, random_walk.radius),
         ((i, affinities[i], maps[i]) for i in ids),
         total=len(ids),
         execution=execution,
@@ -275,7 +286,7 @@ def walk_best(
 
 
 def _walk_one(
-    space: Mapping[str, list[Any]],
+    space: WalkSpace,
     radius: int,
     read_affinities: Callable[[], Maps],
     read_maps: Callable[[], Maps],
@@ -291,7 +302,7 @@ def search_refinements(
     maps: Readers,
     masks: Readers,
     classes: dict[str, int],
-    space: dict[str, Any],
+    space: RefinementSpace,
     trials: int,
     crf: CRFParameters,
     confidence: float,
@@ -309,8 +320,7 @@ def search_refinements(
         maps: Image id to a function that reads the walked maps.
         masks: Image id to a function that reads the mask.
         classes: Class name to mask value.
-        space: Parameters of `crf`, and `confidence`: each a list of values, a range
-            {low, high, log}, or None to leave it as it is.
+        space: Values or ranges to try.
         trials: How many settings to try; 0 for none.
         crf: The present values.
         confidence: The present value.
@@ -322,17 +332,14 @@ def search_refinements(
         One row a trial: its parameters by their full names, and `miou`.
 
     Raises:
-        UserError: If Optuna is not installed, or the space has an unknown parameter.
+        UserError: If Optuna is not installed.
     """
     present = {f"crf.{name}": value for name, value in vars(crf).items()}
     present["confidence"] = confidence
-    ranges = {f"crf.{name}": values for name, values in (space.get("crf") or {}).items()}
-    ranges |= {name: values for name, values in space.items() if name != "crf"}
-    if unknown := ranges.keys() - present.keys():
-        names = ", ".join(sorted(unknown))
-        raise UserError(
-            f"search.refine.space: revision has no {names}; known: {', '.join(present)}"
-        )
+    ranges: dict[str, Any] = {}
+    if space.crf:
+        ranges |= {f"crf.{each.name}": getattr(space.crf, each.name) for each in fields(space.crf)}
+    ranges["confidence"] = space.confidence
 
     rows = []
     for setting, tell in suggest(ranges, present, trials, seed):
@@ -372,9 +379,9 @@ def suggest(
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions: dict[str, Any] = {
-        name: optuna.distributions.CategoricalDistribution(values)
-        if isinstance(values, list)
-        else optuna.distributions.FloatDistribution(**values)
+        name: optuna.distributions.FloatDistribution(values.low, values.high, log=values.log)
+        if isinstance(values, Range)
+        else optuna.distributions.CategoricalDistribution(values)
         for name, values in ranges.items()
         if values is not None
     }
@@ -394,10 +401,10 @@ def suggest(
         )
 
 
-def _has(values: Any, value: Any) -> bool:
-    if isinstance(values, list):
-        return value in values
-    return bool(values["low"] <= value <= values["high"])
+def _has(values: Range | Sequence[Any], value: Any) -> bool:
+    if isinstance(values, Range):
+        return bool(values.low <= value <= values.high)
+    return value in values
 
 
 def _score(

@@ -12,6 +12,7 @@ from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_probabi
 from affinitynet.core.label_maps import LabelMap, encode
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, ahead, chunks, map_images
+from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.pipelines.images import (
     Readers,
     read_photo,
@@ -37,7 +38,7 @@ def predict_masks(
     model: dict[str, Any],
     photos: Readers,
     classes: dict[str, int],
-    inference: dict[str, Any],
+    inference: SegmentationInference,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Segment the photos of `val`, at their own size.
@@ -47,7 +48,7 @@ def predict_masks(
         model: The segmentation network's checkpoint.
         photos: Image id to a function that reads the photo.
         classes: Class name to mask value; the network must have learned the same.
-        inference: See `segment` and `affinitynet.pipelines.images.score_photos`.
+        inference: Scales, flips, CRF.
         execution: Device, and processes for the CRF.
 
     Yields:
@@ -85,7 +86,7 @@ def segment(
     index: pd.DataFrame,
     model: dict[str, Any],
     photos: Readers,
-    inference: dict[str, Any],
+    inference: SegmentationInference,
     execution: Execution,
 ) -> Iterator[tuple[str, LabelMap]]:
     """Segment photos with a trained network, for a node that yields the masks.
@@ -94,8 +95,7 @@ def segment(
         index: The images to do, with `width` and `height`.
         model: The segmentation network's checkpoint.
         photos: Image id to a function that reads the photo.
-        inference: As for `predict_masks`; `crf`, the parameters of a dense CRF on the scores, or
-            None for their argmax.
+        inference: Scales, flips, CRF.
         execution: Device, and processes for the CRF.
 
     Yields:
@@ -108,7 +108,7 @@ def segment_with_confidence(
     index: pd.DataFrame,
     model: dict[str, Any],
     photos: Readers,
-    inference: dict[str, Any],
+    inference: SegmentationInference,
     execution: Execution,
 ) -> Iterator[tuple[str, LabelMap, npt.NDArray[np.uint8]]]:
     """Segment photos as `segment` does, and say how sure the network is of each pixel.
@@ -143,7 +143,7 @@ def _segment(
     index: pd.DataFrame,
     model: dict[str, Any],
     photos: Readers,
-    inference: dict[str, Any],
+    inference: SegmentationInference,
     execution: Execution,
     *,
     pick: Callable[..., T],
@@ -152,7 +152,7 @@ def _segment(
     """Segment photos where the devices are; keep what `pick` takes of mask and confidence."""
     values = list(model["config"]["classes"].values())
     scoring: dict[str, Any] = {"model": model, "inference": inference, "execution": execution}
-    crf = inference.get("crf")
+    crf = inference.crf
     work = partial(_score, **scoring) if crf else partial(_label, values, pick, **scoring)
     done: Iterator[tuple[str, Any]] = share_out(
         work,
@@ -167,7 +167,7 @@ def _segment(
         yield from done
         return
     yield from map_images(
-        partial(_refine_one, values, CRFParameters(**crf), pick),
+        partial(_refine_one, values, crf, pick),
         ((image_id, scores, photos[image_id]) for image_id, scores in done),
         total=len(index),
         execution=execution,
@@ -182,7 +182,7 @@ def _label(
     index: pd.DataFrame,
     photos: Readers,
     *,
-    inference: dict[str, Any],
+    inference: SegmentationInference,
     **options: Any,
 ) -> Iterator[tuple[str, T]]:
     """The best label of each pixel, upsampled while the network does the next photos."""
@@ -190,7 +190,7 @@ def _label(
 
     sizes = dict(zip(index.index, zip(index["height"], index["width"], strict=True), strict=True))
     scored = _score(index, photos, inference=inference, **options)
-    for image_id, scores in ahead(scored, inference["batch_size"]):
+    for image_id, scores in ahead(scored, inference.batch_size):
         labels, confidence = upsampled_argmax(torch.from_numpy(scores), sizes[image_id])
         yield image_id, pick(encode(labels, values), confidence)
 

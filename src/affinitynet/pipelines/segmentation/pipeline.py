@@ -1,12 +1,10 @@
 """segmentation: pseudo labels -> segmentation network -> predictions on val, scored."""
 
-from functools import partial, update_wrapper
-
 from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.errors import UserError
 from affinitynet.pipelines.segmentation.nodes import predict_masks, score_predictions
-from affinitynet.pipelines.training import initialise_network, keep_last, train_on_pixels
+from affinitynet.pipelines.training import initialise_segmentation_net, keep_last, train_on_pixels
 
 SUPERVISION = {"pseudo_labels": "revision.labels", "masks": "masks"}
 """What the network learns from: `segmentation.supervision` -> catalog entry."""
@@ -31,7 +29,7 @@ def create_pipeline(supervision: str = "pseudo_labels") -> Pipeline:
     return pipeline(
         [
             node(
-                update_wrapper(partial(initialise_network, "segmentation"), initialise_network),
+                initialise_segmentation_net,
                 inputs=[
                     "params:network",
                     "classes",

@@ -12,6 +12,7 @@ from affinitynet.data.voc import parse_split
 from affinitynet.datasets.label_map import indexed_image
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, chunks, stream
+from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.pipelines.images import Readers, inspect_photo
 from affinitynet.pipelines.segmentation.nodes import check_classes, segment
 
@@ -34,7 +35,7 @@ def list_images(
         UserError: If the list is missing or empty, or a photo is missing or cannot be read.
     """
     name = submission["list"]
-    ids = parse_split(splits[name]()) if name in splits else []
+    ids = parse_split(splits[name](), name, photos) if name in splits else []
     if not ids:
         raise UserError(
             f"ImageSets/Segmentation/{name}.txt: {'empty' if name in splits else 'missing'} "
@@ -67,7 +68,7 @@ def segment_images(
     model: dict[str, Any],
     photos: Readers,
     classes: dict[str, int],
-    inference: dict[str, Any],
+    inference: SegmentationInference,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Segment the images to submit, at their own size.
@@ -77,7 +78,7 @@ def segment_images(
         model: The segmentation network's checkpoint.
         photos: Image id to a function that reads the photo.
         classes: Class name to mask value; the network must have learned the same.
-        inference: See `affinitynet.pipelines.segmentation.nodes.segment`.
+        inference: Scales, flips, CRF.
         execution: Device, and processes for the CRF.
 
     Yields:

@@ -1,0 +1,173 @@
+"""Whether tags and masks speak of the same things, and which numbering makes them agree."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import scipy
+
+from affinitynet.core.label_maps import IGNORE_INDEX
+
+MIN_PHOTOS = 3
+"""Photos below which a disagreement is no system."""
+CLEAR = 0.4
+"""Difference of two overlaps (intersection over union of photos) that is no chance."""
+MAX_NAMED = 5
+"""Photos in a message."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How tags and masks compare.
+
+    Attributes:
+        problems: What stops the run.
+        warnings: What may be wrong.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def compare(
+    tags: Mapping[str, Sequence[str]],
+    shown: Mapping[str, Sequence[int]],
+    classes: Mapping[str, int],
+    mask_classes: Sequence[str],
+    parameter: str,
+) -> Agreement:
+    """Compare the tags of photos with the values in their masks.
+
+    A class and a value agree as far as they are found on the same photos. Where another value
+    agrees clearly better with a class than its own, the masks are numbered otherwise.
+
+    Args:
+        tags: Photo id to its tags, of the photos that have masks.
+        shown: Photo id to the values in its mask, 0 and 255 apart.
+        classes: Class name to mask value.
+        mask_classes: Names of the mask values 1, 2, ….
+        parameter: That sets `mask_classes`, for messages.
+    """
+    ids = [image_id for image_id in shown if image_id in tags]
+    names = list(classes)
+    values = np.arange(1, IGNORE_INDEX)
+    tagged = np.array([[name in tags[i] for name in names] for i in ids], bool)
+    masked = np.zeros((len(ids), IGNORE_INDEX), bool)
+    for row, image_id in enumerate(ids):
+        masked[row, [value for value in shown[image_id] if 0 < value < IGNORE_INDEX]] = True
+    if not ids or not names:
+        return Agreement()
+    overlap = _overlap(tagged, masked[:, 1:])
+    own = np.array([classes[name] for name in names])
+    now = overlap[np.arange(len(names)), own - 1]
+    nudge = np.zeros_like(overlap)  # of two values that agree as well, the own one
+    nudge[np.arange(len(names)), own - 1] = 1e-6
+    rows, columns = scipy.optimize.linear_sum_assignment(-(overlap + nudge))
+    likely = np.zeros(len(names), int)
+    likely[rows] = values[columns]
+    best = overlap[rows, columns]
+    uses = tagged.sum(axis=0)
+    moved = (best - now > CLEAR) & (uses > 1)
+    if moved.any() and (tagged & moved).any(axis=1).sum() >= MIN_PHOTOS:
+        table = _propose(names, likely, best, own, masked, mask_classes)
+        return Agreement([_tell(ids, names, own, likely, best, uses, moved, table, parameter)])
+    both = tagged.any(axis=1)
+    if both.sum() >= MIN_PHOTOS and not (tagged & masked[:, own]).any():
+        seen = sorted({int(value) for value in np.flatnonzero(masked.any(axis=0))})
+        return Agreement(
+            [
+                f"the masks of all {both.sum()} tagged photos show none of the classes that the "
+                f"photos are tagged with; their values are {', '.join(map(str, seen)) or 'only 0'}"
+                f" and mean {', '.join(f'{v} {n}' for n, v in classes.items())} (parameter "
+                f"{parameter} names them in their order)"
+            ]
+        )
+    return Agreement(warnings=_list_differences(ids, names, tagged, masked[:, own]))
+
+
+def _overlap(
+    tagged: npt.NDArray[np.bool_], masked: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Intersection over union of the photos of each class and of each value."""
+    both = tagged.astype(float).T @ masked
+    either = tagged.sum(axis=0)[:, None] + masked.sum(axis=0)[None] - both
+    return np.asarray(both / np.maximum(either, 1))
+
+
+def _propose(
+    names: list[str],
+    likely: npt.NDArray[np.int_],
+    best: npt.NDArray[np.float64],
+    own: npt.NDArray[np.int_],
+    masked: npt.NDArray[np.bool_],
+    mask_classes: Sequence[str],
+) -> list[str]:
+    """Name the mask values so that tags and masks agree as well as they can."""
+    found = {int(value): name for name, value, how in zip(names, likely, best, strict=True) if how}
+    free = [name for name in names if name not in found.values()]
+    others = [name for name in mask_classes if name not in names]
+    last = max([len(mask_classes), *found, *np.flatnonzero(masked.any(axis=0))])
+    proposed: list[str] = []
+    for value in range(1, int(last) + 1):
+        named = mask_classes[value - 1] if value <= len(mask_classes) else ""
+        if value in found:
+            proposed.append(found[value])
+        elif named in free or named in others:
+            proposed.append(named)
+            (free if named in free else others).remove(named)
+        else:
+            proposed.append("")
+    for position, name in enumerate(proposed):
+        if not name:
+            proposed[position] = free.pop(0) if free else f"value {position + 1}"
+    return proposed + free
+
+
+def _tell(
+    ids: list[str],
+    names: list[str],
+    own: npt.NDArray[np.int_],
+    likely: npt.NDArray[np.int_],
+    best: npt.NDArray[np.float64],
+    uses: npt.NDArray[np.int_],
+    moved: npt.NDArray[np.bool_],
+    proposed: list[str],
+    parameter: str,
+) -> str:
+    width = max(len(name) for name in ["class", *names])
+    lines = [
+        f"    {'class':<{width}}  photos  its mask value  value in the masks  agreement",
+        *(
+            f"    {name:<{width}}  {uses[k]:>6}  {own[k]:>15}  "
+            f"{(likely[k] if best[k] else '-'):>18}  {best[k]:>9.0%}{'  *' if moved[k] else ''}"
+            for k, name in enumerate(names)
+        ),
+    ]
+    return (
+        f"tags and masks disagree on {len(ids)} photos that have both: the values of the masks are "
+        "not numbered as the classes are. Where each class is seen in the masks:\n"
+        + "\n".join(lines)
+        + f'\n    if this is right, give --params "{parameter}={";".join(proposed)}"'
+    )
+
+
+def _list_differences(
+    ids: list[str],
+    names: list[str],
+    tagged: npt.NDArray[np.bool_],
+    masked: npt.NDArray[np.bool_],
+) -> list[str]:
+    rows = np.flatnonzero((tagged != masked).any(axis=1))
+    if not rows.size:
+        return []
+
+    def some(flags: npt.NDArray[np.bool_]) -> str:
+        return ", ".join(names[k] for k in np.flatnonzero(flags)) or "nothing"
+
+    named = [
+        f"{ids[row]} (tags: {some(tagged[row])}; mask: {some(masked[row])})"
+        for row in rows[:MAX_NAMED]
+    ]
+    more = f" and {len(rows) - MAX_NAMED} more" if len(rows) > MAX_NAMED else ""
+    return [f"tags and masks differ on {len(rows)} of {len(ids)} photos: {', '.join(named)}{more}"]

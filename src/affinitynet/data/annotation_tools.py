@@ -1,0 +1,368 @@
+"""What annotation tools export: CVAT, LabelMe, Label Studio, YOLO, VOC's XML.
+
+Boxes are read for their tags only; polygons, ellipses and brushes can be drawn into masks.
+"""
+
+import base64
+import io
+import math
+import posixpath
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+from PIL import Image
+
+from affinitynet.data.names import is_background, normal_form, read_split
+from affinitynet.data.rows import Row, TagFile, count_notes
+from affinitynet.data.shapes import (
+    Runs,
+    Shape,
+    ellipse,
+    encode_bitmap,
+    encode_polygons,
+    encode_scaled_polygons,
+    read_polygons,
+)
+from affinitynet.data.tag_table import decode_text
+from affinitynet.data.voc import parse_annotation
+
+Files = Mapping[str, Callable[[], bytes]]
+NAMES_FILES = ("classes.txt", "obj.names", "names.txt")
+"""Files that list YOLO's classes, one a line."""
+
+
+def parse_voc_folder(files: Files, path: str) -> TagFile:
+    """Read a folder of VOC's annotations, one for each photo."""
+    rows = []
+    skipped: Counter[str] = Counter()
+    for file, read in with_suffix(files, ".xml"):
+        try:
+            annotation = parse_annotation(read())
+        except ValueError:
+            skipped["XML files that are no VOC annotations, left out"] += 1
+            continue
+        photo = PurePosixPath(file).with_suffix("").as_posix()
+        rows.append(
+            Row(
+                f"{path}/{file}",
+                photo,
+                list(annotation.tags),
+                width=annotation.width,
+                height=annotation.height,
+            )
+        )
+    return TagFile(rows, None, count_notes(path, skipped), partial=True)
+
+
+def with_suffix(files: Files, suffix: str) -> list[tuple[str, Callable[[], bytes]]]:
+    """List the files of a folder that have a suffix, in their order."""
+    return [(file, files[file]) for file in sorted(files) if file.lower().endswith(suffix)]
+
+
+def parse_cvat(text: str, path: str) -> TagFile:
+    """Read "CVAT for images 1.1": image tags, and the labels of all shapes.
+
+    Raises:
+        ValueError: If it is no such file.
+    """
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise ValueError(f"tags={path}: is XML that cannot be read: {error}") from None
+    if root.find("track") is not None:
+        raise ValueError(f"tags={path}: is 'CVAT for video'; export 'CVAT for images 1.1'")
+    images = root.findall("image")
+    if root.tag != "annotations" or not images:
+        raise ValueError(f"tags={path}: is XML, but not of 'CVAT for images 1.1'")
+    labels = [normal_form(each.text or "") for each in root.findall("meta//labels/label/name")]
+    skipped: Counter[str] = Counter()
+    rows = []
+    for image in images:
+        width, height = (int(image.get(side, "0")) for side in ("width", "height"))
+        marks = [each for each in image if each.get("label")]
+        shapes = [shape for each in marks if (shape := _cvat_shape(each))]
+        boxes = sum(each.tag not in ("tag", "polygon", "mask", "ellipse") for each in marks)
+        skipped["boxes, lines and points, read for their tags only"] += boxes
+        rows.append(
+            Row(
+                f"{path}, image {image.get('id')}",
+                image.get("name", ""),
+                [each.get("label", "") for each in marks],
+                _known_split(image.get("subset", "")),
+                width,
+                height,
+                tuple(shapes),
+            )
+        )
+    names = [name for name in dict.fromkeys(labels) if name and not is_background(name)]
+    return TagFile(rows, names or None, count_notes(path, skipped), partial=True)
+
+
+def _known_split(name: str) -> str:
+    return name if read_split(name) else ""
+
+
+def _cvat_shape(mark: ElementTree.Element) -> Shape | None:
+    label = normal_form(mark.get("label", ""))
+    if mark.tag == "polygon":
+        points = [
+            [float(number) for number in each.split(",")]
+            for each in mark.get("points", "").split(";")
+            if each
+        ]
+        polygons = read_polygons([number for point in points for number in point])
+        return Shape(label, partial(encode_polygons, polygons)) if polygons else None
+    if mark.tag == "ellipse":
+        names = ("cx", "cy", "rx", "ry", "rotation")
+        x, y, radius_x, radius_y, degrees = (float(mark.get(name, "0")) for name in names)
+        outline = ellipse(x, y, radius_x, radius_y, degrees)
+        return Shape(label, partial(encode_polygons, [outline]))
+    if mark.tag == "mask":
+        runs = [int(number) for number in mark.get("rle", "").split(",")]
+        box = [int(float(mark.get(name, "0"))) for name in ("left", "top", "width", "height")]
+        return Shape(label, partial(_encode_cvat_mask, runs, *box))
+    return None
+
+
+def _encode_cvat_mask(
+    runs: list[int], left: int, top: int, width: int, height: int, *size: int
+) -> Runs:
+    """Run lengths row by row in the mask's box, the first one of pixels outside."""
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return encode_bitmap(flat[: width * height].reshape(height, width), left, top, *size)
+
+
+def is_labelme(value: Any) -> bool:
+    """Whether a JSON value is one of LabelMe's files."""
+    return isinstance(value, dict) and isinstance(value.get("shapes"), list)
+
+
+def parse_labelme(entries: Iterable[tuple[str, Any]], path: str) -> TagFile:
+    """Read LabelMe's files: image flags that are set, and the labels of all shapes.
+
+    Args:
+        entries: File and JSON value; those of other programs are left out.
+        path: For messages.
+    """
+    skipped: Counter[str] = Counter()
+    rows = []
+    for file, entry in entries:
+        if not is_labelme(entry):
+            skipped["JSON files that are not LabelMe's, left out"] += 1
+            continue
+        flags = [name for name, is_set in (entry.get("flags") or {}).items() if is_set]
+        marks = [each for each in entry["shapes"] if each.get("label") not in (None, "__ignore__")]
+        found = [(each, _labelme_shape(each)) for each in marks]
+        skipped["boxes, lines and points, read for their tags only"] += sum(
+            shape is None for _, shape in found
+        )
+        image = str(entry.get("imagePath") or PurePosixPath(file).with_suffix(""))
+        folder = "" if file == path else PurePosixPath(file).parent.as_posix()
+        photo = posixpath.normpath(posixpath.join(folder, image.replace("\\", "/")))
+        rows.append(
+            Row(
+                path if file == path else f"{path}/{file}",
+                photo.removeprefix("../") if photo.startswith("../") else photo,
+                [*flags, *(str(each["label"]) for each in marks)],
+                width=int(entry.get("imageWidth") or 0),
+                height=int(entry.get("imageHeight") or 0),
+                shapes=tuple(shape for _, shape in found if shape),
+            )
+        )
+    return TagFile(rows, None, count_notes(path, skipped), partial=True)
+
+
+def _labelme_shape(mark: Mapping[str, Any]) -> Shape | None:
+    label, kind = normal_form(str(mark["label"])), mark.get("shape_type") or "polygon"
+    points = mark.get("points") or []
+    if kind == "polygon":
+        polygons = read_polygons(points)
+        return Shape(label, partial(encode_polygons, polygons)) if polygons else None
+    if kind == "circle" and len(points) == 2:
+        (x, y), (edge_x, edge_y) = points
+        radius = math.hypot(edge_x - x, edge_y - y)
+        outline = ellipse(x, y, radius, radius)
+        return Shape(label, partial(encode_polygons, [outline]))
+    if kind == "mask" and mark.get("mask") and points:
+        left, top = (round(number) for number in points[0])
+        return Shape(label, partial(_encode_png, mark["mask"], left, top))
+    return None
+
+
+def _encode_png(png: str, left: int, top: int, height: int, width: int) -> Runs:
+    bitmap = np.asarray(Image.open(io.BytesIO(base64.b64decode(png)))) > 0
+    return encode_bitmap(bitmap, left, top, height, width)
+
+
+def parse_label_studio(tasks: Iterable[Mapping[str, Any]], path: str) -> TagFile:
+    """Read Label Studio's JSON: choices, and the labels of all regions, by all annotators.
+
+    Tasks that nobody annotated are left out; one that was submitted empty shows nothing.
+    """
+    skipped: Counter[str] = Counter()
+    rows = []
+    for number, task in enumerate(tasks, start=1):
+        given = task.get("annotations") or task.get("completions") or []
+        kept = [each for each in given if not each.get("was_cancelled")]
+        if not kept:
+            skipped["tasks without annotations, left out"] += 1
+            continue
+        skipped["tasks of several annotators, their labels are united"] += len(kept) > 1
+        tags: list[str] = []
+        shapes: list[Shape] = []
+        for result in (each for one in kept for each in one.get("result") or []):
+            value = result.get("value") or {}
+            names = value.get(result.get("type")) or []
+            labels = [str(name[-1] if isinstance(name, list) else name) for name in names]
+            tags += labels
+            encode = _label_studio_region(result, value)
+            shapes += [Shape(normal_form(label), encode) for label in labels if encode]
+        rows.append(
+            Row(
+                f"{path}, task {task.get('id', number)}",
+                _label_studio_file(task),
+                tags,
+                shapes=tuple(shapes),
+            )
+        )
+    return TagFile(rows, None, count_notes(path, skipped), partial=True)
+
+
+def _label_studio_file(task: Mapping[str, Any]) -> str:
+    data = task["data"]
+    texts = [value for value in data.values() if isinstance(value, str)]
+    return str(data.get("image") or task.get("file_upload") or next(iter(texts), ""))
+
+
+def _label_studio_region(
+    result: Mapping[str, Any], value: Mapping[str, Any]
+) -> Callable[[int, int], Runs] | None:
+    """Sizes are in hundredths of the photo's."""
+    if result.get("type") == "polygonlabels" and (polygons := read_polygons(value.get("points"))):
+        return partial(encode_scaled_polygons, polygons, 100.0)
+    if result.get("type") == "ellipselabels":
+        names = ("x", "y", "radiusX", "radiusY", "rotation")
+        return partial(_encode_scaled_ellipse, [float(value.get(name) or 0) for name in names])
+    if result.get("type") == "brushlabels" and value.get("format") == "rle":
+        height, width = (int(result[f"original_{side}"]) for side in ("height", "width"))
+        return partial(_encode_brush, value["rle"], height, width)
+    return None
+
+
+def _encode_scaled_ellipse(numbers: list[float], height: int, width: int) -> Runs:
+    x, y, radius_x, radius_y, degrees = numbers
+    across, along = width / 100, height / 100
+    outline = ellipse(x * across, y * along, radius_x * across, radius_y * along, degrees)
+    return encode_polygons([outline], height, width)
+
+
+def _encode_brush(rle: list[int], rows: int, columns: int, height: int, width: int) -> Runs:
+    alpha = decode_brush(rle).reshape(rows, columns, 4)[..., 3]
+    return encode_bitmap(alpha > 0, 0, 0, height, width)
+
+
+def decode_brush(rle: Iterable[int]) -> npt.NDArray[np.uint8]:
+    """Decode Label Studio's brushes: a bit stream of runs and of single values.
+
+    Returns:
+        Four values for each pixel, red, green, blue and alpha.
+    """
+    bits = "".join(f"{byte:08b}" for byte in rle)
+    position = 0
+
+    def read(length: int) -> int:
+        nonlocal position
+        position += length
+        return int(bits[position - length : position], 2)
+
+    size, word = read(32), read(5) + 1
+    lengths = [read(4) + 1 for _ in range(4)]
+    values = np.zeros(size, np.uint8)
+    done = 0
+    while done < size:
+        is_run = read(1)
+        end = done + 1 + read(lengths[read(2)])
+        values[done:end] = read(word) if is_run else [read(word) for _ in range(end - done)]
+        done = end
+    return values
+
+
+def list_fiftyone(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    """List the entries of FiftyOne's `labels.json`: a name, a number, or several, for each file."""
+    classes = value.get("classes") or []
+    for file, given in value["labels"].items():
+        labels = given if isinstance(given, list) else [] if given is None else [given]
+        tags = [classes[label] if isinstance(label, int) else label for label in labels]
+        yield f"{path}, {file}", {"file": file, "tags": tags}
+
+
+def parse_yolo(files: Files, path: str) -> TagFile:
+    """Read YOLO's labels: a text file for each photo, a line for each object.
+
+    Photos without a file show nothing. Names are in a YAML file or in `classes.txt`.
+
+    Raises:
+        ValueError: If the names are missing, or a number has none.
+    """
+    names = _yolo_names(files)
+    skipped: Counter[str] = Counter()
+    rows = []
+    for file, read in with_suffix(files, ".txt"):
+        if PurePosixPath(file).name in NAMES_FILES:
+            continue
+        text, _ = decode_text(read(), file)
+        lines = [line.split() for line in text.splitlines() if line.strip()]
+        try:
+            objects = [
+                (int(float(first)), [float(each) for each in rest]) for first, *rest in lines
+            ]
+        except ValueError:
+            skipped["text files that are no labels, left out"] += 1
+            continue
+        tags, shapes = [], []
+        for index, numbers in objects:
+            if index not in names:
+                known = ", ".join(f"{key} {name}" for key, name in names.items()) or "there is none"
+                raise ValueError(
+                    f"{path}/{file}: the class {index} has no name ({known}); names are read from "
+                    "names: in a YAML file, or from classes.txt"
+                )
+            tags.append(names[index])
+            if polygons := read_polygons(numbers) if len(numbers) > 4 else []:
+                label = normal_form(names[index])
+                shapes.append(Shape(label, partial(encode_scaled_polygons, polygons, 1.0)))
+            else:
+                skipped["boxes, read for their tags only"] += 1
+        photo = PurePosixPath(file).with_suffix("")
+        parts = ["images" if part == "labels" else part for part in photo.parts]
+        split = next((part for part in photo.parts[:-1] if read_split(part)), "")
+        rows.append(Row(f"{path}/{file}", "/".join(parts), tags, split, shapes=tuple(shapes)))
+    if not rows:
+        raise ValueError(f"tags={path}: none of its text files has labels as YOLO writes them")
+    classes = [names[key] for key in sorted(names)]
+    return TagFile(rows, classes, count_notes(path, skipped), partial=True, complete=True)
+
+
+def _yolo_names(files: Files) -> dict[int, str]:
+    for file, read in sorted(files.items()):
+        if file.lower().endswith((".yaml", ".yml")):
+            try:
+                given = yaml.safe_load(read())
+            except yaml.YAMLError:
+                continue
+            names = given.get("names") if isinstance(given, dict) else None
+            if isinstance(names, list):
+                return {index: str(name) for index, name in enumerate(names)}
+            if isinstance(names, dict):
+                return {int(index): str(name) for index, name in names.items()}
+        elif PurePosixPath(file).name in NAMES_FILES:
+            lines = decode_text(read(), file)[0].splitlines()
+            return {index: name for index, name in enumerate(lines) if name.strip()}
+    return {}

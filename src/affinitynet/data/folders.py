@@ -1,0 +1,131 @@
+"""What the folders of a data set mean: a class, a split, a role, or nothing."""
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from affinitynet.data.names import is_background, read_split
+
+PHOTO_ROLES = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "pic"}
+PHOTO_ROLES |= {"pics", "jpeg", "jpegs", "jpg", "png", "frames", "input", "inputs", "rgb"}
+MASK_ROLES = {"mask", "masks", "label", "labels", "annotation", "annotations", "seg", "segs"}
+MASK_ROLES |= {"segmentation", "segmentations", "gt", "groundtruth", "truth", "annot", "annots"}
+FILLERS = {"data", "dataset", "datasets", "set", "folder", "dir", "split", "splits", "ground"}
+FILLERS |= {"class", "object", "classes", "all", "original", "raw", "aug", "full"}
+"""Words beside those of a split or a role, which mean nothing by themselves."""
+CONTAINERS = {"data", "dataset", "datasets", "raw", "original"}
+"""Names of folders that hold all the rest."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the folders above a file say.
+
+    Attributes:
+        classes: Names of folders that are neither a split nor a role, outermost first.
+        splits: train, val or test, of each folder that is a split.
+        is_mask: Whether a folder says that its files are masks or labels, and no photos.
+    """
+
+    classes: tuple[str, ...]
+    splits: tuple[str, ...] = ()
+    is_mask: bool = False
+
+    @property
+    def split(self) -> str:
+        """The split; empty where no folder is one."""
+        return self.splits[0] if self.splits else ""
+
+
+def read_place(folders: Collection[str]) -> Place:
+    """Sort folders into classes, splits and roles."""
+    classes: list[str] = []
+    splits: list[str] = []
+    is_mask = False
+    for folder in folders:
+        words = _words(folder)
+        named = {split for word in words if (split := read_split(word))}
+        structural = named or words & {"trainval", *PHOTO_ROLES, *MASK_ROLES}
+        if structural and all(_says_nothing(word) or read_split(word) for word in words):
+            splits += named if len(named) == 1 else []  # `train_val` is both
+            is_mask |= bool(words & MASK_ROLES)
+        elif folder.casefold() not in CONTAINERS:
+            classes.append(folder)
+    return Place(tuple(classes), tuple(splits), is_mask)
+
+
+def without_roles(name: str) -> str:
+    """Leave the folders out that say what kind of file it is: `train/masks/rex` is `train/rex`."""
+    *folders, file = PurePosixPath(name).parts
+    kept = [each for each in folders if not _is_role(each)]
+    return "/".join([*kept, file])
+
+
+def read_places(photos: Collection[str]) -> tuple[dict[str, Place], list[str], list[str]]:
+    """Read what the folders of photos say: their class first, where there is one.
+
+    Folders that all photos share are no classes as long as there are others below them. A split
+    that all photos share, as of a folder that has train only, is no split.
+
+    Args:
+        photos: Paths in the data set's folder.
+
+    Returns:
+        The place of each photo, masks left out; what is wrong; and what may be.
+    """
+    places = {photo: read_place(PurePosixPath(photo).parts[:-1]) for photo in photos}
+    masks = [photo for photo, place in places.items() if place.is_mask]
+    places = {photo: place for photo, place in places.items() if not place.is_mask}
+    notes = []
+    if masks:
+        notes.append(f"{len(masks)} files lie in folders of masks and are no photos: {masks[0]}, …")
+    while places and len({place.classes[:1] for place in places.values()}) == 1:
+        if not all(len(place.classes) > 1 for place in places.values()):
+            break
+        places = {photo: Place(place.classes[1:], place.splits) for photo, place in places.items()}
+    splits = {place.split for place in places.values()}
+    if len(splits) == 1 and splits != {""}:
+        notes.append(f"all photos lie in folders of {splits.pop()}: train and val are drawn")
+        places = {photo: Place(place.classes) for photo, place in places.items()}
+    return places, [*_list_doubtful(places)], notes
+
+
+def _list_doubtful(places: dict[str, Place]) -> Iterator[str]:
+    """Name folders that may be a split or a class: VOC and COCO have a class `train`, too."""
+    remedy = "rename a folder that is a class (train: trains), or give tags=<file>"
+    for photo, place in places.items():
+        if len({*place.splits}) > 1:
+            yield f"'{photo}' lies in two splits: {remedy}"
+            return
+    if any(place.classes for place in places.values()):
+        twice = [p for p, place in places.items() if len(place.splits) > 1 and not place.classes]
+        if twice:
+            yield f"'{twice[0]}' lies in a split twice, and in no class: {remedy}"
+    inside = next((photo for photo, place in places.items() if place.split), None)
+    outside = next((photo for photo, place in places.items() if not place.split), None)
+    if inside and outside:
+        yield (
+            f"'{inside}' lies in a folder that names a split, '{outside}' in none: move all photos "
+            f"into folders of splits, or {remedy}"
+        )
+
+
+def class_of(place: Place) -> list[str]:
+    """Return the class that the outermost folder names, if it names one."""
+    return [name for name in place.classes[:1] if not is_background(name)]
+
+
+def _is_role(folder: str) -> bool:
+    words = _words(folder)
+    return bool(words & (PHOTO_ROLES | MASK_ROLES)) and all(map(_says_nothing, words))
+
+
+def _words(folder: str) -> set[str]:
+    """Split a folder's name into words: `JPEGImages`, `train2017`, `test_set`."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", folder)
+    return {word.casefold() for word in re.findall(r"[^\W\d_]+|\d+", spaced)}
+
+
+def _says_nothing(word: str) -> bool:
+    return word in {"trainval"} | FILLERS | PHOTO_ROLES | MASK_ROLES or word.isdecimal()

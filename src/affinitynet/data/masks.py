@@ -1,0 +1,90 @@
+"""Masks that are drawn from the outlines in a tag file: COCO, CVAT, LabelMe, Label Studio, YOLO."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap
+from affinitynet.data.files import Readers
+from affinitynet.data.matching import PhotoFinder
+from affinitynet.data.names import clean_tags, is_background, normal_form
+from affinitynet.data.rows import Row, TagFile, count_notes
+from affinitynet.data.shapes import draw_mask
+
+
+@dataclass(frozen=True)
+class DrawnMasks:
+    """Masks that a file's outlines make.
+
+    Attributes:
+        masks: Photo id to a function that draws the mask.
+        classes: Names of the mask values 1, 2, ….
+        notes: What was skipped, one line each.
+    """
+
+    masks: dict[str, Callable[[], LabelMap]]
+    classes: list[str]
+    notes: list[str]
+
+
+def draw_masks(given: TagFile, photos: Readers, path: str) -> DrawnMasks:
+    """Bring outlines and photos together.
+
+    A photo with a tag that has no outline gets no mask: its pixels would count as background.
+
+    Args:
+        given: What the file says.
+        photos: Photo id to a function that reads the photo, for its size where the file has none.
+        path: The file, for messages.
+
+    Raises:
+        ValueError: If it has no outlines, or too many classes.
+    """
+    if not any(row.shapes for row in given.rows):
+        raise ValueError(
+            f"masks={path}: has no outlines to draw masks from (boxes and tags are not enough)"
+        )
+    tags = {tag for row in given.rows for tag in clean_tags(row.tags)}
+    classes = clean_tags(given.classes) if given.classes else sorted(tags)
+    values = {name: value for value, name in enumerate(classes, start=1)}
+    names = {normal_form(tag) for row in given.rows for tag in row.tags}
+    values |= {name: 0 for name in names if is_background(name)}
+    finder = PhotoFinder(photos)
+    found: dict[str, list[Row]] = {}
+    for row in given.rows:
+        if (image_id := finder.find(row.file)) is not None:
+            found.setdefault(image_id, []).append(row)
+    masks: dict[str, Callable[[], LabelMap]] = {}
+    for image_id, rows in found.items():
+        shapes = tuple(shape for row in rows for shape in row.shapes)
+        outlined = {shape.label for shape in shapes}
+        if not outlined.issuperset(clean_tags(tag for row in rows for tag in row.tags)):
+            continue
+        height, width = max((row.height, row.width) for row in rows)
+        read = None if height and width else photos[image_id]
+        masks[image_id] = partial(_draw, shapes, values, height, width, read)
+    counts = {
+        "images that are not in the folder, their masks are left out": sum(
+            finder.find(row.file) is None for row in given.rows
+        ),
+        "photos with a tag that has no outline, they have no mask": len(found) - len(masks),
+    }
+    if len(classes) >= IGNORE_INDEX:
+        raise ValueError(
+            f"masks={path}: {len(classes)} classes are too many: masks have "
+            f"{IGNORE_INDEX - 1} values"
+        )
+    return DrawnMasks(masks, classes, [*given.notes, *count_notes(path, counts)])
+
+
+def _draw(
+    shapes: Any,
+    values: dict[str, int],
+    height: int,
+    width: int,
+    read: Callable[[], Any] | None,
+) -> LabelMap:
+    if read is not None:
+        width, height = read().size
+    return draw_mask(shapes, values, height, width)

@@ -1,0 +1,50 @@
+"""Names of classes and of splits, in the one form that they are compared in."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+"""Characters of no width: soft hyphen, zero-width blank, word joiner, byte order mark."""
+BACKGROUND = re.compile(r"[\W_]*background([\W_]*google)?[\W_]*")
+"""Names of no class, in small letters: `background`, `_background_`, `BACKGROUND_Google`."""
+TRAIN_NAMES = {"train", "training", "trainset"}
+VAL_NAMES = {"val", "valid", "validation", "dev", "valset"}
+TEST_NAMES = {"test", "testing", "testset"}
+
+
+def normal_form(name: str) -> str:
+    """Write a class's name in NFC, with single blanks and nothing around them."""
+    return " ".join(unicodedata.normalize("NFC", name).translate(INVISIBLE).split())
+
+
+def is_background(name: str) -> bool:
+    """Whether a name stands for the pixels of no class."""
+    return bool(BACKGROUND.fullmatch(name.casefold()))
+
+
+def clean_tags(tags: Iterable[str]) -> list[str]:
+    """Bring tags to their normal form, each once, without background."""
+    named = dict.fromkeys(normal_form(tag) for tag in tags)
+    return [name for name in named if name and not is_background(name)]
+
+
+def list_names(given: str | Iterable[str] | None, separator: str) -> list[str] | None:
+    """Read a parameter that lists class names: a list, or a text such as `cat;dog`.
+
+    A text is split at its semicolons if it has any, so that names may contain commas.
+    """
+    if given is None:
+        return None
+    if isinstance(given, str):
+        given = re.split(";" if ";" in given else f"[{re.escape(separator)}]", given)
+    return [normal_form(str(each)) for each in given]
+
+
+def read_split(name: str) -> str | None:
+    """Read a split's name: train, val or test; None if it is no split's."""
+    word = normal_form(name).casefold()
+    for split, names in (("train", TRAIN_NAMES), ("val", VAL_NAMES), ("test", TEST_NAMES)):
+        if word in names:
+            return split
+    return None

@@ -1,0 +1,55 @@
+"""What a file says of each photo, whatever its format."""
+
+from dataclasses import dataclass, field
+
+from affinitynet.data.shapes import Shape
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a file says of one photo.
+
+    Attributes:
+        place: Where it says so, `line 3`.
+        file: The photo's file, relative to the folder.
+        tags: Names of what it shows.
+        split: Its split's name; empty where it is to be drawn.
+        width: Of the photo, in pixels; 0 if the file does not say.
+        height: Of the photo, in pixels.
+        shapes: Outlines of what it shows.
+    """
+
+    place: str
+    file: str
+    tags: list[str]
+    split: str = ""
+    width: int = 0
+    height: int = 0
+    shapes: tuple[Shape, ...] = ()
+
+
+@dataclass(frozen=True)
+class TagFile:
+    """What a file, or a folder of them, says of all photos.
+
+    Attributes:
+        rows: A photo may have several.
+        classes: In the file's own order; None sorts them by name.
+        notes: What was skipped or repaired, one line each.
+        partial: The folder may lack photos that the file names, as published files have more of
+            them than people keep.
+        complete: Photos that the file does not name show none of the classes.
+        problems: What is wrong, one line each: the run stops.
+    """
+
+    rows: list[Row]
+    classes: list[str] | None = None
+    notes: list[str] = field(default_factory=list)
+    partial: bool = False
+    complete: bool = False
+    problems: list[str] = field(default_factory=list)
+
+
+def count_notes(path: str, counts: dict[str, int]) -> list[str]:
+    """Write one line for each thing that was skipped or repaired at all."""
+    return [f"{path}: {what}: {count}" for what, count in counts.items() if count]

@@ -1,0 +1,127 @@
+"""Outlines as annotation files have them: polygons, run lengths, small bitmaps."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+
+from affinitynet.core.label_maps import LabelMap
+
+Runs = dict[str, Any]
+"""Run lengths as pycocotools has them: `size` and `counts`."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The outline of something in a photo.
+
+    Attributes:
+        label: What it is.
+        encode: Maps the photo's height and width to the shape's run lengths.
+    """
+
+    label: str
+    encode: Callable[[int, int], Runs]
+
+
+def draw_mask(
+    shapes: Iterable[Shape], values: Mapping[str, int], height: int, width: int
+) -> LabelMap:
+    """Draw shapes into one mask, smaller ones over larger ones.
+
+    Args:
+        shapes: Those with a label that has no value are left out.
+        values: Label to mask value.
+        height: Of the photo, in pixels.
+        width: Of the photo, in pixels.
+
+    Returns:
+        (H, W) uint8.
+    """
+    mask: npt.NDArray[np.uint8] = np.zeros((height, width), np.uint8)
+    runs = [
+        (each.encode(height, width), values[each.label]) for each in shapes if each.label in values
+    ]
+    for run, value in sorted(runs, key=lambda each: -int(coco_mask.area(each[0]))):
+        mask[coco_mask.decode(run) > 0] = value
+    return mask
+
+
+def encode_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> Runs:
+    """Encode the union of polygons, each a list of x, y, x, y, …."""
+    runs: Runs = coco_mask.merge(coco_mask.frPyObjects([list(p) for p in polygons], height, width))
+    return runs
+
+
+def encode_scaled_polygons(
+    polygons: Sequence[Sequence[float]], whole: float, height: int, width: int
+) -> Runs:
+    """Encode polygons whose numbers are shares of the photo's sides, in parts of `whole`."""
+    size = (width / whole, height / whole)
+    scaled = [[number * size[i % 2] for i, number in enumerate(each)] for each in polygons]
+    return encode_polygons(scaled, height, width)
+
+
+def encode_runs(counts: Sequence[int] | str | bytes, size: tuple[int, int], *_: int) -> Runs:
+    """Encode COCO's run lengths, compressed or not."""
+    if isinstance(counts, str | bytes):
+        return {"size": list(size), "counts": counts}
+    runs: Runs = coco_mask.frPyObjects({"size": list(size), "counts": list(counts)}, *size)
+    return runs
+
+
+def encode_bitmap(
+    bitmap: npt.NDArray[np.bool_], left: int, top: int, height: int, width: int
+) -> Runs:
+    """Encode a bitmap that lies somewhere in the photo; what sticks out is cut off."""
+    whole = np.zeros((height, width), np.uint8, order="F")
+    y, x = max(top, 0), max(left, 0)
+    part = bitmap[y - top : height - top, x - left : width - left]
+    whole[y : y + part.shape[0], x : x + part.shape[1]] = part
+    runs: Runs = coco_mask.encode(whole)
+    return runs
+
+
+def read_polygons(given: Any) -> list[list[float]]:
+    """Read polygons: of lists of numbers, of points, or one such list; degenerate ones are dropped.
+
+    Returns:
+        Polygons of three points or more.
+    """
+    if not isinstance(given, list | tuple) or not given:
+        return []
+    if all(_is_number(each) for each in given):
+        numbers = [float(each) for each in given]
+        sound = len(numbers) >= 6 and len(numbers) % 2 == 0 and all(map(math.isfinite, numbers))
+        return [numbers] if sound else []
+    if len(given) > 2 and all(
+        isinstance(each, list | tuple) and len(each) == 2 and all(map(_is_number, each))
+        for each in given
+    ):
+        return read_polygons([number for point in given for number in point])
+    return [polygon for each in given for polygon in read_polygons(each)]
+
+
+def ellipse(
+    x: float, y: float, radius_x: float, radius_y: float, degrees: float = 0
+) -> list[float]:
+    """Write an ellipse as a polygon of 64 points."""
+    angles = np.linspace(0, 2 * math.pi, 64, endpoint=False)
+    turn = math.radians(degrees)
+    across, along = radius_x * np.cos(angles), radius_y * np.sin(angles)
+    points = np.stack(
+        [
+            x + across * math.cos(turn) - along * math.sin(turn),
+            y + across * math.sin(turn) + along * math.cos(turn),
+        ],
+        axis=1,
+    )
+    return [float(number) for number in points.ravel()]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

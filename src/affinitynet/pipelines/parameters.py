@@ -1,0 +1,385 @@
+"""All parameters of `conf/` and of `--params`, with what each may be.
+
+A parameter that is in none of these blocks is refused.
+"""
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le, MinLen
+
+from affinitynet.core.dense_crf import CRFParameters
+from affinitynet.core.ranges import (
+    FilePath,
+    Flag,
+    NonNegative,
+    NonNegativeInt,
+    OneOrMore,
+    OpenProbability,
+    Positive,
+    PositiveInt,
+    Seed,
+    Text,
+    matching,
+    parameters,
+)
+from affinitynet.execution import Execution
+from affinitynet.networks.parameters import (
+    AffinityNetwork,
+    CAMNetwork,
+    FeatureParameters,
+    InferenceParameters,
+    SegmentationInference,
+    SegmentationNetwork,
+    Stride,
+)
+from affinitynet.training.parameters import Augmentation, TrainingParameters
+
+Names = OneOrMore[Annotated[Text, MinLen(1)]]
+Thresholds = OneOrMore[OpenProbability]
+Radius = Annotated[PositiveInt, Ge(2)]
+"""Pairs of cells closer than this are compared: below 2 there are none."""
+
+
+DatabasePath = Annotated[
+    FilePath,
+    matching(lambda path: not set("%?") & set(path), "a path without % and ?, as it becomes a URL"),
+]
+
+
+@parameters
+class Scenes:
+    """The rendered data set: images of each split, and pixels of their longer side."""
+
+    train: PositiveInt
+    val: PositiveInt
+    long_side: Annotated[PositiveInt, Ge(16)]
+
+
+@parameters
+class DataSet:
+    """How files say what the photos show; see `conf/base/parameters.yml` and `conf/tagged`."""
+
+    layout: Literal["voc", "tagged"]
+    strict: Flag
+    classes: Names | Annotated[Text, MinLen(1)] | None
+    mask_classes: Names | None
+    masks: FilePath | None
+    splits: dict[Literal["train", "val"], Text] | None
+    tags: FilePath | None = None
+    separator: Annotated[Text, MinLen(1)] = ",;|"
+    val_share: OpenProbability = 0.2
+
+
+@parameters
+class CAM:
+    """Stage 1."""
+
+    network: CAMNetwork
+    training: TrainingParameters
+    augmentation: Augmentation
+    inference: InferenceParameters
+    thresholds: Thresholds
+
+
+@parameters
+class Alphas:
+    """Exponents of the background (eq. 2): a low one makes it strong."""
+
+    low: Positive
+    high: Positive
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"low is {self.low:g}, above high, {self.high:g}; swap them")
+
+
+@parameters
+class AffinityLabels:
+    """Stage 2."""
+
+    alphas: Alphas
+    crf: CRFParameters
+    long_side: PositiveInt | None
+
+
+@parameters
+class AffinityTraining:
+    """Stage 3."""
+
+    network: AffinityNetwork
+    training: TrainingParameters
+    augmentation: Augmentation
+    radius: Radius
+
+
+@parameters
+class RandomWalk(FeatureParameters):
+    """The random walk, and how AffinityNet computes its features.
+
+    Attributes:
+        alpha: Exponent of the background, eq. 2.
+        beta: Exponent of the affinities.
+        steps: t.
+        radius: Of the neighbourhood.
+    """
+
+    alpha: Positive
+    beta: Positive
+    steps: NonNegativeInt
+    radius: Radius
+
+
+@parameters
+class Revision:
+    """Stage 4."""
+
+    random_walk: RandomWalk
+    crf: CRFParameters
+    confidence: OpenProbability
+    long_side: PositiveInt | None
+
+
+@parameters
+class Segmentation:
+    """Stage 5."""
+
+    supervision: Literal["pseudo_labels", "masks"]
+    network: SegmentationNetwork
+    training: TrainingParameters
+    augmentation: Augmentation
+    inference: SegmentationInference
+
+
+@parameters
+class ThresholdSpace:
+    """Background thresholds to try."""
+
+    thresholds: Thresholds
+
+
+@parameters
+class WalkSpace:
+    """Values of the random walk's parameters to try, in every combination."""
+
+    alpha: OneOrMore[Positive]
+    beta: OneOrMore[Positive]
+    steps: OneOrMore[NonNegativeInt]
+
+
+@parameters
+class Range:
+    """A range to search; with `log` values are drawn evenly from its logarithms."""
+
+    low: NonNegative
+    high: NonNegative
+    log: Flag = False
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"low is {self.low:g}, above high, {self.high:g}; swap them")
+        if self.log and self.low == 0:
+            raise ValueError("low is 0, which has no logarithm; give a number above 0")
+
+
+@parameters
+class PositiveRange(Range):
+    """A range above 0."""
+
+    low: Positive
+    high: Positive
+
+
+@parameters
+class ProbabilityRange(Range):
+    """A range between 0 and 1."""
+
+    low: OpenProbability
+    high: OpenProbability
+
+
+@parameters
+class CRFSpace:
+    """The parameters of a dense CRF to search, see `CRFParameters`."""
+
+    iterations: OneOrMore[PositiveInt] | None = None
+    sxy_gaussian: PositiveRange | OneOrMore[Positive] | None = None
+    compat_gaussian: Range | OneOrMore[NonNegative] | None = None
+    sxy_bilateral: PositiveRange | OneOrMore[Positive] | None = None
+    srgb: PositiveRange | OneOrMore[Positive] | None = None
+    compat_bilateral: Range | OneOrMore[NonNegative] | None = None
+    reference_side: PositiveRange | OneOrMore[Positive] | None = None
+
+
+@parameters
+class RefinementSpace:
+    """What the search of the refinement varies; None leaves a parameter as it is."""
+
+    crf: CRFSpace | None = None
+    confidence: ProbabilityRange | OneOrMore[OpenProbability] | None = None
+
+
+@parameters
+class SearchCAM:
+    """The search of the background threshold."""
+
+    space: ThresholdSpace
+
+
+@parameters
+class SearchWalk:
+    """The search of the random walk."""
+
+    space: WalkSpace
+
+
+@parameters
+class SearchRefine:
+    """The search of the dense CRF."""
+
+    trials: NonNegativeInt
+    space: RefinementSpace
+
+
+@parameters
+class Search:
+    """The pipeline `search`."""
+
+    images: PositiveInt | None
+    cam: SearchCAM
+    walk: SearchWalk
+    refine: SearchRefine
+
+
+@parameters
+class Sheet:
+    """Photos on a sheet, and pixels of a photo's longer side."""
+
+    images: PositiveInt
+    long_side: PositiveInt
+
+
+@parameters
+class Count:
+    """Photos of each split."""
+
+    train: NonNegativeInt
+    val: NonNegativeInt
+
+
+@parameters
+class Gallery:
+    """The page that shows what each stage did to each photo.
+
+    Attributes:
+        sample: Photos drawn at random.
+        worst: Further ones, those with the worst scores.
+        walks: Training photos with a slider over the steps of the walk.
+        steps: The t that it shows, besides the walk's own.
+        long_side: Pixels of a photo's longer side.
+    """
+
+    sample: Count
+    worst: Count
+    walks: NonNegativeInt
+    steps: tuple[NonNegativeInt, ...]
+    long_side: PositiveInt
+
+
+@parameters
+class Reporting:
+    """The pipeline `reporting`."""
+
+    sheet: Sheet
+    gallery: Gallery
+
+
+@parameters
+class ONNX:
+    """The export as ONNX."""
+
+    output_stride: Stride | None
+    check_side: PositiveInt
+    tolerance: Positive
+
+
+@parameters
+class Export:
+    """The pipeline `export`."""
+
+    registered_model: Annotated[Text, MinLen(1)] | None
+    max_pixels: PositiveInt
+    onnx: ONNX
+
+
+@parameters
+class LabelsExport:
+    """The pipeline `labels_export`."""
+
+    layout: Literal["voc", "coco"]
+    photos: Literal["link", "copy"]
+    quality: Annotated[PositiveInt, Le(100)]
+    segments: Literal["rle", "polygons"]
+
+
+@parameters
+class Submission:
+    """The pipeline `submission`."""
+
+    list: Annotated[Text, MinLen(1)]
+    competition: Literal["comp5_test_cls", "comp6_test_cls"]
+
+
+@parameters
+class InferenceOverrides:
+    """How the pipeline `inference` scores photos; None: as the checkpoint was evaluated."""
+
+    long_side: PositiveInt | None = None
+    scales: OneOrMore[tuple[Positive, Stride]] | None = None
+    flip: Flag | None = None
+    cell: PositiveInt | None = None
+    batch_size: PositiveInt | None = None
+    bfloat16: Flag | Literal["auto"] | None = None
+    crf: CRFParameters | None = None
+
+
+@parameters
+class Parameters:
+    """All of them. Those with a default are read from `--params` only."""
+
+    seed: Seed
+    resume: Flag
+    execution: Execution
+
+    data: FilePath
+    scenes: Scenes | None
+    voc_root: FilePath
+    mask_folder: Annotated[Text, MinLen(1)]
+    data_set: DataSet
+
+    cam: CAM
+    affinity_labels: AffinityLabels
+    affinity_training: AffinityTraining
+    revision: Revision
+    segmentation: Segmentation
+    search: Search
+    reporting: Reporting
+    export: Export
+    labels_export: LabelsExport
+    submission: Submission
+
+    images: FilePath
+    output: FilePath
+    overlays: FilePath | None
+    confidences: FilePath | None
+    coco: FilePath | None
+    inference: InferenceOverrides
+
+    heads: Literal["released", "paper"] | None = None
+    backbone: Text | None = None
+    tags: FilePath | None = None
+    masks: FilePath | None = None
+    classes: Names | Annotated[Text, MinLen(1)] | None = None
+    exported: FilePath | None = None
+    mlflow_db: DatabasePath | None = None
+    mlflow_artifacts: FilePath | None = None
+    mlflow_tracking_uri: Text | None = None

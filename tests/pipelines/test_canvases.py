@@ -1,0 +1,130 @@
+"""Batches of several shapes, as on a GPU: the same scores as in batches of one shape."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from affinitynet.errors import UserError
+from affinitynet.execution import Execution
+from affinitynet.networks.checkpoint import initialise
+from affinitynet.networks.parameters import FeatureParameters, InferenceParameters
+from affinitynet.pipelines import images
+from affinitynet.pipelines.training import _train
+from affinitynet.training.parameters import TrainingParameters
+
+CPU = Execution(device="cpu", workers=1)
+SIZES = {"a": (75, 91), "b": (64, 64), "c": (91, 75), "d": (66, 90), "e": (70, 80)}
+INFERENCE = InferenceParameters(
+    long_side=None,
+    scales=((1.0, 16), (0.5, 16)),
+    flip=True,
+    cell=8,
+    batch_size=4,
+    bfloat16=False,
+)
+
+
+@pytest.fixture
+def index():
+    heights, widths = zip(*SIZES.values(), strict=True)
+    return pd.DataFrame({"width": widths, "height": heights}, index=list(SIZES))
+
+
+@pytest.fixture
+def photos():
+    noise = np.random.default_rng(0)
+    arrays = {i: noise.integers(0, 256, (*size, 3), np.uint8) for i, size in SIZES.items()}
+    return {i: partial(Image.fromarray, array) for i, array in arrays.items()}
+
+
+def model(kind="cam", name="tf_efficientnet_lite0", **backbone):
+    config = {
+        "kind": kind,
+        "classes": {"one": 1, "two": 2},
+        "backbone": {"name": name, "weights": None, **backbone},
+    }
+    return initialise(config, seed=0).state_dict()
+
+
+def cam(network, batch):
+    return network.cam(batch)
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "test_resnet"])  # fits, and does not
+def test_scores(monkeypatch, index, photos, name):
+    def scores():
+        options = {"model": model(name=name), "score": cam, "execution": CPU}
+        return dict(images.score_photos(index, photos, inference=INFERENCE, **options))
+
+    expected = scores()
+    monkeypatch.setattr(images, "_shares_canvases", lambda device: True)
+    found = scores()
+
+    assert sorted(found) == sorted(expected)
+    for image_id, own in expected.items():
+        tolerance = 1e-4 * float(own.max())
+        torch.testing.assert_close(found[image_id], own, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        model("affinity", "resnet18", output_stride=8),  # its levels have one grid
+        model("affinity", output_stride=16),  # they have not
+        model(),  # no grid at all
+    ],
+)
+def test_outputs(monkeypatch, index, photos, network):
+    stride = network["config"]["backbone"].get("output_stride", 16)
+    index.loc["f"] = index.loc["d"]
+    photos["f"] = photos["d"]
+
+    def outputs():
+        options = FeatureParameters(
+            long_side=None, batch_size=4, bfloat16=False, output_stride=stride
+        )
+        done = images.network_outputs(
+            index, photos, model=network, inference=options, execution=CPU
+        )
+        return {i: own for ids, outputs in done for i, own in zip(ids, outputs, strict=True)}
+
+    expected = outputs()
+    monkeypatch.setattr(images, "_shares_canvases", lambda device: True)
+    found = outputs()
+
+    assert sorted(found) == sorted(expected)
+    for image_id, own in expected.items():
+        tolerance = 1e-4 * float(own.abs().max())
+        torch.testing.assert_close(found[image_id], own, rtol=0, atol=tolerance)
+
+
+def test_batches_have_few_shapes(index, photos):
+    read = images.canvas_batches(index, photos, long_side=None, batch_size=4, grain=64)
+    shapes = {tuple(ids): tuple(batch.shape) for ids, _, batch in read}
+    assert shapes == {("b",): (1, 3, 64, 64), ("c", "e", "d", "a"): (4, 3, 128, 128)}
+
+
+def test_a_batch_that_is_not_full_has_as_many_photos_as_others(index, photos):
+    some = index.loc[["a", "c", "d"]]
+    ((ids, sizes, batch),) = images.canvas_batches(
+        some, photos, long_side=None, batch_size=4, grain=64
+    )
+    assert len(ids) == 3
+    assert batch.shape == (4, 3, 128, 128)
+    assert sizes[:3] == [SIZES[i] for i in ids]
+    assert np.array_equal(batch[ids.index("d"), :, :66, :90].permute(1, 2, 0), photos["d"]())
+
+
+def test_a_full_gpu_names_the_parameter_to_lower():
+    def exhausted(network, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    samples = [(torch.rand(3, 32, 32), torch.ones(2))] * 4
+    training = TrainingParameters(epochs=1, batch_size=4)
+    start = initialise(model(name="test_resnet")["config"], seed=0)
+    with pytest.raises(UserError, match=r"lower training\.batch_size.*2\.00 GiB"):
+        [*_train(lambda: samples, exhausted, training, 0, CPU, "Classifier", start)]

@@ -1,0 +1,111 @@
+"""The lock of a run: one holds it, the others are refused, and it ends with its process."""
+
+import subprocess
+import sys
+import time
+
+import fsspec
+import pytest
+
+from affinitynet.errors import UserError
+from affinitynet.runs import lock as lock_module
+from affinitynet.runs.lock import IsHeldError, acquire
+
+HOLD = """
+import sys, time
+from affinitynet.runs.lock import IsHeldError, acquire
+try:
+    acquire(*sys.argv[1:])
+    print("held", flush=True)
+    time.sleep(600)
+except IsHeldError:
+    print("refused", flush=True)
+"""
+
+
+def hold(folder, name="run"):
+    """Try to hold a lock in another process; return the process, and `held` or `refused`."""
+    command = [sys.executable, "-c", HOLD, str(folder), name]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return process, process.stdout.readline().strip()
+
+
+def test_one_process_holds_a_lock_until_it_ends(tmp_path):
+    first, said = hold(tmp_path)
+    assert said == "held"
+    second, said = hold(tmp_path)
+    assert said == "refused"
+    assert second.wait() == 0
+    with pytest.raises(IsHeldError):
+        acquire(str(tmp_path), "run")
+    acquire(str(tmp_path), "another run").release(remove=True)
+    first.kill()
+    first.wait()
+    lock = acquire(str(tmp_path), "run")  # nothing of the dead process is in the way
+    assert acquire(str(tmp_path), "run") is lock  # an interrupted run's in the same process
+    lock.check()
+    lock.release(remove=False)
+    third, said = hold(tmp_path)
+    assert said == "held"
+    third.kill()
+    third.wait()
+    acquire(str(tmp_path), "run").release(remove=True)
+    assert not [*tmp_path.iterdir()]
+
+
+FOLDER = "memory://locks"
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """An object store, where leases are short."""
+    for name, seconds in (("RENEWAL", 0.05), ("EXPIRY", 0.5), ("SETTLING", 0.1)):
+        monkeypatch.setattr(lock_module, name, seconds)
+    files = fsspec.filesystem("memory")
+    yield files
+    if files.exists("/locks"):
+        files.rm("/locks", recursive=True)
+
+
+def forget_held():
+    """What this process holds is another host's from now on."""
+    lock_module._held.clear()
+
+
+def test_a_lease_that_is_renewed_is_held(store):
+    lease = acquire(FOLDER, "run")
+    forget_held()
+    with pytest.raises(IsHeldError):
+        acquire(FOLDER, "run")
+    lease.check()
+    lease.release(remove=False)
+    acquire(FOLDER, "run").release(remove=True)
+    assert not store.find("/locks")
+
+
+def test_a_lease_that_is_renewed_no_more_is_taken_over_and_its_holder_is_told(store):
+    lease = acquire(FOLDER, "run")
+    lease._end.set()  # its host is cut off
+    lease._thread.join()
+    forget_held()
+    began = time.monotonic()
+    other = acquire(FOLDER, "run")
+    assert time.monotonic() - began > lock_module.EXPIRY
+    lease._end.clear()
+    lease._keep()  # it is back
+    with pytest.raises(UserError, match="Another process has taken this run over"):
+        lease.check()
+    lease.release(remove=False)
+    other.check()
+    other.release(remove=False)
+
+
+def test_a_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(store, monkeypatch):
+    lease = acquire(FOLDER, "run")
+    lease._end.set()
+    lease._thread.join()
+    forget_held()
+    monkeypatch.setattr(lock_module, "is_process", lambda pid: False)
+    began = time.monotonic()
+    acquire(FOLDER, "run").release(remove=False)
+    assert time.monotonic() - began < lock_module.EXPIRY

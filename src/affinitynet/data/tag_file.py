@@ -267,8 +267,8 @@ def match(
         problems += list(_list_unseen(clean_tags(listed), seen))
     if masks and masks.problem:
         problems.append(masks.problem)
-    named = masks.classes if masks else []
-    default = named or (names if given.partial else None)
+    in_masks = masks.classes if masks else []
+    default = in_masks or (names if given.partial else None)
     classes, mask_names, wrong, notes = choose_classes(ordered, listed, mask_names, default)
     unnamed = len(finder.names) - len(found) - left_out
     warnings = [

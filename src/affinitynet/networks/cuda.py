@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional
 
 from affinitynet.networks.convolutions import is_plain
 from affinitynet.networks.precision import Precision, uses_bfloat16
+from affinitynet.networks.timm_parts import Conv2dSame
 
 T = TypeVar("T")
 Size = tuple[int, int]

@@ -243,13 +243,13 @@ def test_few_values_are_kept_as_they_are(tmp_path, values):
     assert dataset.load().tolist() == values
 
 
-def test_grey_images_are_label_maps_and_colour_images_are_none(tmp_path):
+def test_grey_images_are_label_maps_and_unknown_colours_are_refused(tmp_path):
     path = tmp_path / "mask.png"
     Image.new("L", (3, 2), 7).save(path)
     assert LabelMapDataset(filepath=str(path)).load().tolist() == [[7, 7, 7], [7, 7, 7]]
-    for mode in ("RGB", "RGBA", "I;16"):
-        Image.new(mode, (2, 2)).save(path)
-        with pytest.raises(DatasetError, match=r"mask.png is a .* image"):
+    for mode, colour in (("RGB", (1, 2, 3)), ("RGBA", (1, 2, 3, 255)), ("I;16", 1000)):
+        Image.new(mode, (2, 2), colour).save(path)
+        with pytest.raises(DatasetError, match=r"mask\.png"):
             LabelMapDataset(filepath=str(path)).load()
 
 

@@ -11,9 +11,6 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import AbstractVersionedDataset, CatalogProtocol, MemoryDataset
 from kedro_viz.integrations.kedro.run_hooks import pipeline_run_hook
 from rich import get_console
-from rich.box import SIMPLE_HEAD
-from rich.markup import escape
-from rich.table import Table
 
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.runs.context import RunContext
@@ -59,7 +56,7 @@ PAGES = ("ingestion.page", "reporting.gallery")
 
 NEXT = {
     "segmentation.model": (
-        'kedro run --pipeline inference --params "images=<folder>,masks=<new folder>"',
+        'kedro run --pipeline inference --params "images=<folder>,output=<new folder>"',
         "make demo",
     ),
     "cam.metrics": ("make mlflow",),
@@ -68,7 +65,7 @@ NEXT = {
 
 
 class RunSummary:
-    """Describe the run for its pages, and close it with a table."""
+    """Describe the run for its pages, and close it with its scores, paths and next commands."""
 
     @hook_impl
     def after_context_created(self, context: RunContext) -> None:
@@ -100,7 +97,8 @@ class RunSummary:
         scores = dict(read_scores(record, catalog))
         results = dict(list_results(record, catalog))
         if scores or results:
-            get_console().print(closing_table(record, scores, results))
+            text = closing_lines(record, scores, results)
+            get_console().print(text, soft_wrap=True, markup=False, highlight=False)
         for warning in list_warnings(scores):
             logger.warning(warning)
 
@@ -196,33 +194,28 @@ def list_warnings(scores: Mapping[str, float]) -> Iterator[str]:
             )
 
 
-def closing_table(
+def closing_lines(
     record: RunRecord, scores: Mapping[str, float], results: Mapping[str, str]
-) -> Table:
-    """Lay out what a run has made.
+) -> str:
+    """Lay out what a run has made, one line each: paths stay whole, to be copied.
 
     Args:
         record: Of the run.
         scores: From `read_scores`.
         results: From `list_results`.
     """
-    table = Table(
-        title=f"Run {record.version}, environment {record.env}",
-        title_justify="left",
-        show_header=False,
-        box=SIMPLE_HEAD,
-    )
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for key, value in scores.items():
-        table.add_row(SCORES[key][2], f"{value:.3f}")
-    table.add_section()
-    for entry, path in results.items():
-        table.add_row(RESULTS[entry], path)
-    table.add_section()
     option = "" if record.env == "base" else f" --env {record.env}"
     following = [one for entry, some in NEXT.items() if entry in record.outputs for one in some]
-    for number, command in enumerate(following):
-        command = command.replace("kedro run", f"kedro run{option}")
-        table.add_row("" if number else "next", escape(command))
-    return table
+    blocks = (
+        [(SCORES[key][2], f"{value:.3f}") for key, value in scores.items()],
+        [(RESULTS[entry], path) for entry, path in results.items()],
+        [
+            ("" if number else "next", command.replace("kedro run", f"kedro run{option}"))
+            for number, command in enumerate(following)
+        ],
+    )
+    width = max((len(title) for block in blocks for title, _ in block), default=0)
+    lines = [f"Run {record.version}, environment {record.env}"]
+    for block in filter(None, blocks):
+        lines += ["", *(f"  {title:<{width}}  {value}" for title, value in block)]
+    return "\n".join(lines)

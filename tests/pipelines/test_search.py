@@ -14,7 +14,7 @@ from affinitynet.core.cams import with_background
 from affinitynet.core.random_walk import propagate
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
-from affinitynet.pipeline_registry import build_pipelines
+from affinitynet.pipeline_registry import register_pipelines
 from affinitynet.pipelines.images import upsample
 from affinitynet.pipelines.parameters import RandomWalk, Range, WalkSpace
 from affinitynet.pipelines.search.nodes import (
@@ -212,7 +212,7 @@ def test_the_best_parameters_become_a_parameters_file():
 
 
 def test_it_is_no_part_of_the_road():
-    built = build_pipelines()
+    built = register_pipelines()
     assert not {node.name for node in built["search"].nodes} & {
         node.name for node in built["__default__"].nodes
     }

@@ -7,7 +7,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from kedro.io import CatalogProtocol, DatasetError
 from PIL import Image
@@ -22,6 +21,7 @@ from affinitynet.pipelines.cam.nodes import classify, infer_cams
 from affinitynet.pipelines.parameters import RandomWalk
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels, walk_cams
 from affinitynet.runs.record import RunRecord, flatten, read_records
+from affinitynet.runs.session import RunSession
 
 PHOTO = "photo"
 """The id of the one image of the data set."""
@@ -83,7 +83,7 @@ class Road:
         records = read_records(f"{data}/08_reporting/runs")
         env, made_with = newest_parameters(records, env)
         params = unite(made_with, params)
-        with KedroSession.create(project, env=env, runtime_params=params) as session:
+        with RunSession.create(project, env=env, runtime_params=params) as session:
             context: Any = session.load_context()  # type: ignore[attr-defined]
             catalog = context.catalog
         command = f"kedro run --env {env}" if env else "kedro run"

@@ -139,15 +139,21 @@ class Revision:
     long_side: PositiveInt | None
 
 
+NO_SUPERVISION = matching(
+    "pseudo_labels".__eq__,
+    "left out; to train on the masks: kedro run --pipeline segmentation_from_masks",
+)
+
+
 @parameters
 class Segmentation:
     """Stage 5."""
 
-    supervision: Literal["pseudo_labels", "masks"]
     network: SegmentationNetwork
     training: TrainingParameters
     augmentation: Augmentation
     inference: SegmentationInference
+    supervision: Annotated[Literal["pseudo_labels", "masks"], NO_SUPERVISION] = "pseudo_labels"
 
 
 @parameters

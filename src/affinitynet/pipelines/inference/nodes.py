@@ -85,8 +85,10 @@ def segment_photos(
     model: dict[str, Any],
     images: Readers,
     inference: InferenceOverrides,
+    confidences: str | None,
+    coco: str | None,
     execution: Execution,
-) -> Iterator[dict[str, LabelMap]]:
+) -> Iterator[tuple[dict[str, Image.Image], dict[str, LabelMap]]]:
     """Segment the photos that can be read.
 
     Args:
@@ -94,40 +96,22 @@ def segment_photos(
         model: The segmentation network's checkpoint.
         images: File name to a function that reads the photo.
         inference: Scales, flips, batches; None: as the checkpoint was evaluated.
+        confidences: Folder of the confidence maps; None if none are asked for.
+        coco: Folder of COCO's results, which have confidences too.
         execution: Device.
 
     Yields:
-        Photo name without suffix to its mask, at the photo's size, in mask values.
+        Photo name without suffix to its confidence map, if asked for: an 8-bit greyscale image of
+        the probability of each pixel's class in 255ths. And to its mask, at the photo's size, in
+        mask values. A mask is saved after its confidence map: where there is a mask, there is both.
     """
-    for image_id, mask in segment(*_sound(photos, model, images, inference), execution):
-        yield {image_id: mask}
-
-
-def segment_photos_with_confidence(
-    photos: pd.DataFrame,
-    model: dict[str, Any],
-    images: Readers,
-    inference: InferenceOverrides,
-    execution: Execution,
-) -> Iterator[tuple[dict[str, Image.Image], dict[str, LabelMap]]]:
-    """Segment the photos that can be read, and say how sure the network is.
-
-    Args:
-        photos: As for `segment_photos`, like all the others.
-        model: The checkpoint.
-        images: File name to a function that reads the photo.
-        inference: Scales, flips, ….
-        execution: Device.
-
-    Yields:
-        Photo name without suffix to its confidence map, an 8-bit greyscale image of the
-        probability of each pixel's class in 255ths; and to its mask. A mask is saved after its
-        confidence map: where there is a mask, there is both.
-    """
-    for image_id, mask, confidence in segment_with_confidence(
-        *_sound(photos, model, images, inference), execution
-    ):
-        yield {image_id: Image.fromarray(confidence)}, {image_id: mask}
+    given = _sound(photos, model, images, inference)
+    if confidences or coco:
+        for image_id, mask, confidence in segment_with_confidence(*given, execution):
+            yield {image_id: Image.fromarray(confidence)}, {image_id: mask}
+    else:
+        for image_id, mask in segment(*given, execution):
+            yield {}, {image_id: mask}
     yield {}, {}  # Kedro wants one at least, also if nothing is left to do
 
 

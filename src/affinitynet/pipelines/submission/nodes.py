@@ -18,12 +18,12 @@ from affinitynet.pipelines.segmentation.nodes import check_classes, segment
 
 
 def list_images(
-    splits: Readers, photos: Readers, submission: dict[str, str], execution: Execution
+    splits: Readers | None, photos: Readers, submission: dict[str, str], execution: Execution
 ) -> pd.DataFrame:
     """List the images to submit, with their photos' sizes; they have no annotations.
 
     Args:
-        splits: List name to a function that reads it.
+        splits: List name to a function that reads it; None of a data set in another layout.
         photos: Image id to a function that reads the photo.
         submission: `list`, the list's name.
         execution: Processes.
@@ -34,6 +34,8 @@ def list_images(
     Raises:
         UserError: If the list is missing or empty, or a photo is missing or cannot be read.
     """
+    if splits is None:
+        raise UserError("submission needs VOC's layout and lists: --env voc or voc_cpu")
     name = submission["list"]
     ids = parse_split(splits[name](), name, photos) if name in splits else []
     if not ids:

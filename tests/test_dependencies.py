@@ -6,14 +6,12 @@ import os
 import tomllib
 from importlib import import_module
 from pkgutil import walk_packages
+from typing import NamedTuple
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from kedro.config import OmegaConfigLoader
-from kedro.framework import project as kedro_project
-from kedro.framework.context import KedroContext
 from kedro.io.core import AbstractVersionedDataset
-from kedro.runner import AbstractRunner
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.partitions import PartitionedDataset
 from kedro_datasets.text import TextDataset
@@ -22,16 +20,18 @@ from torch.nn import Conv2d
 import affinitynet
 from tests.conftest import PROJECT
 
+tuple_type = NamedTuple("tuple_type", [])  # whose `_fields` is public
+
 PRIVATE = {  # to their owners, in whose source they are
     "_clear_version_cache": AbstractVersionedDataset,
     "_conv_forward": Conv2d,
     "_exists_function": AbstractVersionedDataset,
     "_exit": os,
-    "_filter_pipeline_for_missing_outputs": AbstractRunner,
+    "_fields": tuple_type,
     "_filesystem": PartitionedDataset,
     "_fs": OmegaConfigLoader,
+    "_fs_open_args_load": TextDataset,
     "_fs_open_args_save": TextDataset,
-    "_get_catalog": KedroContext,
     "_get_conf_env_path": OmegaConfigLoader,
     "_get_load_path": AbstractVersionedDataset,
     "_get_save_path": AbstractVersionedDataset,
@@ -42,7 +42,6 @@ PRIVATE = {  # to their owners, in whose source they are
     "_parent": LocalFileSystem,
     "_partition_to_path": PartitionedDataset,
     "_path": PartitionedDataset,
-    "_requested_pipelines": kedro_project,
     "_strip_protocol": LocalFileSystem,
     "_version": AbstractVersionedDataset,
 }
@@ -96,6 +95,19 @@ def test_methods_override_what_the_parent_has():
         if name not in called and not any(hasattr(base, name) for base in cls.__bases__)
     ]
     assert not lost
+
+
+def test_hooks_use_no_private_names_of_others():
+    for module in ("hooks", "context", "photos", "session"):
+        path = PROJECT / f"src/affinitynet/runs/{module}.py"
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        used = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+        of_others = {
+            node.attr
+            for node in used
+            if is_private(node.attr) and getattr(node.value, "id", "") != "self"
+        }
+        assert not of_others, module
 
 
 @pytest.mark.parametrize("package", ["kedro", "kedro-datasets", "kedro-mlflow"])

@@ -381,7 +381,8 @@ class Parameters:
     inference: InferenceOverrides
 
     heads: Literal["released", "paper"] | None = None
-    backbone: Text | None = None
+    backbone: Annotated[Text, MinLen(1)] | None = None
+    weights: FilePath | None = ""  # an empty text: not given
     tags: FilePath | None = None
     masks: FilePath | None = None
     classes: Names | Annotated[Text, MinLen(1)] | None = None

@@ -6,7 +6,6 @@ import os
 import tomllib
 from importlib import import_module
 from pkgutil import walk_packages
-from typing import NamedTuple
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
@@ -18,16 +17,15 @@ from kedro_datasets.text import TextDataset
 from torch.nn import Conv2d
 
 import affinitynet
+from affinitynet.data.checks import Inspection
 from tests.conftest import PROJECT
-
-tuple_type = NamedTuple("tuple_type", [])  # whose `_fields` is public
 
 PRIVATE = {  # to their owners, in whose source they are
     "_clear_version_cache": AbstractVersionedDataset,
     "_conv_forward": Conv2d,
     "_exists_function": AbstractVersionedDataset,
     "_exit": os,
-    "_fields": tuple_type,
+    "_fields": Inspection,
     "_filesystem": PartitionedDataset,
     "_fs": OmegaConfigLoader,
     "_fs_open_args_load": TextDataset,
@@ -98,7 +96,7 @@ def test_methods_override_what_the_parent_has():
 
 
 def test_hooks_use_no_private_names_of_others():
-    for module in ("hooks", "context", "photos", "session"):
+    for module in ("hooks", "context", "photos", "session", "tracking"):
         path = PROJECT / f"src/affinitynet/runs/{module}.py"
         tree = ast.parse(path.read_text(encoding="utf-8"))
         used = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))

@@ -10,22 +10,26 @@ from typing import Any
 from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
-from kedro.pipeline.node import Node
 from kedro.runner import AbstractRunner, SequentialRunner
 
-from affinitynet.pipeline_registry import CONDITIONS
 from affinitynet.runs.versions import is_finished
 
 
 def select_requested(pipeline: Pipeline, catalog: CatalogProtocol) -> Pipeline:
     """Select the nodes that the parameters ask for, see `pipeline_registry.CONDITIONS`."""
-    return Pipeline([node for node in pipeline.nodes if _is_requested(node, catalog)])
+    from affinitynet.pipeline_registry import CONDITIONS  # imports all pipelines
+
+    return Pipeline(
+        [
+            node
+            for node in pipeline.nodes
+            if node.name not in CONDITIONS or _holds(CONDITIONS[node.name], catalog)
+        ]
+    )
 
 
-def _is_requested(node: Node, catalog: CatalogProtocol) -> bool:
-    name, _, wanted = CONDITIONS.get(node.name, "").partition("=")
-    if not name:
-        return True
+def _holds(condition: str, catalog: CatalogProtocol) -> bool:
+    name, _, wanted = condition.partition("=")
     value = catalog.load(f"params:{name}")
     return value == wanted if wanted else value is not None
 

@@ -103,6 +103,17 @@ def location(dataset: Any) -> str:
     return str(dataset._filepath)
 
 
+def locate_version(dataset: Any, version: str) -> PurePosixPath:
+    """Return the path of a version of a dataset."""
+    return PurePosixPath(dataset._get_versioned_path(version))
+
+
+def read_version(dataset: Any, version: str) -> bytes | None:
+    """Read the file of a version of a dataset, None if there is none."""
+    path = str(locate_version(dataset, version))
+    return bytes(dataset._fs.cat_file(path)) if dataset._fs.exists(path) else None
+
+
 def list_versions(dataset: Any) -> list[str]:
     """List the version folders of a dataset, newest first, complete or not."""
     root = location(dataset)
@@ -116,7 +127,7 @@ def list_versions(dataset: Any) -> list[str]:
 
 def is_complete(dataset: Any, version: str) -> bool:
     """Whether a version of a dataset is there, and complete."""
-    return bool(dataset._exists_function(str(dataset._get_versioned_path(version))))
+    return bool(dataset._exists_function(str(locate_version(dataset, version))))
 
 
 def _pin(dataset: Any, version: Version) -> None:

@@ -14,10 +14,10 @@ from pycocotools.coco import COCO
 from tests.conftest import PROJECT
 
 from affinitynet.__main__ import main
+from affinitynet.core.images import upsample
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.errors import UserError
 from affinitynet.pipelines import images
-from affinitynet.pipelines.images import upsample
 from affinitynet.pipelines.inference.nodes import _overlay
 
 

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import decode
 from affinitynet.core.metrics import confusion_matrix, mean_iou
 from affinitynet.execution import Execution
 from affinitynet.pipelines.description import RunDescription
-from affinitynet.pipelines.images import resize_labels
 from affinitynet.pipelines.parameters import Count, Gallery
 from affinitynet.pipelines.reporting.gallery import (
     Card,
@@ -270,8 +270,8 @@ def test_the_slider_has_the_maps_of_the_revision_among_its_own(finished_run):
     for image_id, load in walks.items():
         walk, expected = load(), revised[image_id]()
         assert walk["steps"].tolist() == [0, 4, 16, 64]
-        np.testing.assert_array_equal(walk["labels"], expected["labels"])
-        np.testing.assert_allclose(walk["maps"][-1], expected["maps"], atol=2e-3)
+        np.testing.assert_array_equal(walk["labels"], expected.labels)
+        np.testing.assert_allclose(walk["maps"][-1], expected.maps, atol=2e-3)
 
 
 # ---- pictures ------------------------------------------------------------------------------

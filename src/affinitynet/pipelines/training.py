@@ -1,6 +1,7 @@
 """The nodes that every trained stage has: start, train, and keep what came out."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic_core import to_jsonable_python
 
+from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.label_maps import decode
+from affinitynet.data.files import Readers
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, RankDiedError, launch, pick_device, track
 from affinitynet.networks.parameters import (
@@ -18,17 +21,14 @@ from affinitynet.networks.parameters import (
     SegmentationInference,
     SegmentationNetwork,
 )
-from affinitynet.pipelines.images import Readers, memory_errors
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch.utils.data import Dataset
 
-    from affinitynet.networks.checkpoint import Checkpoint
 
-
-def initialise_classifier(network: CAMNetwork, classes: dict[str, int], seed: int) -> Any:
+def initialise_classifier(network: CAMNetwork, classes: dict[str, int], seed: int) -> Checkpoint:
     """Make the checkpoint that the classifier's training starts from: epoch 0.
 
     Args:
@@ -40,8 +40,8 @@ def initialise_classifier(network: CAMNetwork, classes: dict[str, int], seed: in
 
 
 def initialise_affinity_net(
-    network: AffinityNetwork, classes: dict[str, int], seed: int, classifier: dict[str, Any]
-) -> Any:
+    network: AffinityNetwork, classes: dict[str, int], seed: int, classifier: Checkpoint
+) -> Checkpoint:
     """Make the checkpoint that AffinityNet's training starts from.
 
     Args:
@@ -57,9 +57,9 @@ def initialise_segmentation_net(
     network: SegmentationNetwork,
     classes: dict[str, int],
     seed: int,
-    classifier: dict[str, Any],
+    classifier: Checkpoint,
     inference: SegmentationInference,
-) -> Any:
+) -> Checkpoint:
     """Make the checkpoint that the segmentation network's training starts from.
 
     Args:
@@ -82,11 +82,11 @@ def network_config(
     return {"kind": kind, "classes": classes, **config}
 
 
-def _initialise(config: dict[str, Any], seed: int, parent: dict[str, Any] | None = None) -> Any:
-    from affinitynet.networks.checkpoint import Checkpoint, initialise
+def _initialise(config: dict[str, Any], seed: int, parent: Checkpoint | None = None) -> Checkpoint:
+    from affinitynet.networks.checkpoint import initialise
 
     try:
-        return initialise(config, seed=seed, backbone_from=Checkpoint(**parent) if parent else None)
+        return initialise(config, seed=seed, backbone_from=parent)
     except (TypeError, ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         raise UserError(
             f"The {config['kind']} network cannot be made (parameters network): {error}"
@@ -94,7 +94,7 @@ def _initialise(config: dict[str, Any], seed: int, parent: dict[str, Any] | None
 
 
 def train_on_tags(
-    initial: dict[str, Any],
+    initial: Checkpoint,
     index: pd.DataFrame,
     photos: Readers,
     classes: dict[str, int],
@@ -102,7 +102,7 @@ def train_on_tags(
     augmentation: Augmentation,
     seed: int,
     execution: Execution,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Checkpoint]]:
     """Train the classifier on the training photos and their tags; no mask is involved.
 
     Args:
@@ -135,7 +135,7 @@ def train_on_tags(
 
 
 def train_on_pairs(
-    initial: dict[str, Any],
+    initial: Checkpoint,
     index: pd.DataFrame,
     photos: Readers,
     labels: Readers,
@@ -145,7 +145,7 @@ def train_on_pairs(
     seed: int,
     execution: Execution,
     radius: int,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Checkpoint]]:
     """Train AffinityNet on the training photos and pairs of labelled cells.
 
     Args:
@@ -171,7 +171,7 @@ def train_on_pairs(
 
 
 def train_on_pixels(
-    initial: dict[str, Any],
+    initial: Checkpoint,
     index: pd.DataFrame,
     photos: Readers,
     labels: Readers,
@@ -180,7 +180,7 @@ def train_on_pixels(
     augmentation: Augmentation,
     seed: int,
     execution: Execution,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Checkpoint]]:
     """Train a segmentation network on the training photos and each labelled pixel.
 
     Args:
@@ -206,19 +206,17 @@ def train_on_pixels(
 
 
 def keep_last(
-    checkpoints: Mapping[str, Callable[[], dict[str, Any]]],
-) -> tuple[Any, pd.DataFrame]:
+    checkpoints: Mapping[str, Callable[[], Checkpoint]],
+) -> tuple[Checkpoint, pd.DataFrame]:
     """Take the trained network from the last epoch's checkpoint.
 
     Returns:
         The checkpoint without the optimiser's state, and the training curves: one row an epoch.
     """
-    from affinitynet.networks.checkpoint import Checkpoint
-
     last = checkpoints[max(checkpoints)]()
     columns = ["epoch", "step", "loss", "learning_rate"]
-    history = pd.DataFrame(last["progress"]["history"], columns=columns)
-    return Checkpoint(config=last["config"], weights=last["weights"]), history
+    history = pd.DataFrame(last.progress["history"], columns=columns)
+    return replace(last, progress={}), history
 
 
 def _labelled_photos(
@@ -244,18 +242,16 @@ def _labelled_photos(
 
 
 def _epochs(
-    initial: dict[str, Any],
+    initial: Checkpoint,
     samples: "Callable[[], Dataset[Any]]",
     loss: Callable[..., Any],
     training: TrainingParameters,
     seed: int,
     execution: Execution,
     name: str,
-) -> Iterator[dict[str, Any]]:
-    from affinitynet.networks.checkpoint import Checkpoint
-
+) -> Iterator[dict[str, Checkpoint]]:
     loop = partial(_train, samples, loss, training, seed, execution, name)
-    for checkpoint in launch(loop, Checkpoint(**initial), execution=execution):
+    for checkpoint in launch(loop, initial, execution=execution):
         yield {f"{checkpoint.progress['epoch']:04d}": checkpoint}
 
 
@@ -266,9 +262,10 @@ def _train(
     seed: int,
     execution: Execution,
     name: str,
-    start: "Checkpoint",
+    start: Checkpoint,
 ) -> "Iterator[Checkpoint]":
     """Train where the samples are read: in this process, or in each of those that share batches."""
+    from affinitynet.networks.cuda import memory_errors
     from affinitynet.training.loop import train
     from affinitynet.training.ranks import rank
 

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,16 +12,16 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.label_maps import LabelMap
 from affinitynet.data import coco_export as coco
-from affinitynet.data.files import PHOTO_SUFFIXES, is_too_long
+from affinitynet.data.files import PHOTO_SUFFIXES, Readers, inspect_photo, is_too_long
 from affinitynet.datasets.label_map import indexed_image
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, map_images, stream, track
+from affinitynet.execution import Execution, map_images, map_in_chunks, track
 from affinitynet.networks.parameters import SegmentationInference
-from affinitynet.pipelines.images import Readers, inspect_photo
 from affinitynet.pipelines.parameters import InferenceOverrides
-from affinitynet.pipelines.segmentation.nodes import segment, segment_with_confidence
+from affinitynet.pipelines.segmentation.nodes import segment
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ def inspect_photos(images: Readers, named: str, execution: Execution) -> pd.Data
         name: read for name, read in images.items() if _is_utf8(name) and not is_too_long(name)
     }
     rows = dict.fromkeys(sound_names, (0, 0, "the process that reads it dies, each time"))
-    for chunk in stream(
+    for chunk in map_in_chunks(
         inspect_photo,
         sound_names.items(),
         total=len(sound_names),
@@ -82,7 +83,7 @@ def _printable(name: str) -> str:
 
 def segment_photos(
     photos: pd.DataFrame,
-    model: dict[str, Any],
+    model: Checkpoint,
     images: Readers,
     inference: InferenceOverrides,
     execution: Execution,
@@ -105,7 +106,7 @@ def segment_photos(
 
 def segment_photos_with_confidence(
     photos: pd.DataFrame,
-    model: dict[str, Any],
+    model: Checkpoint,
     images: Readers,
     inference: InferenceOverrides,
     execution: Execution,
@@ -124,20 +125,20 @@ def segment_photos_with_confidence(
         probability of each pixel's class in 255ths; and to its mask. A mask is saved after its
         confidence map: where there is a mask, there is both.
     """
-    for image_id, mask, confidence in segment_with_confidence(
-        *_sound(photos, model, images, inference), execution
-    ):
+    sound = _sound(photos, model, images, inference)
+    take = attrgetter("mask", "confidence")
+    for image_id, (mask, confidence) in segment(*sound, execution, outputs=False, take=take):
         yield {image_id: Image.fromarray(confidence)}, {image_id: mask}
     yield {}, {}  # Kedro wants one at least, also if nothing is left to do
 
 
 def _sound(
-    photos: pd.DataFrame, model: dict[str, Any], images: Readers, inference: InferenceOverrides
-) -> tuple[pd.DataFrame, dict[str, Any], Readers, SegmentationInference]:
+    photos: pd.DataFrame, model: Checkpoint, images: Readers, inference: InferenceOverrides
+) -> tuple[pd.DataFrame, Checkpoint, Readers, SegmentationInference]:
     """What `segment` takes of the photos that can be read."""
     sound = photos[photos["problem"] == ""]
     readers = {str(image_id): images[file] for image_id, file in sound["file"].items()}
-    return sound, model, readers, _fill(inference, model["config"].get("inference", {}))
+    return sound, model, readers, _fill(inference, model.config.get("inference", {}))
 
 
 def paint_overlays(
@@ -178,7 +179,7 @@ def gather_coco(
     photos: pd.DataFrame,
     masks: Readers,
     confidences: Readers,
-    model: dict[str, Any],
+    model: Checkpoint,
     execution: Execution,
 ) -> tuple[dict[str, Iterator[dict[str, Any]]], dict[str, dict[str, Any]]]:
     """Gather all masks as COCO's results, and describe the photos that they are of.
@@ -198,7 +199,7 @@ def gather_coco(
     info = {
         "info": {"description": "Photos segmented by affinitynet"},
         "images": coco.image_entries(sound),
-        "categories": coco.categories(model["config"]["classes"]),
+        "categories": coco.categories(model.config["classes"]),
     }
     return {"results": _results(sound, masks, confidences, execution)}, {"image_info": info}
 

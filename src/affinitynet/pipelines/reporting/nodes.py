@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from affinitynet.core.label_maps import IGNORE_INDEX, decode
-from affinitynet.pipelines.images import Readers, read_photo, resize_labels, upsample
+from affinitynet.core.images import resize_labels, to_pixels, upsample
+from affinitynet.core.label_maps import IGNORE_INDEX, decode, encode
+from affinitynet.data.files import Readers
 from affinitynet.pipelines.parameters import Sheet
 from affinitynet.pipelines.reporting.pictures import blend, paint_heat, paint_labels
 
@@ -76,19 +77,17 @@ def show_training_images(
     titles = ["photo", "CAM", "affinity labels", "random walk", "pseudo labels", "ground truth"]
     rows = []
     for image_id in _pick(index, "train", [*pseudo], sheet.images):
-        photo = read_photo(photos[image_id], sheet.long_side)
+        photo = to_pixels(photos[image_id](), sheet.long_side)
         size = photo.shape[:2]
-        stored, revised = cams[image_id](), walked[image_id]()
-        values = np.array([0, *classes.values()], np.uint8)
-        heat = upsample(stored["maps"], size).max(axis=0, initial=0)
-        best = upsample(revised["maps"], size).argmax(axis=0)
+        heat = upsample(cams[image_id]().maps, size).max(axis=0, initial=0)
+        revised = encode(walked[image_id]().argmax(size), [*classes.values()])
         truth = masks[image_id]() if image_id in masks else np.zeros(size, np.uint8)
         rows.append(
             [
                 photo,
                 blend(photo, paint_heat(heat)),
                 _paint(resize_labels(labels[image_id](), size)),
-                _paint(values[revised["labels"][best]]),
+                _paint(revised),
                 _paint(resize_labels(pseudo[image_id](), size)),
                 _paint(resize_labels(truth, size)),
             ]
@@ -117,7 +116,7 @@ def show_predictions(
     values = list(classes.values())
     rows = []
     for image_id in _pick(index, "val", [*predictions], sheet.images):
-        photo = read_photo(photos[image_id], sheet.long_side)
+        photo = to_pixels(photos[image_id](), sheet.long_side)
         size = photo.shape[:2]
         predicted = resize_labels(predictions[image_id](), size)
         stored = masks[image_id]() if image_id in masks else np.zeros(size, np.uint8)

@@ -2,18 +2,18 @@
 
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Any
 from zipfile import ZipFile
 
 import pandas as pd
 
+from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.label_maps import LabelMap
+from affinitynet.data.files import Readers, inspect_photo
 from affinitynet.data.voc import parse_split
 from affinitynet.datasets.label_map import indexed_image
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, chunks, stream
+from affinitynet.execution import Execution, chunks, map_in_chunks
 from affinitynet.networks.parameters import SegmentationInference
-from affinitynet.pipelines.images import Readers, inspect_photo
 from affinitynet.pipelines.segmentation.nodes import check_classes, segment
 
 
@@ -48,7 +48,7 @@ def list_images(
             + (f", and {len(missing) - 1} more" if len(missing) > 1 else "")
         )
     sizes: dict[str, tuple[int, int]] = {}
-    for chunk in stream(
+    for chunk in map_in_chunks(
         inspect_photo,
         ((image_id, photos[image_id]) for image_id in ids),
         total=len(ids),
@@ -65,7 +65,7 @@ def list_images(
 
 def segment_images(
     images: pd.DataFrame,
-    model: dict[str, Any],
+    model: Checkpoint,
     photos: Readers,
     classes: dict[str, int],
     inference: SegmentationInference,

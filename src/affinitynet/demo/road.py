@@ -20,7 +20,8 @@ from affinitynet.runs.record import RunRecord, flatten, read_records
 from affinitynet.stages.cam import CamExtractor, TagClassifier
 from affinitynet.stages.model import Model, Prediction
 from affinitynet.stages.parameters import RandomWalk
-from affinitynet.stages.revision import RandomWalker, Refiner
+from affinitynet.stages.refinement import Refiner
+from affinitynet.stages.revision import RandomWalker
 
 NETWORK = "segmentation.model"
 USED = ("cam.inference.", "revision.")

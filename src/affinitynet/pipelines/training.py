@@ -205,7 +205,7 @@ def train_on_pixels(
     )
 
 
-def keep_last(
+def select_final_checkpoint(
     checkpoints: Mapping[str, Callable[[], Checkpoint]],
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Take the trained network from the last epoch's checkpoint.

@@ -1,22 +1,18 @@
-"""Stage 4: the random walk along affinities, and its refinement (paper, section 3.3)."""
+"""Stage 4: the random walk along affinities, which revises the CAMs (paper, section 3.3)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 
 from affinitynet.core.affinity import pair_affinities
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
-from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_labels
-from affinitynet.core.images import to_pixels
-from affinitynet.core.label_maps import LabelMap, encode
 from affinitynet.core.random_walk import propagate, symmetric_transition, walk_many
 from affinitynet.stages.batches import Batch
 from affinitynet.stages.parameters import RandomWalk
@@ -109,28 +105,3 @@ class AffinityExtractor(NetworkStage[Arrays]):
             affinities = pair_affinities(features, radius=self.radius).half().cpu().numpy()
             for image_id, planes in zip(batch.ids, affinities, strict=True):
                 yield image_id, {"affinities": planes}
-
-
-@dataclass(frozen=True)
-class Refiner:
-    """The dense CRF that makes pseudo labels of the walk's argmax.
-
-    Attributes:
-        values: Mask value of each class.
-        crf: The dense CRF.
-        confidence: Probability that the unary gives to the walk's label, in (0, 1).
-        long_side: Working size in pixels; None for the photo's own size.
-    """
-
-    values: Sequence[int]
-    crf: CRFParameters
-    confidence: float
-    long_side: int | None
-
-    def __call__(self, photo: Image.Image, walked: ClassMaps) -> LabelMap:
-        """Label a photo at the working size, in mask values."""
-        pixels = to_pixels(photo, self.long_side)
-        best = walked.resize(pixels.shape[:2]).maps.argmax(axis=0)
-        unary = unary_from_labels(best, len(walked.labels), confidence=self.confidence)
-        refined = refine(pixels, unary, self.crf).argmax(axis=0)
-        return encode(walked.name(refined), self.values)

@@ -1,40 +1,20 @@
 """Stage 5: masks of the segmentation network (paper, section 3.4)."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 
 from affinitynet.core.checkpoint import Checkpoint
-from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_probabilities
-from affinitynet.core.images import to_255ths, to_pixels, upsample, upsampled_argmax
-from affinitynet.core.label_maps import LabelMap, encode
+from affinitynet.core.images import to_pixels, upsampled_argmax
+from affinitynet.core.label_maps import encode
 from affinitynet.core.prefetch import prefetch
 from affinitynet.networks.inference import class_probabilities
 from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.stages.batches import Batch, Size
 from affinitynet.stages.predictor import NetworkStage, Predictor
-
-Probabilities = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """A photo's mask, at its own size.
-
-    Attributes:
-        mask: (H, W) in mask values.
-        confidence: (H, W) the probability of each pixel's class: float32 in [0, 1], or uint8 in
-            255ths.
-    """
-
-    mask: LabelMap
-    confidence: npt.NDArray[Any]
+from affinitynet.stages.refinement import CRFLabeller, Probabilities, Segmentation
 
 
 class ClassScorer(NetworkStage[Probabilities]):
@@ -86,8 +66,8 @@ class Segmenter(NetworkStage[Segmentation]):
             for image_id, probabilities, size in zip(batch.ids, scores, batch.inputs, strict=True):
                 yield image_id, self._label(probabilities, size)
 
-    def __call__(self, photo: Image.Image, given: None = None) -> Segmentation:
-        """Segment one photo."""
+    def __call__(self, photo: Image.Image, given: Size | None = None) -> Segmentation:
+        """Segment one photo, with the dense CRF if there is one."""
         probabilities = self.scorer(photo)
         if self.inference.crf:
             labeller = CRFLabeller(self.values, self.inference.crf, in_255ths=self.in_255ths)
@@ -98,27 +78,3 @@ class Segmenter(NetworkStage[Segmentation]):
     def _label(self, probabilities: Tensor, size: Size) -> Segmentation:
         labels, confidence = upsampled_argmax(probabilities, size, in_255ths=self.in_255ths)
         return Segmentation(encode(labels, self.values), confidence)
-
-
-@dataclass(frozen=True)
-class CRFLabeller:
-    """The dense CRF on the network's probabilities.
-
-    Attributes:
-        values: Mask value of each class.
-        crf: The dense CRF.
-        in_255ths: As for `Segmenter`.
-    """
-
-    values: Sequence[int]
-    crf: CRFParameters
-    in_255ths: bool = False
-
-    def __call__(self, photo: Image.Image, probabilities: Probabilities) -> Segmentation:
-        """Label a photo at its own size."""
-        pixels = to_pixels(photo)
-        unary = unary_from_probabilities(upsample(probabilities, pixels.shape[:2]))
-        refined = refine(pixels, unary, self.crf)
-        best = refined.max(axis=0)
-        mask = encode(refined.argmax(axis=0), self.values)
-        return Segmentation(mask, to_255ths(best) if self.in_255ths else best)

@@ -59,7 +59,7 @@ def make_pseudo_labels(
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Upsample the revised maps and refine their argmax with the dense CRF."""
-    from affinitynet.stages.revision import Refiner
+    from affinitynet.stages.refinement import Refiner
 
     refiner = Refiner([*classes.values()], crf, confidence, long_side)
     ids, walked = tagged_photos(index).index, checked(maps, "revision.maps")

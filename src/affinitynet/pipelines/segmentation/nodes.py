@@ -95,12 +95,13 @@ def segment(
         execution: Device, and processes for the CRF.
         outputs: Whether the results are what a node yields: then they are saved where they are
             made.
-        take: Maps an `affinitynet.stages.segmentation.Segmentation` to the part that is wanted.
+        take: Maps an `affinitynet.stages.refinement.Segmentation` to the part that is wanted.
 
     Yields:
         Image id and that part; confidences are in 255ths.
     """
-    from affinitynet.stages.segmentation import ClassScorer, CRFLabeller, Segmenter
+    from affinitynet.stages.refinement import CRFLabeller
+    from affinitynet.stages.segmentation import ClassScorer, Segmenter
 
     run = partial(
         map_on_devices,

@@ -4,7 +4,11 @@ from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.errors import UserError
 from affinitynet.pipelines.segmentation.nodes import predict_masks, score_predictions
-from affinitynet.pipelines.training import initialise_segmentation_net, keep_last, train_on_pixels
+from affinitynet.pipelines.training import (
+    initialise_segmentation_net,
+    select_final_checkpoint,
+    train_on_pixels,
+)
 
 SUPERVISION = {"pseudo_labels": "revision.labels", "masks": "masks"}
 """What the network learns from: `segmentation.supervision` -> catalog entry."""
@@ -58,7 +62,12 @@ def create_pipeline(supervision: str = "pseudo_labels") -> Pipeline:
                 confirms="checkpoints",
                 tags="training",
             ),
-            node(keep_last, inputs="checkpoints", outputs=["model", "history"], name="keep_last"),
+            node(
+                select_final_checkpoint,
+                inputs="checkpoints",
+                outputs=["model", "history"],
+                name="keep_last",
+            ),
             node(
                 predict_masks,
                 inputs=[

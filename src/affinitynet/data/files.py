@@ -8,12 +8,15 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from PIL import Image
 
 T = TypeVar("T")
 Partitions = Mapping[str, Callable[[], T]]
 """Id to a function that reads the file: a partitioned dataset, as Kedro loads it."""
 Readers = Partitions[Any]
+Arrays = dict[str, "npt.NDArray[Any]"]
+"""Named arrays, as a safetensors file holds them."""
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 """Files that are read where pillow-heif is installed."""

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 from pydantic_core import to_jsonable_python
 
 from affinitynet.core.checkpoint import Checkpoint
-from affinitynet.core.label_maps import decode
-from affinitynet.data.files import Readers
+from affinitynet.core.label_maps import LabelMap, decode
+from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, RankDiedError, launch, pick_device, track
 from affinitynet.networks.parameters import (
@@ -24,32 +25,18 @@ from affinitynet.networks.parameters import (
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
 if TYPE_CHECKING:
-    from PIL import Image
     from torch.utils.data import Dataset
 
 
 def initialise_classifier(network: CAMNetwork, classes: dict[str, int], seed: int) -> Checkpoint:
-    """Make the checkpoint that the classifier's training starts from: epoch 0.
-
-    Args:
-        network: The network.
-        classes: Class name to mask value.
-        seed: Seed of the new layers' weights.
-    """
+    """Make the checkpoint that the classifier's training starts from: epoch 0."""
     return _initialise(network_config("cam", network, classes), seed)
 
 
 def initialise_affinity_net(
     network: AffinityNetwork, classes: dict[str, int], seed: int, classifier: Checkpoint
 ) -> Checkpoint:
-    """Make the checkpoint that AffinityNet's training starts from.
-
-    Args:
-        network: The network.
-        classes: Class name to mask value.
-        seed: Seed of the new layers' weights.
-        classifier: The checkpoint whose backbone is taken over.
-    """
+    """Make the checkpoint that AffinityNet's training starts from."""
     return _initialise(network_config("affinity", network, classes), seed, classifier)
 
 
@@ -60,16 +47,7 @@ def initialise_segmentation_net(
     classifier: Checkpoint,
     inference: SegmentationInference,
 ) -> Checkpoint:
-    """Make the checkpoint that the segmentation network's training starts from.
-
-    Args:
-        network: The network.
-        classes: Class name to mask value.
-        seed: Seed of the new layers' weights.
-        classifier: The checkpoint whose backbone is taken over.
-        inference: How the network is meant to be used; kept with it, so that it can be used
-            without these parameters.
-    """
+    """Make the checkpoint that the segmentation network's training starts from."""
     config = network_config("segmentation", network, classes)
     return _initialise(config | {"inference": to_jsonable_python(inference)}, seed, classifier)
 
@@ -96,7 +74,7 @@ def _initialise(config: dict[str, Any], seed: int, parent: Checkpoint | None = N
 def train_on_tags(
     initial: Checkpoint,
     index: pd.DataFrame,
-    photos: Readers,
+    photos: Partitions[Image.Image],
     classes: dict[str, int],
     training: TrainingParameters,
     augmentation: Augmentation,
@@ -104,16 +82,6 @@ def train_on_tags(
     execution: Execution,
 ) -> Iterator[dict[str, Checkpoint]]:
     """Train the classifier on the training photos and their tags; no mask is involved.
-
-    Args:
-        initial: The checkpoint to go on from.
-        index: The images of the data set.
-        photos: Image id to a function that reads the photo.
-        classes: Class name to mask value.
-        training: How to train.
-        augmentation: How the photos are varied.
-        seed: Seed of order, variation and dropout.
-        execution: Device.
 
     Yields:
         The checkpoint after each epoch, by the epoch's number, four digits.
@@ -137,8 +105,8 @@ def train_on_tags(
 def train_on_pairs(
     initial: Checkpoint,
     index: pd.DataFrame,
-    photos: Readers,
-    labels: Readers,
+    photos: Partitions[Image.Image],
+    labels: Partitions[LabelMap],
     classes: dict[str, int],
     training: TrainingParameters,
     augmentation: Augmentation,
@@ -147,18 +115,6 @@ def train_on_pairs(
     radius: int,
 ) -> Iterator[dict[str, Checkpoint]]:
     """Train AffinityNet on the training photos and pairs of labelled cells.
-
-    Args:
-        initial: The checkpoint to go on from.
-        index: The images of the data set.
-        photos: Image id to a function that reads the photo.
-        labels: Image id to a function that reads the label map, in mask values.
-        classes: Class name to mask value.
-        training: How to train.
-        augmentation: How photos and label maps are varied.
-        seed: Seed of order, variation and dropout.
-        execution: Device.
-        radius: Pairs of cells closer than this are compared.
 
     Yields:
         The checkpoint after each epoch, by the epoch's number, four digits.
@@ -173,8 +129,8 @@ def train_on_pairs(
 def train_on_pixels(
     initial: Checkpoint,
     index: pd.DataFrame,
-    photos: Readers,
-    labels: Readers,
+    photos: Partitions[Image.Image],
+    labels: Partitions[LabelMap],
     classes: dict[str, int],
     training: TrainingParameters,
     augmentation: Augmentation,
@@ -182,17 +138,6 @@ def train_on_pixels(
     execution: Execution,
 ) -> Iterator[dict[str, Checkpoint]]:
     """Train a segmentation network on the training photos and each labelled pixel.
-
-    Args:
-        initial: The checkpoint to go on from.
-        index: The images of the data set.
-        photos: Image id to a function that reads the photo.
-        labels: Image id to a function that reads the label map, in mask values.
-        classes: Class name to mask value.
-        training: How to train.
-        augmentation: How photos and label maps are varied.
-        seed: Seed of order, variation and dropout.
-        execution: Device.
 
     Yields:
         The checkpoint after each epoch, by the epoch's number, four digits.
@@ -221,8 +166,8 @@ def select_final_checkpoint(
 
 def _labelled_photos(
     index: pd.DataFrame,
-    photos: Readers,
-    labels: Readers,
+    photos: Partitions[Image.Image],
+    labels: Partitions[LabelMap],
     classes: dict[str, int],
     training: TrainingParameters,
     augmentation: Augmentation,
@@ -289,7 +234,5 @@ def _train(
         raise
 
 
-def _read_labels(read: Callable[[], npt.NDArray[np.uint8]], values: list[int]) -> "Image.Image":
-    from PIL import Image
-
+def _read_labels(read: Callable[[], npt.NDArray[np.uint8]], values: list[int]) -> Image.Image:
     return Image.fromarray(decode(read(), values))

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
@@ -14,11 +13,10 @@ from affinitynet.core.affinity import pair_affinities
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.random_walk import propagate, symmetric_transition, walk_many
+from affinitynet.data.files import Arrays
 from affinitynet.stages.batches import Batch
 from affinitynet.stages.parameters import RandomWalk
 from affinitynet.stages.predictor import FeatureExtractor, NetworkStage
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 class RandomWalker(NetworkStage[ClassMaps]):

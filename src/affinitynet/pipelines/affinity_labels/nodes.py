@@ -46,12 +46,6 @@ def score_labels(
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Score the confident pixels: how many there are, and how many of them are right.
 
-    Args:
-        labels: Image id to a function that reads the label map.
-        masks: Image id to a function that reads the mask.
-        classes: Class name to mask value.
-        execution: Processes.
-
     Returns:
         `coverage`, the share of pixels that have a label, and `accuracy`, the share of those
         whose label is the truth's; pixels that the mask leaves void do not count. Without any

@@ -71,13 +71,6 @@ def score_cams(
 
     The threshold serves the comparison alone: no later stage knows of it.
 
-    Args:
-        maps: Image id to a function that reads the CAMs.
-        masks: Image id to a function that reads the mask.
-        classes: Class name to mask value.
-        thresholds: The grid, in (0, 1).
-        execution: Processes.
-
     Returns:
         The scores (`miou`, `iou` by class, `threshold`); none without masks. The mIoU at each
         threshold, beside the exponent of eq. 2 that puts the background there too:
@@ -118,14 +111,6 @@ def score_tags(
     execution: Execution,
 ) -> dict[str, Any]:
     """Score the classifier on the tags of val, which it has not seen. No mask is involved.
-
-    Args:
-        index: The images of the data set; those of `val` are done.
-        model: The trained classifier's checkpoint.
-        photos: Image id to a function that reads the photo.
-        classes: Class name to mask value.
-        inference: As for `infer_cams`.
-        execution: Device.
 
     Returns:
         `val_ap`, the average precision by class, of the classes that some photos of val show and

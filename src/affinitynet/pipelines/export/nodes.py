@@ -4,19 +4,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.images import to_pixels
 from affinitynet.core.label_maps import voc_palette
-from affinitynet.data.files import Readers
+from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
 
 
 def pack_checkpoint(model: Checkpoint) -> bytes:
     """Pack a segmentation network into one complete file.
-
-    Args:
-        model: The segmentation network's checkpoint.
 
     Returns:
         The content of a `.safetensors` file for `affinitynet.load`. Its metadata are the
@@ -29,7 +27,7 @@ def pack_checkpoint(model: Checkpoint) -> bytes:
 
 
 def export_onnx(
-    model: Checkpoint, index: pd.DataFrame, photos: Readers, onnx: dict[str, Any]
+    model: Checkpoint, index: pd.DataFrame, photos: Partitions[Image.Image], onnx: dict[str, Any]
 ) -> bytes:
     """Write a segmentation network as ONNX, and check it against torch.
 

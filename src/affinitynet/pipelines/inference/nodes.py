@@ -15,7 +15,7 @@ from PIL import Image
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.label_maps import LabelMap
 from affinitynet.data import coco_export as coco
-from affinitynet.data.files import PHOTO_SUFFIXES, Readers, inspect_photo, is_too_long
+from affinitynet.data.files import PHOTO_SUFFIXES, Partitions, Readers, inspect_photo, is_too_long
 from affinitynet.datasets.label_map import indexed_image
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_images, map_in_chunks, track
@@ -26,7 +26,9 @@ from affinitynet.pipelines.segmentation.nodes import segment
 logger = logging.getLogger(__name__)
 
 
-def inspect_photos(images: Readers, named: str, execution: Execution) -> pd.DataFrame:
+def inspect_photos(
+    images: Partitions[Image.Image], named: str, execution: Execution
+) -> pd.DataFrame:
     """Open every photo once, and list the sizes of those that can be read.
 
     Args:
@@ -84,18 +86,11 @@ def _printable(name: str) -> str:
 def segment_photos(
     photos: pd.DataFrame,
     model: Checkpoint,
-    images: Readers,
+    images: Partitions[Image.Image],
     inference: InferenceOverrides,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Segment the photos that can be read.
-
-    Args:
-        photos: What `inspect_photos` found.
-        model: The segmentation network's checkpoint.
-        images: File name to a function that reads the photo.
-        inference: Scales, flips, batches; None: as the checkpoint was evaluated.
-        execution: Device.
 
     Yields:
         Photo name without suffix to its mask, at the photo's size, in mask values.
@@ -107,18 +102,11 @@ def segment_photos(
 def segment_photos_with_confidence(
     photos: pd.DataFrame,
     model: Checkpoint,
-    images: Readers,
+    images: Partitions[Image.Image],
     inference: InferenceOverrides,
     execution: Execution,
 ) -> Iterator[tuple[dict[str, Image.Image], dict[str, LabelMap]]]:
     """Segment the photos that can be read, and say how sure the network is.
-
-    Args:
-        photos: As for `segment_photos`, like all the others.
-        model: The checkpoint.
-        images: File name to a function that reads the photo.
-        inference: Scales, flips, ….
-        execution: Device.
 
     Yields:
         Photo name without suffix to its confidence map, an 8-bit greyscale image of the
@@ -133,7 +121,10 @@ def segment_photos_with_confidence(
 
 
 def _sound(
-    photos: pd.DataFrame, model: Checkpoint, images: Readers, inference: InferenceOverrides
+    photos: pd.DataFrame,
+    model: Checkpoint,
+    images: Partitions[Image.Image],
+    inference: InferenceOverrides,
 ) -> tuple[pd.DataFrame, Checkpoint, Readers, SegmentationInference]:
     """What `segment` takes of the photos that can be read."""
     sound = photos[photos["problem"] == ""]
@@ -142,15 +133,12 @@ def _sound(
 
 
 def paint_overlays(
-    photos: pd.DataFrame, images: Readers, masks: Readers, execution: Execution
+    photos: pd.DataFrame,
+    images: Partitions[Image.Image],
+    masks: Partitions[LabelMap],
+    execution: Execution,
 ) -> Iterator[dict[str, Image.Image]]:
     """Lay the masks' colours over the photos, half through; background stays as it is.
-
-    Args:
-        photos: What `inspect_photos` found.
-        images: File name to a function that reads the photo.
-        masks: Photo name without suffix to a function that reads the mask.
-        execution: Processes.
 
     Yields:
         Photo name without suffix to its overlay, RGB, at the photo's size.
@@ -177,8 +165,8 @@ def _overlay(read: Any, read_mask: Any) -> Image.Image:
 
 def gather_coco(
     photos: pd.DataFrame,
-    masks: Readers,
-    confidences: Readers,
+    masks: Partitions[LabelMap],
+    confidences: Partitions[Image.Image],
     model: Checkpoint,
     execution: Execution,
 ) -> tuple[dict[str, Iterator[dict[str, Any]]], dict[str, dict[str, Any]]]:
@@ -205,7 +193,10 @@ def gather_coco(
 
 
 def _results(
-    sound: pd.DataFrame, masks: Readers, confidences: Readers, execution: Execution
+    sound: pd.DataFrame,
+    masks: Partitions[LabelMap],
+    confidences: Partitions[Image.Image],
+    execution: Execution,
 ) -> Iterator[dict[str, Any]]:
     ids = [str(image_id) for image_id in sound.index]
     encoded = map_images(

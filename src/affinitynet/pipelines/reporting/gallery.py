@@ -17,7 +17,7 @@ from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels, to_pixels, upsample
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode, encode
 from affinitynet.core.metrics import mean_iou
-from affinitynet.data.files import Readers
+from affinitynet.data.files import Arrays, Partitions
 from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.pipelines.pages import fill_template
@@ -125,19 +125,12 @@ class Card:
 
 def measure_walk(
     index: pd.DataFrame,
-    cams: Readers,
-    walked: Readers,
+    cams: Partitions[ClassMaps],
+    walked: Partitions[ClassMaps],
     classes: dict[str, int],
     random_walk: RandomWalk,
 ) -> pd.DataFrame:
     """Measure how much of each tagged object the random walk keeps. This needs no masks.
-
-    Args:
-        index: The images of the data set.
-        cams: Image id to a function that reads the CAMs.
-        walked: Image id to a function that reads the revised maps.
-        classes: Class name to mask value.
-        random_walk: `alpha`, with which the walk weighs the background.
 
     Returns:
         By `id`, of the object that loses the largest share: its `object` name, the shares of the
@@ -228,22 +221,13 @@ def _new_classes_first(rows: pd.DataFrame) -> list[str]:
 def walk_steps(
     sample: pd.DataFrame,
     model: Checkpoint,
-    photos: Readers,
-    maps: Readers,
+    photos: Partitions[Image.Image],
+    maps: Partitions[ClassMaps],
     random_walk: RandomWalk,
     gallery: Gallery,
     execution: Execution,
 ) -> Iterator[dict[str, dict[str, npt.NDArray[Any]]]]:
     """Walk the CAMs of some photos for several numbers of steps, in one recurrence.
-
-    Args:
-        sample: The chosen photos; the first of `train` are done.
-        model: AffinityNet's checkpoint.
-        photos: Image id to a function that reads the photo.
-        maps: Image id to a function that reads the CAMs.
-        random_walk: As `revision` has it.
-        gallery: `walks`, how many photos; `steps`, the t, to which `random_walk` adds its own.
-        execution: Device.
 
     Yields:
         Image id to `labels` (K + 1,) uint8, `steps` (T,) int64 and `maps` (T, K + 1, h, w) float16.
@@ -270,14 +254,14 @@ def walk_times(gallery: Gallery, random_walk: RandomWalk) -> list[int]:
 
 def make_gallery(
     sample: pd.DataFrame,
-    photos: Readers,
-    masks: Readers,
-    cams: Readers,
-    labels: Readers,
-    walked: Readers,
-    pseudo: Readers,
-    predictions: Readers,
-    walks: Readers,
+    photos: Partitions[Image.Image],
+    masks: Partitions[LabelMap],
+    cams: Partitions[ClassMaps],
+    labels: Partitions[LabelMap],
+    walked: Partitions[ClassMaps],
+    pseudo: Partitions[LabelMap],
+    predictions: Partitions[LabelMap],
+    walks: Partitions[Arrays],
     stages: pd.DataFrame,
     run: RunDescription,
     classes: dict[str, int],
@@ -286,23 +270,6 @@ def make_gallery(
     execution: Execution,
 ) -> dict[str, str]:
     """Make the page. Photos are drawn one by one; only the small pictures are kept.
-
-    Args:
-        sample: The chosen photos and their scores.
-        photos: Image id to a function that reads the photo.
-        masks: Likewise, the mask; images without one are shown without truth.
-        cams: Likewise, the CAMs.
-        labels: Likewise, the affinity labels.
-        walked: Likewise, the revised maps.
-        pseudo: Likewise, the pseudo labels.
-        predictions: Likewise, the predicted masks.
-        walks: Likewise, the walk's maps at several t; of some photos.
-        stages: The stages' scores, as `tabulate` lays them out.
-        run: For the title.
-        classes: Class name to mask value.
-        random_walk: `steps` of `revision`, where the slider stands first.
-        gallery: `long_side` of the pictures in pixels.
-        execution: Processes.
 
     Returns:
         The page under its name, `index`.

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 
+from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels, to_pixels, upsample
-from affinitynet.core.label_maps import IGNORE_INDEX, decode, encode
-from affinitynet.data.files import Readers
+from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode, encode
+from affinitynet.data.files import Partitions
 from affinitynet.pipelines.parameters import Sheet
 from affinitynet.pipelines.reporting.pictures import blend, paint_heat, paint_labels
 
@@ -52,28 +54,16 @@ def tabulate(
 
 def show_training_images(
     index: pd.DataFrame,
-    photos: Readers,
-    masks: Readers,
-    cams: Readers,
-    labels: Readers,
-    walked: Readers,
-    pseudo: Readers,
+    photos: Partitions[Image.Image],
+    masks: Partitions[LabelMap],
+    cams: Partitions[ClassMaps],
+    labels: Partitions[LabelMap],
+    walked: Partitions[ClassMaps],
+    pseudo: Partitions[LabelMap],
     classes: dict[str, int],
     sheet: Sheet,
 ) -> Figure:
-    """Show what each stage makes of some training photos, side by side.
-
-    Args:
-        index: The images of the data set.
-        photos: Image id to a function that reads the photo.
-        masks: Likewise, the mask.
-        cams: Likewise, the CAMs.
-        labels: Likewise, the confident labels.
-        walked: Likewise, the revised maps.
-        pseudo: Likewise, the pseudo labels.
-        classes: Class name to mask value.
-        sheet: How many, and how large.
-    """
+    """Show what each stage makes of some training photos, side by side."""
     titles = ["photo", "CAM", "affinity labels", "random walk", "pseudo labels", "ground truth"]
     rows = []
     for image_id in _pick(index, "train", [*pseudo], sheet.images):
@@ -97,22 +87,13 @@ def show_training_images(
 
 def show_predictions(
     index: pd.DataFrame,
-    photos: Readers,
-    masks: Readers,
-    predictions: Readers,
+    photos: Partitions[Image.Image],
+    masks: Partitions[LabelMap],
+    predictions: Partitions[LabelMap],
     classes: dict[str, int],
     sheet: Sheet,
 ) -> Figure:
-    """Show the segmentation network's masks of some val photos.
-
-    Args:
-        index: The images of the data set.
-        photos: Image id to a function that reads the photo.
-        masks: Likewise, the mask.
-        predictions: Likewise, the predicted mask.
-        classes: Class name to mask value.
-        sheet: How many, and how large.
-    """
+    """Show the segmentation network's masks of some val photos."""
     values = list(classes.values())
     rows = []
     for image_id in _pick(index, "val", [*predictions], sheet.images):

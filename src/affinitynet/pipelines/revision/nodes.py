@@ -75,13 +75,6 @@ def score_revision(
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Score the walk and the pseudo labels.
 
-    Args:
-        maps: Image id to a function that reads the revised maps.
-        labels: Image id to a function that reads the pseudo labels.
-        masks: Image id to a function that reads the mask.
-        classes: Class name to mask value.
-        execution: Processes.
-
     Returns:
         `random_walk_miou`, `pseudo_label_miou`, and the pseudo labels' `iou` by class; none of
         them without masks. The confusion counts of both, and each image's own mIoU.

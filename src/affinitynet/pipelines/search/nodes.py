@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.images import upsample
-from affinitynet.core.label_maps import decode
+from affinitynet.core.label_maps import LabelMap, decode
 from affinitynet.core.metrics import class_counts, mean_iou, mean_iou_of_counts
-from affinitynet.data.files import Readers
+from affinitynet.data.files import Arrays, Partitions
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.parameters import Range, RefinementSpace, WalkSpace
@@ -49,15 +50,9 @@ warnings.filterwarnings("ignore", message="Sparse ", category=UserWarning)
 
 
 def choose_photos(
-    index: pd.DataFrame, masks: Readers, images: int | None, seed: int
+    index: pd.DataFrame, masks: Partitions[LabelMap], images: int | None, seed: int
 ) -> pd.DataFrame:
     """Draw training photos that can be scored: those with a tag and a mask.
-
-    Args:
-        index: The images of the data set.
-        masks: Image id to a function that reads the mask; none is read here.
-        images: How many to draw; None, or more than there are, takes all.
-        seed: Of the draw.
 
     Returns:
         Their rows of the index, in its order.
@@ -79,18 +74,11 @@ def choose_photos(
 def compute_affinities(
     sample: pd.DataFrame,
     model: Checkpoint,
-    photos: Readers,
+    photos: Partitions[Image.Image],
     random_walk: RandomWalk,
     execution: Execution,
 ) -> Iterator[dict[str, dict[str, Floats]]]:
     """Compute the affinities of neighbours, as the random walk of `revision` has them.
-
-    Args:
-        sample: The photos to do.
-        model: AffinityNet's checkpoint.
-        photos: Image id to a function that reads the photo.
-        random_walk: `radius`, `long_side`, `output_stride`, `batch_size`, `bfloat16`.
-        execution: Device.
 
     Yields:
         Image id to `affinities` (P, h, w), float16 in [0, 1], before any exponent.
@@ -110,21 +98,13 @@ def compute_affinities(
 
 def search_thresholds(
     sample: pd.DataFrame,
-    maps: Readers,
-    masks: Readers,
+    maps: Partitions[ClassMaps],
+    masks: Partitions[LabelMap],
     classes: dict[str, int],
     thresholds: list[float],
     execution: Execution,
 ) -> pd.DataFrame:
     """Score the CAMs at every background threshold, as `cam` does on all photos.
-
-    Args:
-        sample: The photos to score.
-        maps: Image id to a function that reads the CAMs.
-        masks: Image id to a function that reads the mask.
-        classes: Class name to mask value.
-        thresholds: In (0, 1).
-        execution: Processes.
 
     Returns:
         One row a threshold: `cam.thresholds` and `miou`.
@@ -144,24 +124,15 @@ def search_thresholds(
 
 
 def search_walks(
-    affinities: Readers,
-    maps: Readers,
-    masks: Readers,
+    affinities: Partitions[Arrays],
+    maps: Partitions[ClassMaps],
+    masks: Partitions[LabelMap],
     classes: dict[str, int],
     space: WalkSpace,
     random_walk: RandomWalk,
     execution: Execution,
 ) -> pd.DataFrame:
     """Score the random walk at every setting of a grid, in one pass over the photos.
-
-    Args:
-        affinities: Image id to a function that reads the affinities.
-        maps: Image id to a function that reads the CAMs.
-        masks: Image id to a function that reads the mask.
-        classes: Class name to mask value.
-        space: Values of `alpha`, `beta` and `steps`.
-        random_walk: `radius` of the affinities' neighbourhood.
-        execution: Processes.
 
     Returns:
         One row a setting: its parameters by their full names, and `miou`.
@@ -243,21 +214,13 @@ def _no_score(counts: Any) -> None:
 
 def walk_best(
     sample: pd.DataFrame,
-    affinities: Readers,
-    maps: Readers,
+    affinities: Partitions[Arrays],
+    maps: Partitions[ClassMaps],
     walk_trials: pd.DataFrame,
     random_walk: RandomWalk,
     execution: Execution,
 ) -> Iterator[dict[str, ClassMaps]]:
     """Spread the CAMs by the best random walk that was found.
-
-    Args:
-        sample: The photos to do.
-        affinities: Image id to a function that reads the affinities.
-        maps: Image id to a function that reads the CAMs.
-        walk_trials: What `search_walks` found.
-        random_walk: `radius` of the affinities' neighbourhood.
-        execution: Processes.
 
     Yields:
         Image id to its walked maps, as `revision` makes them.
@@ -287,9 +250,9 @@ def _walk_one(
 
 def search_refinements(
     sample: pd.DataFrame,
-    photos: Readers,
-    maps: Readers,
-    masks: Readers,
+    photos: Partitions[Image.Image],
+    maps: Partitions[ClassMaps],
+    masks: Partitions[LabelMap],
     classes: dict[str, int],
     space: RefinementSpace,
     trials: int,
@@ -302,20 +265,6 @@ def search_refinements(
     """Search the dense CRF's parameters by the pseudo labels' score (Optuna's TPE sampler).
 
     The first trial takes the present values, as far as they lie in the space.
-
-    Args:
-        sample: The photos to score.
-        photos: Image id to a function that reads the photo.
-        maps: Image id to a function that reads the walked maps.
-        masks: Image id to a function that reads the mask.
-        classes: Class name to mask value.
-        space: Values or ranges to try.
-        trials: How many settings to try; 0 for none.
-        crf: The present values.
-        confidence: The present value.
-        long_side: Working size in pixels; None for the photo's own size.
-        seed: Of the sampler.
-        execution: Processes.
 
     Returns:
         One row a trial: its parameters by their full names, and `miou`.
@@ -397,7 +346,9 @@ def _has(values: Range | Sequence[Any], value: Any) -> bool:
 
 
 def _score(
-    labels: Iterator[dict[str, npt.NDArray[np.uint8]]], masks: Readers, values: list[int]
+    labels: Iterator[dict[str, npt.NDArray[np.uint8]]],
+    masks: Partitions[LabelMap],
+    values: list[int],
 ) -> float:
     size = len(values) + 1
     total = np.zeros((size, size), np.int64)

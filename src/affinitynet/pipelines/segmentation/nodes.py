@@ -36,14 +36,6 @@ def predict_masks(
 ) -> Iterator[dict[str, LabelMap]]:
     """Segment the photos of `val`, at their own size.
 
-    Args:
-        index: The images of the data set; those of `val` are done.
-        model: The segmentation network's checkpoint.
-        photos: Image id to a function that reads the photo.
-        classes: Class name to mask value; the network must have learned the same.
-        inference: Scales, flips, CRF.
-        execution: Device, and processes for the CRF.
-
     Yields:
         Image id to its predicted mask, in mask values.
 
@@ -57,10 +49,6 @@ def predict_masks(
 
 def check_classes(model: Checkpoint, classes: dict[str, int]) -> None:
     """Check that a checkpoint, which all environments share, is for this one's classes.
-
-    Args:
-        model: The segmentation network's checkpoint.
-        classes: Class name to mask value.
 
     Raises:
         UserError: If it was trained for other classes.
@@ -144,12 +132,6 @@ def score_predictions(
     execution: Execution,
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Score the predictions of `val`.
-
-    Args:
-        predictions: Image id to a function that reads the predicted mask.
-        masks: Image id to a function that reads the mask.
-        classes: Class name to mask value.
-        execution: Processes.
 
     Returns:
         `miou`, and `iou` by class. The confusion counts, and each image's own mIoU.

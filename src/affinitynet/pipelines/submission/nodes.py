@@ -5,10 +5,11 @@ from io import BytesIO
 from zipfile import ZipFile
 
 import pandas as pd
+from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.label_maps import LabelMap
-from affinitynet.data.files import Readers, inspect_photo
+from affinitynet.data.files import Partitions, Readers, inspect_photo
 from affinitynet.data.voc import parse_split
 from affinitynet.datasets.label_map import indexed_image
 from affinitynet.errors import UserError
@@ -18,7 +19,10 @@ from affinitynet.pipelines.segmentation.nodes import check_classes, segment
 
 
 def list_images(
-    splits: Readers, photos: Readers, submission: dict[str, str], execution: Execution
+    splits: Readers,
+    photos: Partitions[Image.Image],
+    submission: dict[str, str],
+    execution: Execution,
 ) -> pd.DataFrame:
     """List the images to submit, with their photos' sizes; they have no annotations.
 
@@ -66,20 +70,12 @@ def list_images(
 def segment_images(
     images: pd.DataFrame,
     model: Checkpoint,
-    photos: Readers,
+    photos: Partitions[Image.Image],
     classes: dict[str, int],
     inference: SegmentationInference,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Segment the images to submit, at their own size.
-
-    Args:
-        images: What `list_images` gives.
-        model: The segmentation network's checkpoint.
-        photos: Image id to a function that reads the photo.
-        classes: Class name to mask value; the network must have learned the same.
-        inference: Scales, flips, CRF.
-        execution: Device, and processes for the CRF.
 
     Yields:
         Image id to its mask, in mask values.
@@ -91,7 +87,7 @@ def segment_images(
     yield from chunks(segment(images, model, photos, inference, execution))
 
 
-def pack(predictions: Readers, submission: dict[str, str]) -> bytes:
+def pack(predictions: Partitions[LabelMap], submission: dict[str, str]) -> bytes:
     """Pack the masks as the server takes them.
 
     Args:

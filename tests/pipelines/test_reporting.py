@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import decode
 from affinitynet.core.metrics import confusion_matrix, mean_iou
@@ -207,7 +208,7 @@ def test_few_photos_are_all_shown():
 def score_maps(*maps):
     """CAMs of `cat` and `dog`."""
     cams = np.array(maps, np.float16)
-    return {"labels": np.array([1, 2], np.uint8), "maps": cams}
+    return ClassMaps(np.array([1, 2], np.uint8), cams)
 
 
 def test_an_object_that_the_walk_wipes_out_is_found_without_masks():
@@ -216,14 +217,8 @@ def test_an_object_that_the_walk_wipes_out_is_found_without_masks():
     background = np.full((4, 4), 0.1)
     before = {i: lambda: score_maps(cat, dog) for i in "ab"}
     after = {
-        "a": lambda: {
-            "labels": np.arange(3, dtype=np.uint8),
-            "maps": np.stack([background, cat, dog]),
-        },
-        "b": lambda: {
-            "labels": np.arange(3, dtype=np.uint8),
-            "maps": np.stack([background, cat, nothing]),
-        },
+        "a": lambda: ClassMaps(np.arange(3, dtype=np.uint8), np.stack([background, cat, dog])),
+        "b": lambda: ClassMaps(np.arange(3, dtype=np.uint8), np.stack([background, cat, nothing])),
     }
     index = pd.DataFrame({"split": "train"}, pd.Index([*"abc"], name="id"))
     effect = measure_walk(index, before, after, CLASSES, SimpleNamespace(alpha=4))

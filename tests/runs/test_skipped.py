@@ -25,8 +25,9 @@ def test_the_run_goes_on_without_a_deadly_image(finished_copy, monkeypatch):
     everything = json.loads(marker.read_text())["items"]
     marker.write_text(json.dumps({"items": everything - 1}))
 
-    monkeypatch.setattr(per_image, "_read_and_do", die_over_one)
-    finished_copy.run("affinity_labels", parameters={"execution.workers": 2})
+    with monkeypatch.context() as patch:
+        patch.setattr(per_image, "_read_and_do", die_over_one)
+        finished_copy.run("affinity_labels", parameters={"execution.workers": 2})
     record = finished_copy.record()
     assert record["finished"]
     assert record["skipped"] == {"affinity_labels.label": [DEADLY]}

@@ -160,10 +160,10 @@ def test_maps_are_of_the_tagged_classes_alone(finished_run):
         for image_id, load in catalog.load(name).items():
             stored = load()
             labels = [classes.index(tag) + 1 for tag in tags[image_id]]
-            assert stored["labels"].tolist() == background + labels
-            assert stored["maps"].dtype == np.float16
-            assert len(stored["maps"]) == len(stored["labels"])
-            assert 0 <= stored["maps"].min() <= stored["maps"].max() <= 1
+            assert stored.labels.tolist() == background + labels
+            assert stored.maps.dtype == np.float16
+            assert len(stored.maps) == len(stored.labels)
+            assert 0 <= stored.maps.min() <= stored.maps.max() <= 1
 
 
 def test_labels_are_of_the_tagged_classes_alone(finished_run):

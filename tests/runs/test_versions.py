@@ -40,7 +40,7 @@ def test_a_run_reads_its_own_outputs_while_another_one_makes_newer_ones(
         return work(*arguments, **options)
 
     alone = finished_copy.record()["version"]
-    monkeypatch.setattr(cam, "share_out", partial(run_another_first, cam.share_out))
+    monkeypatch.setattr(cam, "per_batch", partial(run_another_first, cam.per_batch))
     finished_copy.run("cam", "affinity_labels")
     (other,) = others
     (version,) = {path.stem for path in finished_copy.records} - {alone, other}

@@ -26,19 +26,16 @@ from affinitynet.execution import Execution
 from affinitynet.networks.parameters import (
     AffinityNetwork,
     CAMNetwork,
-    FeatureParameters,
     InferenceParameters,
     SegmentationInference,
     SegmentationNetwork,
     Stride,
 )
+from affinitynet.stages.parameters import Alphas, Radius, RandomWalk
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
 Names = OneOrMore[Annotated[Text, MinLen(1)]]
 Thresholds = OneOrMore[OpenProbability]
-Radius = Annotated[PositiveInt, Ge(2)]
-"""Pairs of cells closer than this are compared: below 2 there are none."""
-
 
 DatabasePath = Annotated[
     FilePath,
@@ -82,18 +79,6 @@ class CAM:
 
 
 @parameters
-class Alphas:
-    """Exponents of the background (eq. 2): a low one makes it strong."""
-
-    low: Positive
-    high: Positive
-
-    def __post_init__(self) -> None:
-        if self.low > self.high:
-            raise ValueError(f"low is {self.low:g}, above high, {self.high:g}; swap them")
-
-
-@parameters
 class AffinityLabels:
     """Stage 2."""
 
@@ -109,23 +94,6 @@ class AffinityTraining:
     network: AffinityNetwork
     training: TrainingParameters
     augmentation: Augmentation
-    radius: Radius
-
-
-@parameters
-class RandomWalk(FeatureParameters):
-    """The random walk, and how AffinityNet computes its features.
-
-    Attributes:
-        alpha: Exponent of the background, eq. 2.
-        beta: Exponent of the affinities.
-        steps: t.
-        radius: Of the neighbourhood.
-    """
-
-    alpha: Positive
-    beta: Positive
-    steps: NonNegativeInt
     radius: Radius
 
 

@@ -32,7 +32,7 @@ from affinitynet.data.tag_file import MasksHeader, TagSource, read_tagged
 from affinitynet.data.tagged import TAG_SEPARATOR, Tagged
 from affinitynet.data.voc import read_voc
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, stream
+from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.training.parameters import TrainingParameters
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def inspect_photos(
     table = table[np.array(kept, bool) | (table["split"] == "val").to_numpy()]
 
     looks: dict[str, Inspection] = dict.fromkeys(table.index, CRASHES)
-    for chunk in stream(
+    for chunk in map_in_chunks(
         inspect_photo,
         ((image_id, photos[image_id]) for image_id in table.index),
         total=len(table),
@@ -222,7 +222,7 @@ def check_data_set(
     masked = [str(image_id) for image_id in inspected.index if image_id in masks]
     sizes = inspected.loc[masked, ["width", "height"]]
     shown: dict[str, tuple[int, ...]] = {}
-    for chunk in stream(
+    for chunk in map_in_chunks(
         inspect_mask,
         (
             (i, masks[i], int(width), int(height), len(findings["mask_classes"]))

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, stream
+from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.parameters import Scenes
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def render_scenes(
     counts = {split: getattr(scenes, split) for split in ("train", "val")}
     ids = [f"scene_{number:05d}" for number in range(sum(counts.values()))]
     items = ((image_id, [seed, i], scenes.long_side) for i, image_id in enumerate(ids))
-    for chunk in stream(
+    for chunk in map_in_chunks(
         _render, items, total=len(ids), execution=execution, description="Rendering scenes"
     ):
         photos = {image_id: Image.fromarray(scene.image) for image_id, scene in chunk.items()}

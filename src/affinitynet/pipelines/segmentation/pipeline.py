@@ -3,7 +3,11 @@
 from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.pipelines.segmentation.nodes import predict_masks, score_predictions
-from affinitynet.pipelines.training import initialise_segmentation_net, keep_last, train_on_pixels
+from affinitynet.pipelines.training import (
+    initialise_segmentation_net,
+    select_final_checkpoint,
+    train_on_pixels,
+)
 
 
 def create_pipeline(labels: str = "revision.labels") -> Pipeline:
@@ -45,7 +49,12 @@ def create_pipeline(labels: str = "revision.labels") -> Pipeline:
                 confirms="checkpoints",
                 tags="training",
             ),
-            node(keep_last, inputs="checkpoints", outputs=["model", "history"], name="keep_last"),
+            node(
+                select_final_checkpoint,
+                inputs="checkpoints",
+                outputs=["model", "history"],
+                name="keep_last",
+            ),
             node(
                 predict_masks,
                 inputs=[

@@ -13,6 +13,10 @@ MIN_PHOTOS = 3
 """Photos below which a disagreement is no system."""
 CLEAR = 0.4
 """Difference of two overlaps (intersection over union of photos) that is no chance."""
+MOST = 0.5
+"""Share of the photos; where tags and masks differ on more of them, it is a system."""
+MAX_FILLED = 10
+"""Mask values that are named for those behind them; for more, the masks are to be numbered."""
 MAX_NAMED = 5
 """Photos in a message."""
 
@@ -69,7 +73,9 @@ def compare(
     best = overlap[rows, columns]
     uses = tagged.sum(axis=0)
     moved = (best - now > CLEAR) & (uses > 1)
-    if moved.any() and (tagged & moved).any(axis=1).sum() >= MIN_PHOTOS:
+    differ = (tagged != masked[:, own]).any(axis=1).mean() > MOST
+    lacking = (tagged & ~masked[:, own]).any(axis=1).sum() >= MIN_PHOTOS
+    if (differ and lacking) or (tagged & moved).any(axis=1).sum() >= MIN_PHOTOS:
         table = _propose(names, likely, best, own, masked, mask_classes)
         return Agreement([_tell(ids, names, own, likely, best, uses, moved, table, parameter)])
     both = tagged.any(axis=1)
@@ -144,11 +150,18 @@ def _tell(
             for k, name in enumerate(names)
         ),
     ]
+    if (best == 0).any() or sum(name.startswith("value ") for name in proposed) > MAX_FILLED:
+        remedy = (
+            "write 0 for the background into the masks, and for the classes "
+            + ", ".join(f"{value} {name}" for name, value in zip(names, own, strict=True))
+        )
+    else:
+        remedy = f'if this is right, give --params "{parameter}={";".join(proposed)}"'
     return (
         f"tags and masks disagree on {len(ids)} photos that have both: the values of the masks are "
         "not numbered as the classes are. Where each class is seen in the masks:\n"
         + "\n".join(lines)
-        + f'\n    if this is right, give --params "{parameter}={";".join(proposed)}"'
+        + f"\n    {remedy}"
     )
 
 

@@ -7,6 +7,7 @@ import base64
 import io
 import math
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -85,7 +86,7 @@ def parse_cvat(text: str, path: str) -> TagFile:
     skipped: Counter[str] = Counter()
     rows = []
     for image in images:
-        width, height = (int(image.get(side, "0")) for side in ("width", "height"))
+        width, height = (round(_number(image.get(side))) for side in ("width", "height"))
         marks = [each for each in image if each.get("label")]
         shapes = [shape for each in marks if (shape := _cvat_shape(each))]
         boxes = sum(each.tag not in ("tag", "polygon", "mask", "ellipse") for each in marks)
@@ -112,23 +113,28 @@ def _known_split(name: str) -> str:
 def _cvat_shape(mark: ElementTree.Element) -> Shape | None:
     label = normal_form(mark.get("label", ""))
     if mark.tag == "polygon":
-        points = [
-            [float(number) for number in each.split(",")]
-            for each in mark.get("points", "").split(";")
-            if each
-        ]
-        polygons = read_polygons([number for point in points for number in point])
+        numbers = re.split("[,;]", mark.get("points", ""))
+        polygons = read_polygons([_number(each, math.nan) for each in numbers])
         return Shape(label, partial(encode_polygons, polygons)) if polygons else None
     if mark.tag == "ellipse":
         names = ("cx", "cy", "rx", "ry", "rotation")
-        x, y, radius_x, radius_y, degrees = (float(mark.get(name, "0")) for name in names)
+        x, y, radius_x, radius_y, degrees = (_number(mark.get(name)) for name in names)
         outline = ellipse(x, y, radius_x, radius_y, degrees)
         return Shape(label, partial(encode_polygons, [outline]))
     if mark.tag == "mask":
-        runs = [int(number) for number in mark.get("rle", "").split(",")]
-        box = [int(float(mark.get(name, "0"))) for name in ("left", "top", "width", "height")]
+        runs = [int(_number(number, -1)) for number in mark.get("rle", "").split(",")]
+        box = [int(_number(mark.get(name))) for name in ("left", "top", "width", "height")]
+        if min(runs) < 0 or sum(runs) < box[2] * box[3]:
+            return None
         return Shape(label, partial(_encode_cvat_mask, runs, *box))
     return None
+
+
+def _number(text: str | None, default: float = 0.0) -> float:
+    try:
+        return float(text or default)
+    except ValueError:
+        return default
 
 
 def _encode_cvat_mask(
@@ -220,6 +226,7 @@ def parse_label_studio(tasks: Iterable[Mapping[str, Any]], path: str) -> TagFile
         for result in (each for one in kept for each in one.get("result") or []):
             value = result.get("value") or {}
             names = value.get(result.get("type")) or []
+            names = names if isinstance(names, list) else []  # a rating is a number
             labels = [str(name[-1] if isinstance(name, list) else name) for name in names]
             tags += labels
             encode = _label_studio_region(result, value)
@@ -250,8 +257,9 @@ def _label_studio_region(
     if result.get("type") == "ellipselabels":
         names = ("x", "y", "radiusX", "radiusY", "rotation")
         return partial(_encode_scaled_ellipse, [float(value.get(name) or 0) for name in names])
-    if result.get("type") == "brushlabels" and value.get("format") == "rle":
-        height, width = (int(result[f"original_{side}"]) for side in ("height", "width"))
+    sizes = [result.get(f"original_{side}") or 0 for side in ("height", "width")]
+    if result.get("type") == "brushlabels" and value.get("format") == "rle" and all(sizes):
+        height, width = map(int, sizes)
         return partial(_encode_brush, value["rle"], height, width)
     return None
 

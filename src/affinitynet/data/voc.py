@@ -42,6 +42,8 @@ class Annotation:
 def parse_annotation(xml: bytes) -> Annotation:
     """Read an annotation; objects' names are tags, boxes and parts are not looked at.
 
+    Elements may be in a namespace.
+
     Raises:
         ValueError: If it is no VOC annotation.
     """
@@ -49,8 +51,10 @@ def parse_annotation(xml: bytes) -> Annotation:
         root = ElementTree.fromstring(decode_xml(xml))
     except ElementTree.ParseError as error:
         raise ValueError(f"is no VOC annotation: {error}") from None
-    width, height = (_read_length(root.findtext(f"size/{side}")) for side in ("width", "height"))
-    names = clean_tags(element.text or "" for element in root.findall("object/name"))
+    width, height = (_read_length(root.findtext(f"{{*}}size/{{*}}{side}")) for side in ("width", "height"))
+    names = clean_tags(element.text or "" for element in root.findall("{*}object/{*}name"))
+    if not names and root.find("{*}object") is None and root.find("{*}size") is None:
+        raise ValueError("is no VOC annotation: it has neither <size> nor <object>")
     if odd := [name for name in names if "\ufffd" in name]:
         raise ValueError(f"the tag '{odd[0]}' is not in the encoding that the file declares")
     return Annotation(width, height, tuple(names))

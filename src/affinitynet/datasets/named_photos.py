@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
-from affinitynet.data.files import PHOTO_SUFFIXES, is_hidden
+from affinitynet.data.files import PHOTO_SUFFIXES, UNREAD_SUFFIXES, is_hidden
 from affinitynet.datasets.atomic import existing_folder
 from affinitynet.datasets.folder import FolderDataset, is_file
 
@@ -25,7 +25,8 @@ class NamedPhotosDataset(FolderDataset):
     - `-`: paths on the standard input, one a line (or ended by NUL bytes, as `find -print0`
       writes them); names are relative to the folder that they have in common.
 
-    Folders and patterns give the files with a suffix among `PHOTO_SUFFIXES` that are not hidden;
+    Folders and patterns give the files with a photo's suffix that are not hidden, also of formats
+    that are not read, so that they are reported;
     files that are named by themselves are taken as they are, also if they do not exist, so that
     this can be reported.
 
@@ -89,7 +90,7 @@ class NamedPhotosDataset(FolderDataset):
             path: info
             for path, info in found.items()
             if is_file(info)
-            and path.lower().endswith(PHOTO_SUFFIXES)
+            and path.lower().endswith((*PHOTO_SUFFIXES, *UNREAD_SUFFIXES))
             and not is_hidden(os.path.relpath(path, root))
         }
 

@@ -48,7 +48,7 @@ def compare(
 
     Args:
         tags: Photo id to its tags, of the photos that have masks.
-        shown: Photo id to the values in its mask, 0 and 255 apart.
+        shown: Photo id to the values in its mask, 255 apart.
         classes: Class name to mask value.
         mask_classes: Names of the mask values 1, 2, ….
         parameter: That sets `mask_classes`, for messages.
@@ -77,7 +77,10 @@ def compare(
     lacking = (tagged & ~masked[:, own]).any(axis=1).sum() >= MIN_PHOTOS
     if (differ and lacking) or (tagged & moved).any(axis=1).sum() >= MIN_PHOTOS:
         table = _propose(names, likely, best, own, masked, mask_classes)
-        return Agreement([_tell(ids, names, own, likely, best, uses, moved, table, parameter)])
+        has_background = any(0 in shown[image_id] for image_id in ids)
+        return Agreement(
+            [_tell(ids, names, own, likely, best, uses, moved, table, parameter, has_background)]
+        )
     both = tagged.any(axis=1)
     if both.sum() >= MIN_PHOTOS and not (tagged & masked[:, own]).any():
         seen = sorted({int(value) for value in np.flatnonzero(masked.any(axis=0))})
@@ -140,6 +143,7 @@ def _tell(
     moved: npt.NDArray[np.bool_],
     proposed: list[str],
     parameter: str,
+    has_background: bool,
 ) -> str:
     width = max(len(name) for name in ["class", *names])
     lines = [
@@ -150,7 +154,7 @@ def _tell(
             for k, name in enumerate(names)
         ),
     ]
-    if (best == 0).any() or sum(name.startswith("value ") for name in proposed) > MAX_FILLED:
+    if not has_background or (best == 0).any() or sum(name.startswith("value ") for name in proposed) > MAX_FILLED:
         remedy = (
             "write 0 for the background into the masks, and for the classes "
             + ", ".join(f"{value} {name}" for name, value in zip(names, own, strict=True))

@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from affinitynet.data.files import PHOTO_SUFFIXES
@@ -356,6 +356,7 @@ def interpret(table: Table, path: str, separator: str) -> TagFile:
         notes.append(f"{path}: columns that are not read: {unread}")
     rows: list[Row] = []
     above = 0
+    sure = next((column for column in roles.unread if _key(column) == "confidence"), None)
     for place, cells in table.rows:
         file = cells.get(roles.file)
         if file is None or file != file or not str(file).strip():  # `nan` may be a photo's name
@@ -376,10 +377,31 @@ def interpret(table: Table, path: str, separator: str) -> TagFile:
             )
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from None
+        if sure and not _blank(cells.get(sure)) and _flag(cells[sure]) is False:
+            tags = []  # Open Images: seen by a person not to be there
         rows.append(Row(place, str(file), tags, "" if _blank(split) else str(split)))
+    if roles.tags and all(isinstance(each, str) for _, r in table.rows for each in r.values()):
+        rows, blanks = _split_at_blanks(rows, path)
+        notes += blanks
     merged = {"lines without a file's name, read as of the photo above": above}
     classes = None if roles.tags else [names[column] for column in roles.flags]
     return TagFile(rows, classes, [*notes, *count_notes(path, merged)])
+
+
+def _split_at_blanks(rows: list[Row], path: str) -> tuple[list[Row], list[str]]:
+    """Split tags such as `cat dog` where each word of them all is a tag of its own."""
+    names = {normal_form(tag) for row in rows for tag in row.tags}
+    words = {word for name in names for word in name.split()}
+    joined = sorted(name for name in names if " " in name)
+    if not joined or len(words) >= len(names):
+        return rows, []
+    if words <= names:
+        rows = [replace(row, tags=[word for tag in row.tags for word in tag.split()]) for row in rows]
+        return rows, [f"{path}: blanks are taken for separators between tags, as in '{joined[0]}'"]
+    return rows, [
+        f"{path}: '{joined[0]}' is taken for the name of one class; if blanks separate the tags, "
+        "write semicolons instead"
+    ]
 
 
 def _find_roles(table: Table, path: str) -> Roles:
@@ -411,7 +433,7 @@ def _find_roles(table: Table, path: str) -> Roles:
     marked = [
         column
         for column in flags
-        if not all(map(_blank, cells[column])) and _key(column) not in OTHER_COLUMNS
+        if not all(map(_blank, cells[column])) and _key(column) not in (*OTHER_COLUMNS, *TAG_COLUMNS)
     ]
     exported = len(LABEL_STUDIO.intersection(map(_key, table.columns))) > 1
     if exported or (not tags and len(others) == 1 and not marked):

@@ -20,6 +20,10 @@ DECLARATION = re.compile(r"\s*<\?xml\b([^>]*)\?>")
 ENCODING = re.compile(r"""encoding\s*=\s*["']([\w.:-]+)["']""")
 FLAGS = {"-1", "0", "1"}
 """Second column of VOC's lists of a class: absent, difficult, present."""
+NO_LISTS = (
+    "; without lists, --env tagged reads the folder: "
+    "--params images=<folder>/JPEGImages,tags=<folder>/Annotations"
+)
 PAIR = re.compile(r"(.+?\.\w{3,4})\s", re.ASCII)
 """Path of a photo, before that of its mask."""
 
@@ -178,7 +182,7 @@ def read_voc(
             continue
         if not ids:
             state = "empty" if file in splits else "missing"
-            others = f"; there are {', '.join(sorted(splits))}" if splits else ""
+            others = f"; there are {', '.join(sorted(splits))}" if splits else NO_LISTS
             problems.append(f"{source}: {state} (parameter data_set.splits.{split}){others}")
         for image_id in ids:
             if image_id in seen:
@@ -203,6 +207,13 @@ def read_voc(
                     "width": annotation.width if annotation else 0,
                     "height": annotation.height if annotation else 0,
                 }
+    named = {tag for row in rows.values() for tag in row["tags"]}
+    if named and not problems:
+        problems += [
+            f"parameter data_set.classes: no photo of the lists has the tag '{name}'"
+            for name in classes
+            if name not in named
+        ]
     table = pd.DataFrame.from_dict(
         rows, orient="index", columns=["tags", "split", "width", "height"]
     )

@@ -82,7 +82,7 @@ class MasksDataset(FolderDataset):
             drawn = read_drawn(self._path, self._photos)
         except ValueError:
             return Masks({})  # as a folder without masks: the checks of the input say why
-        return Masks(drawn.masks if drawn else {})
+        return Masks(drawn.masks)
 
     def _list_partitions(self) -> list[str]:
         paths = super()._list_partitions()
@@ -236,10 +236,10 @@ class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
             drawn = read_drawn(self._path, self._photos)
         except ValueError as error:
             problem = str(error).replace("tags=", "masks=", 1)
-            if Path(self._path).is_dir():
+            if Path(self._path).is_dir() and "is a folder without" in problem:
                 problem = f"masks={self._path}: has no masks ({', '.join(EXACT)}), and no outlines"
             return MasksHeader([], [], problem)
-        return MasksHeader(drawn.classes, drawn.notes) if drawn else None
+        return MasksHeader(drawn.classes, drawn.notes)
 
     def save(self, data: NoReturn) -> NoReturn:
         """Refuse: the file is the user's own."""
@@ -256,16 +256,13 @@ def list_images(path: str, photos: str | None) -> list[str]:
     return choose_images(names, among=lie_among(path, photos))
 
 
-def read_drawn(path: str, photos: str | None) -> DrawnMasks | None:
-    """Read a file, or a folder, of outlines; None for a folder of images.
+def read_drawn(path: str, photos: str | None) -> DrawnMasks:
+    """Read a file, or a folder, of outlines.
 
     Raises:
         ValueError: If it is in no known format.
     """
-    source = None if list_images(path, photos) else TagsDataset(filepath=path).load()
-    if source is None:
-        return None
-    given = parse_source(source, path, ";")
+    given = parse_source(TagsDataset(filepath=path).load() or {}, path, ";")
     if photos is None:
         return draw_masks(given, {row.file: bytes for row in given.rows}, path)
     return draw_masks(given, PhotosDataset(path=photos).load(), path)

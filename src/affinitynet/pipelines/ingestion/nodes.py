@@ -265,9 +265,8 @@ def _list_mask_gaps(
 
 def _tell_together(ids: list[str], line: str) -> str:
     """Say once what is wrong with many photos."""
-    if len(ids) <= MAX_NAMED:
-        return "; ".join(f"{image_id}: {line}" for image_id in ids)
-    return f"{', '.join(ids[:MAX_NAMED])} and {len(ids) - MAX_NAMED} more: {line}"
+    more = f" and {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else ""
+    return f"{', '.join(ids[:MAX_NAMED])}{more}: {line}"
 
 
 def _list_gaps(

@@ -15,7 +15,7 @@ CLEAR = 0.4
 """Difference of two overlaps (intersection over union of photos) that is no chance."""
 MOST = 0.5
 """Share of the photos; where tags and masks differ on more of them, it is a system."""
-MAX_FILLED = 10
+MAX_FILLED = 30
 """Mask values that are named for those behind them; for more, the masks are to be numbered."""
 MAX_NAMED = 5
 """Photos in a message."""
@@ -154,10 +154,13 @@ def _tell(
             for k, name in enumerate(names)
         ),
     ]
-    if not has_background or (best == 0).any() or sum(name.startswith("value ") for name in proposed) > MAX_FILLED:
-        remedy = (
-            "write 0 for the background into the masks, and for the classes "
-            + ", ".join(f"{value} {name}" for name, value in zip(names, own, strict=True))
+    if (
+        not has_background
+        or (best == 0).any()
+        or sum(name.startswith("value ") for name in proposed) > MAX_FILLED
+    ):
+        remedy = "write 0 for the background into the masks, and for the classes " + ", ".join(
+            f"{value} {name}" for name, value in zip(names, own, strict=True)
         )
     else:
         remedy = f'if this is right, give --params "{parameter}={";".join(proposed)}"'

@@ -35,6 +35,8 @@ from affinitynet.data.tag_table import decode_text
 from affinitynet.data.voc import parse_annotation
 
 Files = Mapping[str, Callable[[], bytes]]
+VIA_LABELS = {"label", "class", "name", "category", "type", "object"}
+"""Names of VIA's attributes that are the label of a region."""
 NAMES_FILES = ("classes.txt", "obj.names", "names.txt")
 """Files that list YOLO's classes, one a line."""
 
@@ -205,6 +207,65 @@ def _labelme_shape(mark: Mapping[str, Any]) -> Shape | None:
 def _encode_png(png: str, left: int, top: int, height: int, width: int) -> Runs:
     bitmap = np.asarray(Image.open(io.BytesIO(base64.b64decode(png)))) > 0
     return encode_bitmap(bitmap, left, top, height, width)
+
+
+def is_via(value: Any) -> bool:
+    """Whether a JSON value is a project, or annotations, of the VGG Image Annotator."""
+    entries = value.get("_via_img_metadata", value) if isinstance(value, dict) else None
+    return (
+        isinstance(entries, dict)
+        and bool(entries)
+        and all(isinstance(each, dict) and "regions" in each for each in entries.values())
+    )
+
+
+def parse_via(value: Mapping[str, Any], path: str) -> TagFile:
+    """Read VIA's JSON: the attributes of all regions are labels, those of files are not read."""
+    skipped: Counter[str] = Counter()
+    rows = []
+    for key, entry in value.get("_via_img_metadata", value).items():
+        regions = entry["regions"]
+        tags: list[str] = []
+        shapes: list[Shape] = []
+        for region in regions.values() if isinstance(regions, dict) else regions:
+            labels = _via_labels(region.get("region_attributes") or {})
+            outline = _via_outline(region.get("shape_attributes") or {})
+            tags += labels
+            shapes += [
+                Shape(normal_form(label), partial(encode_polygons, outline))
+                for label in labels
+                if outline
+            ]
+            skipped["boxes, lines and points, read for their tags only"] += not outline
+        rows.append(Row(f"{path}, {key}", str(entry["filename"]), tags, shapes=tuple(shapes)))
+    return TagFile(rows, None, count_notes(path, skipped), partial=True)
+
+
+def _via_labels(attributes: Mapping[str, Any]) -> list[str]:
+    """Read the label of a region: the attribute that is named so, else its only one."""
+    named = [key for key in attributes if key.casefold() in VIA_LABELS]
+    if len(attributes) > 1 and not named:
+        raise ValueError(
+            f"regions have the attributes {', '.join(attributes)}; call the one that is the class "
+            "'label'"
+        )
+    given = attributes[(named or [*attributes])[0]] if attributes else ""
+    if isinstance(given, dict):  # check boxes
+        return [str(label) for label, is_set in given.items() if is_set]
+    return [str(given)]
+
+
+def _via_outline(shape: Mapping[str, Any]) -> list[list[float]]:
+    kind = shape.get("name")
+    if kind == "polygon":
+        points = zip(shape["all_points_x"], shape["all_points_y"], strict=False)
+        return read_polygons([list(point) for point in points])
+    if kind in ("circle", "ellipse"):
+        radius_x = shape.get("rx", shape.get("r", 0))
+        radius_y = shape.get("ry", radius_x)
+        turn = math.degrees(shape.get("theta") or 0)
+        return [ellipse(shape["cx"], shape["cy"], radius_x, radius_y, turn)]
+    return []
 
 
 def parse_label_studio(tasks: Iterable[Mapping[str, Any]], path: str) -> TagFile:

@@ -142,7 +142,9 @@ def _stem(file: str) -> str:
 def is_instances(file: str) -> bool:
     """Whether a folder says that values are numbers of objects: VOC's `SegmentationObject`."""
     folders = PurePosixPath(file).parts[:-1]
-    return any(_words(folder) & {"object", "objects", "instance", "instances"} for folder in folders)
+    return any(
+        _words(folder) & {"object", "objects", "instance", "instances"} for folder in folders
+    )
 
 
 def class_of(place: Place) -> list[str]:

@@ -77,6 +77,7 @@ def read_tagged(
     if path and source is None:
         raise ValueError(f"tags={path}: there is no such file")
     others = {_plain(file) for file in getattr(photos, "others", ())}
+    links = sorted(getattr(photos, "links", ()))
     if masks and masks.among:
         photos = {i: read for i, read in photos.items() if i not in masks.among}
     if source is None:
@@ -87,6 +88,9 @@ def read_tagged(
             raise ValueError(_no_tags(others))
     else:
         given = parse_source(source, path, separator)
+    if links:
+        note = f"links to folders are not followed; copy what they lead to: {', '.join(links)}"
+        given = replace(given, notes=[*given.notes, note])
     listed = list_names(data_set["classes"], separator)
     mask_names = list_names(data_set["mask_classes"], separator)
     if path is None and isinstance(source, Mapping):
@@ -177,6 +181,8 @@ def _parse_text(text: str, path: str, separator: str) -> TagFile:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return parse_json_lines(text, path, separator)
+    if tools.is_via(value):
+        return tools.parse_via(value, path)
     if tools.is_labelme(value):
         return tools.parse_labelme([(path, value)], path)
     if isinstance(value, dict) and isinstance(value.get("labels"), dict):
@@ -288,8 +294,10 @@ def match(
             )
         same.append(row)
     if given.complete:
+        folders = {PurePosixPath(image_id).parent for image_id in found}
         for image_id in finder.names.values():
-            found.setdefault(image_id, [])
+            if PurePosixPath(image_id).parent in folders:
+                found.setdefault(image_id, [])
     splits, split_problems, left_out = _read_splits(found, path)
     problems += [] if given.problems else split_problems
     repeated = sum(len(each) > 1 for each in found.values())

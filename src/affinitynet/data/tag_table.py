@@ -396,7 +396,9 @@ def _split_at_blanks(rows: list[Row], path: str) -> tuple[list[Row], list[str]]:
     if not joined or len(words) >= len(names):
         return rows, []
     if words <= names:
-        rows = [replace(row, tags=[word for tag in row.tags for word in tag.split()]) for row in rows]
+        rows = [
+            replace(row, tags=[word for tag in row.tags for word in tag.split()]) for row in rows
+        ]
         return rows, [f"{path}: blanks are taken for separators between tags, as in '{joined[0]}'"]
     return rows, [
         f"{path}: '{joined[0]}' is taken for the name of one class; if blanks separate the tags, "
@@ -408,6 +410,8 @@ def _find_roles(table: Table, path: str) -> Roles:
     """Tell the columns by their names, and where those do not, by their cells."""
     wrong = _wrong_columns(path, table.columns)
     cells = {column: [row.get(column) for _, row in table.rows] for column in table.columns}
+    if "regionattributes" in map(_key, table.columns):
+        raise ValueError(f"tags={path}: is a CSV of VIA; export 'annotations as JSON' there")
     file = _first(table.columns, FILE_COLUMNS)
     if file is None:  # in another language: the column of photos' names
         named = (c for c in table.columns if cells[c] and all(_is_photo(str(x)) for x in cells[c]))
@@ -433,7 +437,8 @@ def _find_roles(table: Table, path: str) -> Roles:
     marked = [
         column
         for column in flags
-        if not all(map(_blank, cells[column])) and _key(column) not in (*OTHER_COLUMNS, *TAG_COLUMNS)
+        if not all(map(_blank, cells[column]))
+        and _key(column) not in (*OTHER_COLUMNS, *TAG_COLUMNS)
     ]
     exported = len(LABEL_STUDIO.intersection(map(_key, table.columns))) > 1
     if exported or (not tags and len(others) == 1 and not marked):

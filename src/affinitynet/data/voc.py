@@ -55,7 +55,9 @@ def parse_annotation(xml: bytes) -> Annotation:
         root = ElementTree.fromstring(decode_xml(xml))
     except ElementTree.ParseError as error:
         raise ValueError(f"is no VOC annotation: {error}") from None
-    width, height = (_read_length(root.findtext(f"{{*}}size/{{*}}{side}")) for side in ("width", "height"))
+    width, height = (
+        _read_length(root.findtext(f"{{*}}size/{{*}}{side}")) for side in ("width", "height")
+    )
     names = clean_tags(element.text or "" for element in root.findall("{*}object/{*}name"))
     if not names and root.find("{*}object") is None and root.find("{*}size") is None:
         raise ValueError("is no VOC annotation: it has neither <size> nor <object>")

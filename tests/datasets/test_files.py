@@ -243,14 +243,14 @@ def test_few_values_are_kept_as_they_are(tmp_path, values):
     assert dataset.load().tolist() == values
 
 
-def test_grey_images_are_label_maps_and_colour_images_are_none(tmp_path):
+def test_images_of_any_mode_are_label_maps_where_their_values_are_known(tmp_path):
     path = tmp_path / "mask.png"
-    Image.new("L", (3, 2), 7).save(path)
-    assert LabelMapDataset(filepath=str(path)).load().tolist() == [[7, 7, 7], [7, 7, 7]]
-    for mode in ("RGB", "RGBA", "I;16"):
-        Image.new(mode, (2, 2)).save(path)
-        with pytest.raises(DatasetError, match=r"mask.png is a .* image"):
-            LabelMapDataset(filepath=str(path)).load()
+    for mode, value in (("L", 7), ("I;16", 7), ("RGB", (128, 128, 128))):
+        Image.new(mode, (3, 2), value).save(path)
+        assert LabelMapDataset(filepath=str(path)).load().tolist() == [[7, 7, 7], [7, 7, 7]]
+    Image.new("RGB", (3, 2), (1, 2, 3)).save(path)
+    with pytest.raises(DatasetError, match=r"has 1 colours that are not in VOC's palette"):
+        LabelMapDataset(filepath=str(path)).load()
 
 
 def test_datasets_are_configured_as_in_the_catalog(tmp_path):

@@ -282,7 +282,7 @@ def test_via_with_check_boxes_and_outlines():
         assert tags_of(given)["both"] == {"cat", "dog"}
         assert pixels(masks, "both")["cat"] == pytest.approx(np.pi * 15, rel=0.2)
     regions[0]["region_attributes"] = {"colour": "red", "old": "no"}
-    with pytest.raises(ValueError, match="t: regions have the attributes colour, old"):
+    with pytest.raises(ValueError, match="regions have the attributes colour, old"):
         read(json.dumps(entries).encode())
 
 
@@ -324,7 +324,7 @@ def test_a_folder_of_several_files_names_the_splits():
     given = parse_source(files, "t", ",;|")
     assert [(row.file, row.tags, row.split) for row in given.rows] == [
         ("train/rex.jpg", ["dog"], "train"),
-        ("valid/tom.jpg", ["owl"], "valid"),
+        ("valid/tom.jpg", ["owl"], "val"),
     ]
     assert given.classes == ["cat", "dog", "owl"]
 

@@ -73,16 +73,9 @@ def compare(
     best = overlap[rows, columns]
     uses = tagged.sum(axis=0)
     moved = (best - now > CLEAR) & (uses > 1)
-    differ = (tagged != masked[:, own]).any(axis=1).mean() > MOST
-    lacking = (tagged & ~masked[:, own]).any(axis=1).sum() >= MIN_PHOTOS
-    if (differ and lacking) or (tagged & moved).any(axis=1).sum() >= MIN_PHOTOS:
-        table = _propose(names, likely, best, own, masked, mask_classes)
-        has_background = any(0 in shown[image_id] for image_id in ids)
-        return Agreement(
-            [_tell(ids, names, own, likely, best, uses, moved, table, parameter, has_background)]
-        )
+    is_moved = (tagged & moved).any(axis=1).sum() >= MIN_PHOTOS
     both = tagged.any(axis=1)
-    if both.sum() >= MIN_PHOTOS and not (tagged & masked[:, own]).any():
+    if not is_moved and both.sum() >= MIN_PHOTOS and not (tagged & masked[:, own]).any():
         seen = sorted({int(value) for value in np.flatnonzero(masked.any(axis=0))})
         return Agreement(
             [
@@ -91,6 +84,14 @@ def compare(
                 f" and mean {', '.join(f'{v} {n}' for n, v in classes.items())} (parameter "
                 f"{parameter} names them in their order)"
             ]
+        )
+    differ = (tagged != masked[:, own]).any(axis=1).mean() > MOST
+    lacking = (tagged & ~masked[:, own]).any(axis=1).sum() >= MIN_PHOTOS
+    if is_moved or (differ and lacking):
+        table = _propose(names, likely, best, own, masked, mask_classes)
+        has_background = any(0 in shown[image_id] for image_id in ids)
+        return Agreement(
+            [_tell(ids, names, own, likely, best, uses, moved, table, parameter, has_background)]
         )
     return Agreement(warnings=_list_differences(ids, names, tagged, masked[:, own]))
 

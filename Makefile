@@ -9,11 +9,15 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requi
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
+# viz, demo and serve take the environment of the newest run; ENV=tagged names another one.
+NEWEST = $(BIN)/python -m affinitynet.runs.newest
+KEEP ?= 3
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench lint format viz mlflow serve demo screenshots docs clean
+.PHONY: help setup run test bench lint format viz mlflow serve demo screenshots docs clean clean-runs
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## Create the virtual environment and install the project
 
@@ -36,20 +40,21 @@ format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-viz: setup ## Show the lineage graph in the browser
-	$(BIN)/kedro viz run
+viz: setup ## Show the lineage graph in the browser (ENV=tagged: another environment's)
+	$(BIN)/kedro viz run $$($(NEWEST) option $(ENV))
 
 mlflow: setup ## Show the tracked runs at http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server \
 		--backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --workers 1
 
-serve: setup ## Serve the newest model at http://127.0.0.1:5001, see docs/models.md
+serve: setup ## Serve the newest model at http://127.0.0.1:5001, see docs/models.md (ENV=tagged)
+	MODEL=$$($(NEWEST) model $(ENV)) && echo "$$MODEL" && \
 	MLFLOW_TRACKING_URI=sqlite:///mlflow.db PATH="$(CURDIR)/$(BIN):$$PATH" \
 		MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647 \
-		mlflow models serve --model-uri models:/affinitynet/latest --env-manager local --port 5001
+		mlflow models serve --model-uri "$$MODEL" --env-manager local --port 5001
 
-demo: $(VENV)/.installed-dev ## Try the trained networks on a photo, in the browser (DEMO="--env voc_cpu")
-	$(BIN)/streamlit run src/affinitynet/demo/page.py -- $(DEMO)
+demo: $(VENV)/.installed-dev ## Try the trained networks on a photo, in the browser (ENV=tagged)
+	$(BIN)/streamlit run src/affinitynet/demo/page.py -- $(if $(ENV),--env $(ENV)) $(DEMO)
 
 screenshots: $(VENV)/.installed-dev ## Make the pictures of the docs from the newest runs
 	$(BIN)/python scripts/screenshots.py
@@ -60,6 +65,9 @@ docs: $(VENV)/.installed-dev ## Build the documentation, site/index.html
 clean: ## Remove caches, but neither data nor tracked runs
 	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+clean-runs: setup ## List and remove what old runs have made (KEEP=3 runs of each environment stay)
+	$(BIN)/python -m affinitynet.runs.clean --keep $(KEEP)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -160,7 +160,7 @@ def inference(folder: Path, device: str, count: int, network: str, shapes: str) 
         flip=True,
         cell=8,
         batch_size=32,
-        bfloat16=True,
+        bfloat16=device == "cuda",
     )
     model, execution = _initial(network).state_dict(), Execution(device=device)
     seconds = []
@@ -214,7 +214,10 @@ def training(folder: Path, device: str, count: int, network: str, source: str) -
         labels = dict.fromkeys(index.index, tags)
         samples = TaggedPhotos([*photos], photos, labels, augmentation, cache_megabytes=0)
     parameters = TrainingParameters(
-        epochs=3, batch_size=batch_size, precision="bfloat16", compile=source == "compiled"
+        epochs=3,
+        batch_size=batch_size,
+        precision="bfloat16" if device == "cuda" else "float32",
+        compile=source == "compiled",
     )
     where = pick_device(Execution(device=device))
     times = [time.perf_counter()]
@@ -295,10 +298,10 @@ def repeat(folder: Path, device: str, count: int) -> Iterator[Row]:
     index, photos = open_photos(folder, min(count, 64))
     tags = dict.fromkeys(photos, np.eye(len(CLASSES), dtype=np.float32)[0])
     samples = TaggedPhotos([*photos], photos, tags, Augmentation(crop=128, long_side=(128, 160)))
-    parameters = TrainingParameters(epochs=2, batch_size=8, precision="bfloat16")
+    parameters = TrainingParameters(epochs=2, batch_size=min(8, len(index)))
     execution = Execution(device=device)
     options = InferenceParameters(
-        long_side=256, scales=((1.0, 16),), flip=True, cell=8, batch_size=8, bfloat16=True
+        long_side=256, scales=((1.0, 16),), flip=True, cell=8, batch_size=8, bfloat16=False
     )
 
     def once() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -350,7 +353,7 @@ PARTS: dict[str, tuple[Callable[..., Iterator[Row]], int, tuple[str, ...], int]]
     "crf": (crf, 128, (), 40),
     "repeat": (repeat, 64, (), 40),
     "lite0_500, shapes": (inference, 260, ("lite0_500", "VOC's shapes"), 60),
-    "tests": (tests, 1, (), 90),
+    "tests": (tests, 1, (), 150),
     "train lite0 compiled": (training, 640, ("lite0", "compiled"), 120),
 }
 

@@ -12,8 +12,10 @@ import pytest
 
 import affinitynet
 from affinitynet.core.images import to_rgb
-from affinitynet.demo.road import Road
+from affinitynet.demo.road import Road, find_disagreement, newest_parameters, unite
 from affinitynet.errors import UserError
+from affinitynet.model import Prediction
+from affinitynet.runs.record import RunRecord
 from tests.conftest import PROJECT
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -50,6 +52,56 @@ def test_a_training_photo_gives_what_the_run_stored(finished_run, photo):
     likely = road.classify(image)
     assert [*likely] == [*catalog.load("classes")]
     assert all(0 <= share <= 1 for share in likely.values())
+
+
+def run_of(env, alpha, *outputs, finished="2026-01-01"):
+    return RunRecord(
+        version="2026-01-31T12.00.00.000Z",
+        env=env,
+        pipelines=[],
+        nodes=[],
+        parameters={"revision.random_walk.alpha": alpha, "data": "elsewhere", "seed": 3},
+        code="",
+        git="",
+        inputs={},
+        outputs=[*outputs],
+        finished=finished,
+    )
+
+
+def test_the_newest_run_says_environment_and_parameters():
+    both = "revision.labels", "segmentation.model"
+    records = [
+        run_of("base", 1, *both, finished=None),
+        run_of("tagged", 2, "revision.labels"),
+        run_of("tagged", 3, *both),
+        run_of("base", 4, *both),
+    ]
+    assert newest_parameters(records, None) == (
+        "tagged",
+        {"revision": {"random_walk": {"alpha": 2}}},
+    )
+    assert newest_parameters(records, "base")[1] == {"revision": {"random_walk": {"alpha": 4}}}
+    assert newest_parameters(records, "voc") == ("voc", {})
+    assert newest_parameters([], None) == (None, {})
+    given = {"revision": {"random_walk": {"alpha": 9}}, "data": "here"}
+    made_with = {"revision": {"random_walk": {"alpha": 2, "beta": 8}}}
+    assert unite(made_with, given) == {
+        "revision": {"random_walk": {"alpha": 9, "beta": 8}},
+        "data": "here",
+    }
+
+
+def test_a_mask_without_what_the_classifier_is_sure_of_is_reported():
+    classes = {"background": 0, "cat": 1, "dog": 2}
+    empty = Prediction(np.zeros((2, 3), np.uint8), np.ones((2, 3), np.float32), classes)
+    assert "sure of dog (97%). All of the mask is background" in find_disagreement(
+        {"cat": 0.2, "dog": 0.97}, empty
+    )
+    assert find_disagreement({"cat": 0.2, "dog": 0.8}, empty) == ""
+    cat = Prediction(np.ones((2, 3), np.uint8), np.ones((2, 3), np.float32), classes)
+    assert find_disagreement({"cat": 0.99, "dog": 0.2}, cat) == ""
+    assert "sure of dog" in find_disagreement({"cat": 0.99, "dog": 0.95}, cat)
 
 
 def test_without_a_run_it_says_how_to_make_one(tmp_path):

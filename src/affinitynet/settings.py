@@ -5,11 +5,12 @@ from affinitynet.runs.process import configure_process
 configure_process()  # before MLflow is imported
 
 from affinitynet.runs.context import RunContext  # noqa: E402
-from affinitynet.runs.hooks import RunHooks  # noqa: E402
-from affinitynet.runs.tracking import RunTracking, TrackingHooks  # noqa: E402
+from affinitynet.runs.startup import Hooks, defer_plugin_commands  # noqa: E402
+
+defer_plugin_commands()
 
 CONTEXT_CLASS = RunContext
-HOOKS = (RunHooks(), TrackingHooks(), RunTracking())  # the last one comes first
+HOOKS = Hooks()
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow", "kedro_mlflow")  # RunTracking is in their place
 
 # An environment changes single values of the base's, not whole blocks.

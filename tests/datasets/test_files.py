@@ -243,14 +243,14 @@ def test_few_values_are_kept_as_they_are(tmp_path, values):
     assert dataset.load().tolist() == values
 
 
-def test_images_of_any_mode_are_label_maps_where_their_values_are_known(tmp_path):
+def test_grey_images_are_label_maps_and_unknown_colours_are_refused(tmp_path):
     path = tmp_path / "mask.png"
-    for mode, value in (("L", 7), ("I;16", 7), ("RGB", (128, 128, 128))):
-        Image.new(mode, (3, 2), value).save(path)
-        assert LabelMapDataset(filepath=str(path)).load().tolist() == [[7, 7, 7], [7, 7, 7]]
-    Image.new("RGB", (3, 2), (1, 2, 3)).save(path)
-    with pytest.raises(DatasetError, match=r"has 1 colours that are not in VOC's palette"):
-        LabelMapDataset(filepath=str(path)).load()
+    Image.new("L", (3, 2), 7).save(path)
+    assert LabelMapDataset(filepath=str(path)).load().tolist() == [[7, 7, 7], [7, 7, 7]]
+    for mode, colour in (("RGB", (1, 2, 3)), ("RGBA", (1, 2, 3, 255)), ("I;16", 1000)):
+        Image.new(mode, (2, 2), colour).save(path)
+        with pytest.raises(DatasetError, match=r"mask\.png"):
+            LabelMapDataset(filepath=str(path)).load()
 
 
 def test_datasets_are_configured_as_in_the_catalog(tmp_path):

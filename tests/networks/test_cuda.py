@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from affinitynet.networks import cuda
 from affinitynet.networks.checkpoint import initialise, restore
-from affinitynet.networks.cuda import Canvas, fetch, largest_batch, optimize_for_cuda
+from affinitynet.networks.cuda import Canvas, canvas_for, fetch, largest_batch, optimize_for_cuda
 from affinitynet.networks.folding import fold_norms
 from affinitynet.networks.inference import (
     canvases,
@@ -138,6 +138,14 @@ def test_plans_do_not_grow_with_the_shapes_of_photos(monkeypatch):
         after = plans(patch, together)
     assert before > 100 * len(scales)
     assert after == len(scales)  # the stem's
+
+
+@pytest.mark.parametrize(
+    ("size", "canvas"),
+    [((333, 500), (384, 512)), ((256, 171), (256, 192)), ((64, 64), (64, 64)), ((3, 4), (32, 32))],
+)
+def test_few_canvases_hold_many_shapes(size, canvas):
+    assert canvas_for(size) == canvas
 
 
 def test_deterministic_algorithms_are_back_after_inference():

@@ -10,7 +10,9 @@ from PIL import Image
 
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
+from affinitynet.networks import cuda
 from affinitynet.networks.checkpoint import initialise
+from affinitynet.networks.cuda import canvas_for
 from affinitynet.networks.parameters import FeatureParameters, InferenceParameters
 from affinitynet.pipelines import images
 from affinitynet.pipelines.training import _train
@@ -103,20 +105,40 @@ def test_outputs(monkeypatch, index, photos, network):
 
 
 def test_batches_have_few_shapes(index, photos):
-    read = images.canvas_batches(index, photos, long_side=None, batch_size=4, grain=64)
+    read = images.canvas_batches(index, photos, long_side=None, batch_size=4, canvas_for=canvas_for)
     shapes = {tuple(ids): tuple(batch.shape) for ids, _, batch in read}
-    assert shapes == {("b",): (1, 3, 64, 64), ("c", "e", "d", "a"): (4, 3, 128, 128)}
+    assert shapes == {
+        ("b",): (1, 3, 64, 64),
+        ("c", "e", "d", "a"): (4, 3, 96, 96),
+    }
 
 
 def test_a_batch_that_is_not_full_has_as_many_photos_as_others(index, photos):
     some = index.loc[["a", "c", "d"]]
     ((ids, sizes, batch),) = images.canvas_batches(
-        some, photos, long_side=None, batch_size=4, grain=64
+        some, photos, long_side=None, batch_size=4, canvas_for=canvas_for
     )
     assert len(ids) == 3
-    assert batch.shape == (4, 3, 128, 128)
+    assert batch.shape == (4, 3, 96, 96)
     assert sizes[:3] == [SIZES[i] for i in ids]
     assert np.array_equal(batch[ids.index("d"), :, :66, :90].permute(1, 2, 0), photos["d"]())
+
+
+def test_the_largest_canvas_decides_how_many_photos_fit(monkeypatch, index):
+    seen = []
+
+    def largest_batch(run, device, *, at_most):
+        run(2)
+        return at_most // 2
+
+    monkeypatch.setattr(cuda, "largest_batch", largest_batch)
+    monkeypatch.setattr(torch, "zeros", lambda *shape, dtype, device: shape)
+    index.loc["large"] = {"width": 333, "height": 500}
+    found = images._fitting(
+        lambda batch, sizes: seen.append((batch, sizes)), index, None, 8, torch.device("cuda")
+    )
+    assert found == 4
+    assert seen == [((2, 3, 512, 384), [(512, 384)] * 2)]
 
 
 def test_a_full_gpu_names_the_parameter_to_lower():

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from io import BytesIO
+from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -22,6 +23,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from mlflow.artifacts import download_artifacts
 from PIL import Image
 from safetensors import safe_open
 from tests.conftest import PROJECT
@@ -32,6 +34,7 @@ from affinitynet.errors import UserError
 from affinitynet.networks.checkpoint import build
 from affinitynet.networks.inference import fold_norms
 from affinitynet.networks.onnx import PhotoSegmenter, deviation, export
+from affinitynet.runs.newest import model_uri
 
 ACTIVATED = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
 """The search path in the activated environment: MLflow's server starts uvicorn by its name."""
@@ -156,6 +159,15 @@ def test_the_run_registers_its_model(finished_run, finished_copy):
         ("affinitynet", 1),
         ("animals", 1),
     ]
+
+
+def test_make_serve_finds_the_newest_model(finished_run, tmp_path):
+    folder = finished_run.data / "08_reporting/runs"
+    store = f"sqlite:///{finished_run.folder / 'mlflow.db'}"
+    for env in (None, "test"):
+        uri = model_uri(folder, env)
+        found = download_artifacts(uri, dst_path=tmp_path, tracking_uri=store)
+        assert (Path(found) / "MLmodel").exists()
 
 
 def test_without_a_name_nothing_is_registered(finished_copy):

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from affinitynet.pipelines.description import RunDescription
 from affinitynet.pipelines.reporting.gallery import Card, Layer, Panel, render
 from affinitynet.pipelines.reporting.pictures import data_uri, paint_labels
 
@@ -99,7 +100,11 @@ def test_photos_are_filtered_by_class_and_group(page):
         card.get_attribute("id"): json.loads(card.get_attribute("data-tags"))
         for card in page.find_elements(By.TAG_NAME, "article")
     }
-    Select(page.find_element(By.ID, "class")).select_by_visible_text("owl")
+    offered = [
+        one.get_attribute("value") for one in Select(page.find_element(By.ID, "class")).options
+    ]
+    assert set(offered) - {""} == {tag for some in tags.values() for tag in some}
+    Select(page.find_element(By.ID, "class")).select_by_value("owl")
     assert visible(page) == [i for i in everything if "owl" in tags[i]]
     Select(page.find_element(By.ID, "class")).select_by_visible_text("all")
     Select(page.find_element(By.ID, "group")).select_by_visible_text("val")
@@ -143,8 +148,9 @@ def test_the_slider_shows_the_walk_at_each_t(page):
 def test_a_picture_opens_large_and_the_arrow_keys_flip(page):
     frame = page.find_elements(By.CSS_SELECTOR, "button.frame")[1]
     frame.send_keys(Keys.ENTER)
-    title = page.find_element(By.ID, "title")
+    title, name = page.find_element(By.ID, "step"), page.find_element(By.ID, "title")
     assert title.text.startswith("CAM")
+    assert name.text == visible(page)[0]
     for key, step in (
         (Keys.ARROW_RIGHT, "affinity labels"),
         (Keys.ARROW_LEFT, "CAM"),
@@ -153,9 +159,52 @@ def test_a_picture_opens_large_and_the_arrow_keys_flip(page):
     ):
         page.switch_to.active_element.send_keys(key)
         assert title.text.startswith(step)
+    for key, place in ((Keys.ARROW_DOWN, 1), (Keys.ARROW_UP, 0), (Keys.ARROW_UP, -1)):
+        page.switch_to.active_element.send_keys(key)
+        assert name.text == visible(page)[place]
+        assert "pseudo labels" in page.find_element(By.ID, "figures").text or place == -1
     page.switch_to.active_element.send_keys(Keys.ESCAPE)
     assert not page.find_element(By.TAG_NAME, "dialog").is_displayed()
     assert page.switch_to.active_element == frame
+
+
+def test_the_large_picture_has_the_slider(page):
+    frames = page.find_elements(By.CSS_SELECTOR, "button.frame:has([data-t])")
+    frames[1].send_keys(Keys.ENTER)
+    slider = page.find_element(By.CSS_SELECTOR, "#large-t input")
+    shown = "[...document.querySelectorAll('#large [data-t]:not([hidden])')]"
+    layers = f"return {shown}.map((layer) => layer.dataset.t)"
+    assert page.execute_script(layers) == ["64"]
+    slider.send_keys(Keys.HOME)
+    assert page.execute_script(layers) == ["0"]
+    assert "t=0" in page.current_url
+
+
+def test_what_is_chosen_stands_in_the_address(page):
+    Select(page.find_element(By.ID, "sort")).select_by_visible_text("CAM, best first")
+    Select(page.find_element(By.ID, "view")).select_by_value("contours")
+    Select(page.find_element(By.ID, "group")).select_by_value("worst")
+    found, address = visible(page), page.current_url
+    page.find_elements(By.CSS_SELECTOR, "article:not([hidden]) button.frame")[0].send_keys(
+        Keys.ENTER
+    )
+    opened = page.current_url
+    page.get("about:blank")
+    page.get(address)
+    assert visible(page) == found
+    assert page.find_element(By.TAG_NAME, "body").get_attribute("data-view") == "contours"
+    page.get("about:blank")
+    page.get(opened)
+    assert page.find_element(By.ID, "title").text == found[0]
+
+
+def test_a_phone_shows_the_first_photo_at_once(page):
+    resize(page, 390)
+    page.refresh()
+    top = "return document.querySelector('article').getBoundingClientRect().top"
+    assert page.execute_script(top) < 800
+    resize(page, 1280)  # and what was folded is back
+    until(page, lambda: page.find_element(By.ID, "sort").is_displayed())
 
 
 @pytest.mark.parametrize("width", [360, 1280])
@@ -194,7 +243,7 @@ def test_a_thousand_photos_scroll(browser, tmp_path):
     card = Card("0", "train", "sample", ["cat"], photo, 64, 48, {"cam": 0.5}, panels)
     cards = [replace(copy.copy(card), id=str(i), scores={"cam": i / 1000}) for i in range(1000)]
     path = tmp_path / "index.html"
-    path.write_text(render(cards, pd.DataFrame(), {"cat": 1}, shown_step=64))
+    path.write_text(render(cards, pd.DataFrame(), {"cat": 1}, RunDescription(), shown_step=64))
     browser.get(path.as_uri())
     until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, ".panels"))
     for share in (0.5, 1):

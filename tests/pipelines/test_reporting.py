@@ -3,6 +3,8 @@
 import base64
 import io
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from affinitynet.core.label_maps import decode, voc_palette
+from affinitynet.core.label_maps import decode
 from affinitynet.core.metrics import confusion_matrix, mean_iou
 from affinitynet.execution import Execution
+from affinitynet.pipelines.description import RunDescription
 from affinitynet.pipelines.images import resize_labels
 from affinitynet.pipelines.parameters import Count, Gallery
 from affinitynet.pipelines.reporting.gallery import (
@@ -21,20 +24,29 @@ from affinitynet.pipelines.reporting.gallery import (
     Layer,
     Panel,
     choose_photos,
+    list_warnings,
     make_gallery,
+    measure_walk,
     render,
 )
 from affinitynet.pipelines.reporting.pictures import (
     HATCHES,
     data_uri,
+    display_palette,
     name_labels,
     paint_heat,
     paint_labels,
 )
-from affinitynet.pipelines.reporting.plots import plot_confusion
+from affinitynet.pipelines.reporting.plots import (
+    plot_confusion,
+    plot_coverage,
+    plot_thresholds,
+    where_scored,
+)
 from affinitynet.pipelines.scoring import tabulate_confusion
 
 CLASSES = {"cat": 8, "dog": 12}
+RUN = RunDescription(version="2026-11-27T10.04.19.000Z", data_set="pets", given={"seed": 3})
 
 
 def test_each_image_has_its_own_score(finished_run):
@@ -135,6 +147,11 @@ def image_scores(index, *columns, scored=True):
     return pd.DataFrame(rng.random((len(ids), len(columns))), ids, columns)
 
 
+def walk_effect(index):
+    columns = {"object": "cat", "found": 0.2, "left": 0.1, "kept": np.linspace(1, 0, len(index))}
+    return pd.DataFrame(columns, index.index)
+
+
 def choose(index, *, scored=True, seed=0, gallery=GALLERY):
     train, val = (index[index["split"] == split] for split in ("train", "val"))
     return choose_photos(
@@ -143,6 +160,7 @@ def choose(index, *, scored=True, seed=0, gallery=GALLERY):
         image_scores(train, "coverage", "accuracy", scored=scored),
         image_scores(train, "random_walk", "pseudo_label", scored=scored),
         image_scores(val, "segmentation", scored=scored),
+        walk_effect(train),
         gallery,
         seed,
     )
@@ -164,13 +182,82 @@ def test_the_choice_is_seeded():
     assert not choose(index).index.equals(choose(index, seed=1).index)
 
 
-def test_photos_without_scores_are_sampled_alone():
+def test_without_masks_the_worst_photos_are_those_that_the_walk_spoils():
     chosen = choose(photos_of(9, 5), scored=False)
-    assert chosen["why"].tolist() == ["sample"] * 3
+    assert chosen["why"].tolist() == ["sample"] * 2 + ["worst"] * 2 + ["sample"]
+    assert chosen.index[chosen["why"] == "worst"].tolist() == ["t8", "t7"]
+
+
+def test_the_sample_shows_as_many_classes_as_it_can():
+    index = photos_of(60, 5)
+    index.loc[["t3", "t40"], "tags"] = ["dog", "cat|owl"]
+    for seed in range(5):
+        gallery = replace(GALLERY, sample=Count(train=3, val=1), worst=Count(train=0, val=0))
+        tags = choose(index, seed=seed, gallery=gallery)["tags"]
+        assert {"dog", "cat|owl"} <= set(tags)
 
 
 def test_few_photos_are_all_shown():
     assert len(choose(photos_of(3, 1))) == 4
+
+
+# ---- what the walk spoils ------------------------------------------------------------------
+
+
+def score_maps(*maps):
+    """CAMs of `cat` and `dog`."""
+    cams = np.array(maps, np.float16)
+    return {"labels": np.array([1, 2], np.uint8), "maps": cams}
+
+
+def test_an_object_that_the_walk_wipes_out_is_found_without_masks():
+    cat, dog, nothing = (np.zeros((4, 4)) for _ in range(3))
+    cat[:2], dog[3] = 1, 0.9
+    background = np.full((4, 4), 0.1)
+    before = {i: lambda: score_maps(cat, dog) for i in "ab"}
+    after = {
+        "a": lambda: {
+            "labels": np.arange(3, dtype=np.uint8),
+            "maps": np.stack([background, cat, dog]),
+        },
+        "b": lambda: {
+            "labels": np.arange(3, dtype=np.uint8),
+            "maps": np.stack([background, cat, nothing]),
+        },
+    }
+    index = pd.DataFrame({"split": "train"}, pd.Index([*"abc"], name="id"))
+    effect = measure_walk(index, before, after, CLASSES, SimpleNamespace(alpha=4))
+    assert effect["kept"].to_dict() == {"a": 1, "b": 0}
+    lost = effect.loc["b"]
+    assert (lost["object"], lost["found"], lost["left"]) == ("dog", 0.25, 0)
+    assert list_warnings(effect.loc["a"]) == []
+    assert list_warnings(lost) == [
+        "The random walk wipes out dog: 25% of the photo in the CAM, 0.0% after it."
+    ]
+
+
+def test_a_walk_that_spoils_a_good_score_is_reported():
+    assert list_warnings({"cam": 0.7, "random_walk": 0.3}) == [
+        "The random walk lowers the score from 0.70 to 0.30."
+    ]
+    assert list_warnings({"cam": 0.3, "random_walk": 0.1, "kept": np.nan}) == []
+
+
+# ---- plots without masks -------------------------------------------------------------------
+
+
+def test_a_plot_that_has_nothing_to_show_is_left_out():
+    nothing = pd.DataFrame({"step": [], "truth": [], "prediction": [], "pixels": []})
+    pair = {"step": "CAM", "truth": ["a", "b"], "prediction": "a"}
+    zeros, counts = (pd.DataFrame(pair | {"pixels": pixels}) for pixels in ([0, 0], [3, 1]))
+    draw = where_scored(lambda *tables: "a figure")
+    assert [*draw(nothing, zeros)] == []
+    assert [*draw(zeros, counts)] == ["a figure"]
+    assert [*where_scored(lambda *tables: None)(counts)] == []
+    images = pd.DataFrame({"coverage": [], "accuracy": []})
+    assert [*where_scored(plot_coverage)(images, zeros, CLASSES)] == []
+    curve = pd.DataFrame({"threshold": [0.1], "alpha": [2.0], "miou": [np.nan]})
+    assert [*where_scored(plot_thresholds)(curve)] == []
 
 
 # ---- the walk, step by step ----------------------------------------------------------------
@@ -200,11 +287,21 @@ masks = st.integers(0, 2**32 - 1).map(
 )
 
 
+def test_colours_can_be_told_from_black_grey_and_each_other():
+    colours = display_palette()[1:41].astype(float)
+    shares = colours / 255
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    assert ((linear @ [0.2126, 0.7152, 0.0722] + 0.05) / 0.05).min() >= 3  # WCAG 2.1, 1.4.11
+    assert np.ptp(colours, axis=1).min() >= 60  # none is a grey, as neutral pixels are
+    apart = np.abs(colours[:, None] - colours).sum(axis=2) + 1e9 * np.eye(len(colours))
+    assert apart.min() >= 45
+
+
 @given(masks)
 @settings(max_examples=50, deadline=None)
 def test_labels_have_their_colours_inside_and_neutral_pixels_are_hatched(mask):
     painted = np.asarray(paint_labels(mask).convert("RGB"))
-    palette = voc_palette()
+    palette = display_palette()
     for y, x in np.ndindex(3, 4):
         y, x = 4 * y + 1, 4 * x + 1  # inside a block, off its outline
         if mask[y, x] == 255:
@@ -257,6 +354,7 @@ def test_the_page_holds_everything_itself(finished_run):
     assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
     assert "://" not in page
     assert set(re.findall(r"url\((.{15})", page)) == {"data:image/webp"}
+    assert "<title>rendered scenes, test, 2" in page
 
 
 def test_names_are_escaped():
@@ -272,7 +370,7 @@ def test_names_are_escaped():
         scores={"cam": 0.5},
         panels=[Panel("CAM", "heat", [Layer("data:,", [])])],
     )
-    page = render([card], pd.DataFrame(), {evil: 1}, shown_step=64)
+    page = render([card], pd.DataFrame(), {evil: 1}, RunDescription(data_set=evil), shown_step=64)
     assert evil not in page
     assert page.count("<script>") == 1
 
@@ -282,6 +380,7 @@ def test_without_masks_there_are_neither_scores_nor_truth(finished_run):
     sample = catalog.load("reporting.sample")
     steps = ["cam", "coverage", "accuracy", "random_walk", "pseudo_label", "segmentation"]
     sample[steps] = np.nan
+    sample["kept"] = 0.5
     maps = ("cam.maps", "affinity_labels.labels", "revision.maps", "revision.labels")
     page = make_gallery(
         sample,
@@ -291,6 +390,7 @@ def test_without_masks_there_are_neither_scores_nor_truth(finished_run):
         catalog.load("segmentation.predictions"),
         catalog.load("reporting.walks"),
         pd.DataFrame(),
+        RUN,
         catalog.load("classes"),
         catalog.load("params:revision.random_walk"),
         GALLERY,
@@ -300,7 +400,11 @@ def test_without_masks_there_are_neither_scores_nor_truth(finished_run):
     assert "ground truth" not in page
     assert "mIoU" not in page
     assert "mean IoU" not in page
-    assert re.findall(r"<b[^>]*>([^<]+)</b>", page) == []
+    notes = re.findall(r"<b[^>]*>([^<]+)</b>", page)
+    assert notes  # coverage needs no masks
+    assert all(note.endswith("%") for note in notes)
+    assert "object kept by the walk, worst first" in page
+    assert "area of the objects, smallest first" in page
 
 
 def test_a_run_without_masks_reports_what_it_can(finished_copy):
@@ -315,6 +419,12 @@ def test_a_run_without_masks_reports_what_it_can(finished_copy):
     assert scores.pop("affinity_labels").keys() == {"coverage"}
     assert not any(scores.values())
     catalog = finished_copy.catalog()
-    assert catalog.load("reporting.sample")["why"].tolist() == ["sample"] * 4
+    why = catalog.load("reporting.sample")["why"].tolist()
+    assert why == ["sample"] * 3 + ["worst"] * 2 + ["sample"]
+    version = finished_copy.record()["version"]
+    drawn = {
+        path.parent.name for path in finished_copy.data.glob(f"08_reporting/test/*.png/{version}")
+    }
+    assert drawn == {"training_plot.png", "training_sheet.png", "prediction_sheet.png"}
     assert catalog.load("reporting.stages")["score"].tolist() == ["coverage"]
     assert "ground truth" not in catalog.load("reporting.gallery")["index"]()

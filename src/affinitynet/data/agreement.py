@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 from affinitynet.core.label_maps import IGNORE_INDEX
 
@@ -67,7 +67,7 @@ def compare(
     now = overlap[np.arange(len(names)), own - 1]
     nudge = np.zeros_like(overlap)  # of two values that agree as well, the own one
     nudge[np.arange(len(names)), own - 1] = 1e-6
-    rows, columns = linear_sum_assignment(-(overlap + nudge))
+    rows, columns = scipy.optimize.linear_sum_assignment(-(overlap + nudge))
     likely = np.zeros(len(names), int)
     likely[rows] = values[columns]
     best = overlap[rows, columns]

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import scipy
 from pycocotools import mask as rle
-from scipy import ndimage
 
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap
 
@@ -82,8 +82,8 @@ def encode_components(mask: LabelMap) -> list[Segment]:
     """
     annotations = []
     for value in _classes(mask):
-        parts, _ = ndimage.label(mask == value)
-        for number, box in enumerate(ndimage.find_objects(parts), start=1):
+        parts, _ = scipy.ndimage.label(mask == value)
+        for number, box in enumerate(scipy.ndimage.find_objects(parts), start=1):
             rows, columns = box
             part = parts[box] == number
             polygons = [
@@ -105,13 +105,13 @@ def trace_polygons(part: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.int64
     Yields:
         (N, 2) corners, x and y, of polygons whose union is the part.
     """
-    holes = ndimage.binary_fill_holes(part) & ~part
+    holes = scipy.ndimage.binary_fill_holes(part) & ~part
     if not holes.any():
         yield _trace_outline(part)
         return
     cut = int(holes.any(axis=1).argmax()) + 1  # below the first row of a hole: it is open then
     for top, piece in ((0, part[:cut]), (cut, part[cut:])):
-        pieces, count = ndimage.label(piece)
+        pieces, count = scipy.ndimage.label(piece)
         for number in range(1, count + 1):
             for points in trace_polygons(pieces == number):
                 yield points + np.array([0, top])

@@ -1,14 +1,18 @@
 """What a data set looks like before anything is trained on it: numbers, doubts, and a figure."""
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from affinitynet.data.checks import BLANK, SEPARATOR
 from affinitynet.data.tagged import SPLITS, TAG_SEPARATOR
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+else:
+    Figure = Any  # Matplotlib takes a second to import; Kedro evaluates the annotations of nodes
 
 FEW_PHOTOS = 20
 """Training photos of a class below which a classifier hardly learns it."""
@@ -155,6 +159,8 @@ def plot_data(photos: pd.DataFrame, counts: pd.DataFrame, together: pd.DataFrame
         counts: From `count_classes`.
         together: From `count_together`.
     """
+    from matplotlib.figure import Figure
+
     names = together["class"].tolist()
     height = max(3.2, 0.24 * len(names) + 1.2)
     figure = Figure(figsize=(13, height), layout="constrained")

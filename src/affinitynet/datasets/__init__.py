@@ -11,6 +11,7 @@ from affinitynet.datasets.label_map import LabelMapDataset
 from affinitynet.datasets.masks import MasksDataset, MasksHeaderDataset
 from affinitynet.datasets.named_photos import NamedPhotosDataset
 from affinitynet.datasets.output_folder import OutputFolderDataset
+from affinitynet.datasets.page import PageDataset
 from affinitynet.datasets.partitions import VersionedPartitionsDataset
 from affinitynet.datasets.photos import PhotoDataset, PhotosDataset
 from affinitynet.datasets.stored_file import StoredFileDataset
@@ -26,6 +27,7 @@ __all__ = [
     "MasksHeaderDataset",
     "NamedPhotosDataset",
     "OutputFolderDataset",
+    "PageDataset",
     "PhotoDataset",
     "PhotosDataset",
     "StoredFileDataset",

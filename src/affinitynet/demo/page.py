@@ -2,7 +2,7 @@
 
 `make demo` opens it; without make:
 
-    streamlit run src/affinitynet/demo/page.py -- --env voc_cpu --params voc_root=…
+    streamlit run src/affinitynet/demo/page.py -- --env voc_cpu
 """
 
 import argparse
@@ -17,7 +17,7 @@ import streamlit
 from PIL import Image
 
 from affinitynet.core.images import resize_long_side, to_rgb
-from affinitynet.demo.road import Road, Steps
+from affinitynet.demo.road import Road, Steps, find_disagreement
 from affinitynet.errors import UserError
 from affinitynet.model import Prediction, open_photo
 from affinitynet.pipelines.images import upsample
@@ -133,9 +133,11 @@ def main() -> None:
     left.image(photo, caption="Photo")
     right.image(masked(photo, prediction.mask), caption="Prediction")
     streamlit.html(legend(road.classes, prediction.mask) or "All of it is background.")
+    likely = classify(road, image)
+    if disagreement := find_disagreement(likely, prediction):
+        streamlit.warning(disagreement)
 
     streamlit.subheader("From tags to pseudo labels", help="Stages 1 to 4.")
-    likely = classify(road, image)
     tags = streamlit.pills(
         "Tags, at first those of which the classifier is sure",
         [*likely],

@@ -21,9 +21,15 @@ from affinitynet.networks.checkpoint import Checkpoint
 from affinitynet.pipelines.cam.nodes import classify, infer_cams
 from affinitynet.pipelines.parameters import RandomWalk
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels, walk_cams
+from affinitynet.runs.record import RunRecord, flatten, read_records
 
 PHOTO = "photo"
 """The id of the one image of the data set."""
+NETWORK = "segmentation.model"
+USED = ("cam.inference.", "revision.")
+"""Parameters that the page computes with."""
+SURE = 0.9
+"""Probability from which the classifier is sure of a class."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +68,21 @@ class Road:
 
     @classmethod
     def of_project(cls, project: Path, *, env: str | None, params: dict[str, Any]) -> Self:
-        """Read the networks of the newest run.
+        """Read the networks of the newest run, and the parameters that it was made with.
 
         Args:
             project: The project's folder.
-            env: Kedro's environment; None for the base.
-            params: Runtime parameters, nested: `{"data": …}`.
+            env: Kedro's environment; None for the newest run's.
+            params: Runtime parameters, nested: `{"data": …}`; they have precedence.
 
         Raises:
             UserError: If a stage has not been run yet, or the parameters are wrong.
         """
         bootstrap_project(project)
+        data = str(params.get("data", project / "data"))
+        records = read_records(f"{data}/08_reporting/runs")
+        env, made_with = newest_parameters(records, env)
+        params = unite(made_with, params)
         with KedroSession.create(project, env=env, runtime_params=params) as session:
             context: Any = session.load_context()  # type: ignore[attr-defined]
             catalog = context.catalog
@@ -156,6 +166,66 @@ class Road:
     def segment(self, photo: Image.Image) -> Prediction:
         """Segment a photo with the network of stage 5, which needs no tags."""
         return self._model.predict(photo)
+
+
+def newest_parameters(
+    records: list[RunRecord], env: str | None
+) -> tuple[str | None, dict[str, Any]]:
+    """Find the parameters of the newest run that has revised CAMs.
+
+    Args:
+        records: Of all runs, newest first.
+        env: Of the run; None for that of the newest run with a segmentation network.
+
+    Returns:
+        The environment, and those of the run's parameters that the page uses, nested.
+    """
+    if env is None:
+        env = next((run.env for run in records if run.finished and NETWORK in run.outputs), None)
+    for run in records:
+        if run.finished and "revision.labels" in run.outputs and run.env == (env or "base"):
+            used = {k: v for k, v in run.parameters.items() if k.startswith(USED)}
+            return env, nest(used)
+    return env, {}
+
+
+def nest(flat: dict[str, Any]) -> dict[str, Any]:
+    """Nest parameters: `{"cam.alpha": 4}` becomes `{"cam": {"alpha": 4}}`."""
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *path, last = name.split(".")
+        level = nested
+        for key in path:
+            level = level.setdefault(key, {})
+        level[last] = value
+    return nested
+
+
+def unite(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Merge nested parameters; those of `second` have precedence."""
+    return nest(flatten(first) | flatten(second))
+
+
+def find_disagreement(likely: dict[str, float], prediction: Prediction) -> str:
+    """Say which classes the classifier is sure of, but the mask does not have; empty if none.
+
+    Args:
+        likely: Class name to the classifier's probability.
+        prediction: Of the segmentation network.
+    """
+    shown = set(np.unique(prediction.mask).tolist())
+    missing = [
+        f"{name} ({share:.0%})"
+        for name, share in likely.items()
+        if share >= SURE and prediction.classes[name] not in shown
+    ]
+    if not missing:
+        return ""
+    what = "All of the mask is background" if shown == {0} else "The mask has none of it"
+    return (
+        f"The network disagrees with the classifier, which is sure of {', '.join(missing)}. "
+        f"{what}: the photo is unlike those of training, or the network was trained too little."
+    )
 
 
 def _index(photo: Image.Image, tags: list[str]) -> pd.DataFrame:

@@ -11,7 +11,6 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from affinitynet.networks import resnet38, vgg16
 from affinitynet.networks.mxnet import read_params
 from affinitynet.networks.parameters import WEIGHT_PACKAGES
+from affinitynet.networks.timm_parts import create_model
 
 
 class Backbone(nn.Module):
@@ -169,7 +169,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def _create(name: str, **options: Any) -> Any:
     try:
-        return timm.create_model(name, pretrained=False, **options)
+        return create_model(name, **options)
     except RuntimeError as error:
         raise ValueError(
             f"backbone: timm has no network '{name}'; see timm.list_models()"

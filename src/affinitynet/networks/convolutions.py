@@ -6,14 +6,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from timm.layers.conv2d_same import Conv2dSame
-from timm.layers.padding import get_same_padding, pad_same
 from torch import Tensor, nn
 from torch.amp import custom_bwd, custom_fwd
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
 from affinitynet.networks.precision import supports_bfloat16
+from affinitynet.networks.timm_parts import Conv2dSame, get_same_padding, pad_same
 
 SLOW_DILATION = 4
 """From here on oneDNN has no fast path for a dilated depthwise convolution, not even forwards."""

@@ -12,25 +12,35 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional
 
 from affinitynet.networks.convolutions import is_plain
 from affinitynet.networks.precision import Precision, uses_bfloat16
+from affinitynet.networks.timm_parts import Conv2dSame
 
 T = TypeVar("T")
 Size = tuple[int, int]
 """Height and width."""
-
-GRAIN = 64
-"""Sides of a canvas are multiples of this: few canvases for many shapes."""
 
 SHARE_OF_MEMORY = 0.8
 """Of a device's free memory, what a batch may take: the rest is for pieces that do not fit."""
 
 TRIAL = (75, 91)
 """Odd at every level: a photo for which a misplaced cell shows."""
+
+
+def canvas_for(size: Size) -> Size:
+    """Choose the canvas that a photo shares: few of them for many shapes.
+
+    Args:
+        size: The photo's height and width.
+
+    Returns:
+        Both rounded up to multiples of about a quarter of the longer one, a power of two.
+    """
+    grain = max(32, 1 << ((max(size) - 1).bit_length() - 2))
+    return -(-size[0] // grain) * grain, -(-size[1] // grain) * grain
 
 
 @contextmanager
@@ -143,7 +153,7 @@ class Canvas:
         height, width = TRIAL
         generator = torch.Generator().manual_seed(0)
         photo = torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8, generator=generator)
-        canvas = functional.pad(photo, (0, 2 * GRAIN - width, 0, 2 * GRAIN - height))
+        canvas = functional.pad(photo, (0, 128 - width, 0, 128 - height))
         pixels = (photo.to(self._device) / 255).contiguous(memory_format=torch.channels_last)
         for score in (self._deepest, self.score):  # scores may hide a difference behind a ReLU
             try:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional
+
+from affinitynet.networks.timm_parts import Conv2dSame
 
 TRACED = (2, 64, 96, 3)
 """Shape of the photos that the graph is traced with; it takes any other too."""

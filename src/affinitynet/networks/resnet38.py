@@ -11,10 +11,10 @@ timm knows it as `resnet38` once this module is imported.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional
 
+from affinitynet.networks.timm_parts import register_model
 from affinitynet.networks.trunk import Trunk
 
 

@@ -9,10 +9,10 @@ timm knows it as `vgg16_deeplab` once this module is imported.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from timm.models import register_model
 from torch import Tensor, nn
 from torch.nn import functional
 
+from affinitynet.networks.timm_parts import register_model
 from affinitynet.networks.trunk import Trunk
 
 CHANNELS = {1: (64, 64), 2: (128, 128), 3: (256, 256, 256), 4: (512, 512, 512), 5: (512, 512, 512)}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from affinitynet.networks.cuda import Canvas
+    from affinitynet.networks.cuda import Canvas, Size
 
 T = TypeVar("T")
 SHARE = 64
@@ -87,9 +87,14 @@ def batches(
 
 
 def canvas_batches(
-    index: pd.DataFrame, photos: Readers, *, long_side: int | None, batch_size: int, grain: int
+    index: pd.DataFrame,
+    photos: Readers,
+    *,
+    long_side: int | None,
+    batch_size: int,
+    canvas_for: "Callable[[Size], Size]",
 ) -> Iterator[tuple[list[str], list[tuple[int, int]], "torch.Tensor"]]:
-    """Read the photos of an index in batches whose sides are rounded up to multiples of `grain`.
+    """Read the photos of an index in batches of those that share a canvas.
 
     Few shapes of batches remain: the number of photos is rounded up to a power of two as well.
 
@@ -98,7 +103,7 @@ def canvas_batches(
         photos: Image id to a function that reads the photo.
         long_side: Pixels of the photos' longer side; None leaves them as large as they are.
         batch_size: Photos a batch at most.
-        grain: In pixels.
+        canvas_for: Maps a photo's height and width to those of its canvas.
 
     Yields:
         Image ids, height and width of each photo, and the photos (N, 3, H, W), uint8, each in the
@@ -106,7 +111,7 @@ def canvas_batches(
     """
     import torch
 
-    groups = _group_by_canvas(index, long_side, batch_size, grain)
+    groups = _group_by_canvas(index, long_side, batch_size, canvas_for)
     with ThreadPoolExecutor(max_workers=READERS) as readers:
 
         def read(
@@ -115,8 +120,7 @@ def canvas_batches(
             arrays = [*readers.map(lambda image_id: read_photo(photos[image_id], long_side), ids)]
             count = min(batch_size, 1 << (len(ids) - 1).bit_length())
             sizes = [(array.shape[0], array.shape[1]) for array in arrays]
-            sides = (-(-max(side) // grain) * grain for side in zip(*sizes, strict=True))
-            sheet = np.zeros((count, *sides, 3), np.uint8)
+            sheet = np.zeros((count, *canvas_for(sizes[0]), 3), np.uint8)
             for canvas, array in zip(sheet, arrays, strict=False):
                 canvas[: array.shape[0], : array.shape[1]] = array
             sizes += sizes[-1:] * (count - len(ids))
@@ -145,10 +149,21 @@ def _group_by_shape(index: pd.DataFrame, long_side: int | None, batch_size: int)
 
 
 def _group_by_canvas(
-    index: pd.DataFrame, long_side: int | None, batch_size: int, grain: int
+    index: pd.DataFrame,
+    long_side: int | None,
+    batch_size: int,
+    canvas_for: "Callable[[Size], Size]",
 ) -> list[list[str]]:
     shapes = _shapes(index, long_side).sort_values(["width", "height"], kind="stable")
-    return _in_batches(-(-shapes // grain), batch_size)
+    return _in_batches(_canvases(shapes, canvas_for), batch_size)
+
+
+def _canvases(shapes: pd.DataFrame, canvas_for: "Callable[[Size], Size]") -> pd.DataFrame:
+    sides = [
+        canvas_for((int(height), int(width)))
+        for height, width in zip(shapes["height"], shapes["width"], strict=True)
+    ]
+    return pd.DataFrame(sides, columns=["height", "width"], index=shapes.index)
 
 
 def _shapes(index: pd.DataFrame, long_side: int | None) -> pd.DataFrame:
@@ -290,7 +305,7 @@ def _score_on_canvas(
     inference: InferenceParameters,
     device: "torch.device",
 ) -> "Iterator[tuple[str, torch.Tensor]]":
-    from affinitynet.networks.cuda import GRAIN, fetch
+    from affinitynet.networks.cuda import canvas_for, fetch
     from affinitynet.networks.inference import multi_scale_on_canvas
 
     cell, long_side = inference.cell, inference.long_side
@@ -302,7 +317,9 @@ def _score_on_canvas(
         bfloat16=inference.bfloat16,
     )
     batch_size = _fitting(score, index, long_side, inference.batch_size, device)
-    read = canvas_batches(index, photos, long_side=long_side, batch_size=batch_size, grain=GRAIN)
+    read = canvas_batches(
+        index, photos, long_side=long_side, batch_size=batch_size, canvas_for=canvas_for
+    )
     scored = (
         ((ids, sizes), score(images.to(device, non_blocking=True), sizes))
         for ids, sizes, images in read
@@ -324,12 +341,12 @@ def _fitting(
     """Find how many photos the device holds: of the largest canvas, `batch_size` at most."""
     import torch
 
-    from affinitynet.networks.cuda import GRAIN, largest_batch
+    from affinitynet.networks.cuda import canvas_for, largest_batch
 
     if device.type != "cuda":
         return batch_size
-    shapes = -(-_shapes(index, long_side) // GRAIN).astype(int) * GRAIN
-    width, height = max(shapes.itertuples(index=False), key=prod)
+    canvases = _canvases(_shapes(index, long_side), canvas_for)
+    height, width = max(canvases.itertuples(index=False), key=prod)
 
     def run(count: int) -> None:
         images = torch.zeros(count, 3, height, width, dtype=torch.uint8, device=device)
@@ -419,7 +436,7 @@ def _outputs_on_cuda(
     inference: FeatureParameters,
     device: "torch.device",
 ) -> "Iterator[tuple[list[str], torch.Tensor]]":
-    from affinitynet.networks.cuda import GRAIN, without_determinism
+    from affinitynet.networks.cuda import canvas_for, without_determinism
 
     with without_determinism():
         is_shared = canvas.is_exact()
@@ -428,7 +445,7 @@ def _outputs_on_cuda(
         photos,
         long_side=inference.long_side,
         batch_size=inference.batch_size,
-        grain=GRAIN if is_shared else 1,
+        canvas_for=canvas_for if is_shared else lambda size: size,
     )
     for ids, sizes, images in read:
         with memory_errors("batch_size"), without_determinism():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.sparse import coo_array, csr_array
+import scipy
 
 from affinitynet.core.label_maps import IGNORE_INDEX, decode
 from affinitynet.core.metrics import confusion_matrix, intersection_over_union, mean_iou
@@ -109,7 +109,7 @@ def count_thresholds(
     values: list[int],
     *,
     thresholds: npt.NDArray[np.float64],
-) -> csr_array:
+) -> "scipy.sparse.csr_array":
     """Count CAMs at every background threshold at once.
 
     At a threshold a pixel is background if no CAM exceeds it, else of the highest CAM's class.
@@ -125,11 +125,11 @@ def count_thresholds(
     valid = truth != IGNORE_INDEX
     pairs = truth[valid].astype(np.int64) * size + classes[valid]
     shape = (len(thresholds) + 1, size**2)
-    joint = coo_array((np.ones(len(pairs), np.int64), (bins[valid], pairs)), shape)
-    return csr_array(joint)
+    joint = scipy.sparse.coo_array((np.ones(len(pairs), np.int64), (bins[valid], pairs)), shape)
+    return scipy.sparse.csr_array(joint)
 
 
-def threshold_counts(joint: csr_array, num_classes: int) -> Counts:
+def threshold_counts(joint: "scipy.sparse.csr_array", num_classes: int) -> Counts:
     """Turn the counts of `count_thresholds` into those that IoU needs: (T, 3, K + 1).
 
     Args:
@@ -155,7 +155,7 @@ def threshold_counts(joint: csr_array, num_classes: int) -> Counts:
     return np.stack([intersection, np.broadcast_to(true[0], prediction.shape), prediction], axis=1)
 
 
-def confusion_at(joint: csr_array, threshold: int, num_classes: int) -> Counts:
+def confusion_at(joint: "scipy.sparse.csr_array", threshold: int, num_classes: int) -> Counts:
     """Return the confusion counts (K + 1, K + 1) at a threshold, by its number."""
     above = np.asarray(joint[threshold + 1 :].sum(axis=0)).reshape(num_classes, num_classes)
     below = np.asarray(joint[: threshold + 1].sum(axis=0)).reshape(num_classes, num_classes)

@@ -5,12 +5,13 @@ A process that trains alone has rank 0 of 1, and every function here changes not
 
 from collections.abc import Iterator
 
-from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.distributed import all_reduce, get_rank, get_world_size, is_initialized
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import BatchSampler, Sampler
+
+from affinitynet.networks.timm_parts import convert_sync_batchnorm
 
 
 def rank() -> int:

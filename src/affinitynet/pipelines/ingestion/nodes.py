@@ -2,11 +2,10 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from affinitynet.core.images import TURNED
 from affinitynet.data.agreement import compare
@@ -32,6 +31,11 @@ from affinitynet.data.tagged import TAG_SEPARATOR, Tagged
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, stream
 from affinitynet.training.parameters import TrainingParameters
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+else:
+    Figure = Any  # Matplotlib takes a second to import; Kedro evaluates the annotations of nodes
 
 logger = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from affinitynet.pipelines.ingestion.nodes import (
     check_data_set,
     inspect_photos,
 )
+from affinitynet.pipelines.ingestion.page import show_data
 
 
 @dataclass(frozen=True)
@@ -120,9 +121,23 @@ def create_pipeline(layout: str = "voc") -> Pipeline:
                 outputs=["index", "classes"],
                 name="index",
             ),
+            node(
+                show_data,
+                inputs=[
+                    "report",
+                    "inspected",
+                    "class_counts",
+                    "photos",
+                    "run",
+                    "params:execution",
+                ],
+                outputs="page",
+                name="show",
+                confirms="page",
+            ),
         ],
         namespace="ingestion",
-        inputs={"photos", "masks", *chosen.sources},
+        inputs={"photos", "masks", "run", *chosen.sources},
         outputs={"index", "classes"},
         parameters={
             "data_set",

@@ -1,7 +1,9 @@
 """The gallery: one HTML page that shows what each stage did to each photo."""
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -13,6 +15,7 @@ from PIL import Image
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode
 from affinitynet.core.metrics import mean_iou
 from affinitynet.execution import Execution, chunks, stream
+from affinitynet.pipelines.description import RunDescription
 from affinitynet.pipelines.finite import check_maps
 from affinitynet.pipelines.images import (
     Readers,
@@ -22,6 +25,7 @@ from affinitynet.pipelines.images import (
     share_out,
     upsample,
 )
+from affinitynet.pipelines.pages import fill_template
 from affinitynet.pipelines.parameters import Gallery, RandomWalk
 from affinitynet.pipelines.reporting.pictures import (
     Name,
@@ -34,18 +38,31 @@ from affinitynet.pipelines.reporting.pictures import (
 )
 from affinitynet.pipelines.scoring import count_maps
 
+logger = logging.getLogger(__name__)
+
 STEPS = {
     "cam": "CAM",
     "coverage": "labels: coverage",
     "accuracy": "labels: accuracy",
+    "kept": "object kept by the walk",
     "random_walk": "random walk",
     "pseudo_label": "pseudo labels",
     "segmentation": "prediction",
+    "objects": "area of the objects",
 }
-"""Scores of an image, in the order of the road, and what the page calls them."""
+"""Scores of an image, in the order of the stages, and their names on the page."""
+
+WITHOUT_MASKS = ("coverage", "kept", "objects")
+"""Scores that need no masks."""
 
 LAST = {"train": "pseudo_label", "val": "segmentation"}
-"""The score that a split's images are ranked by."""
+"""The score that a split's images are ranked by; without masks, training images by `kept`."""
+
+FOUND, LOST = 0.02, 0.1
+"""The walk wipes an object out that covered this share of the photo in its CAM, where it keeps at
+most this share of it."""
+GOOD, HARMED = 0.5, 0.5
+"""The walk harms a photo whose CAM had this score, where it keeps at most this share of it."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +111,7 @@ class Card:
         height: Likewise.
         scores: Step to the image's score; steps without one are left out.
         panels: The pictures, from the photo to the truth.
+        warnings: What went wrong, a sentence each.
     """
 
     id: str
@@ -105,6 +123,57 @@ class Card:
     height: int
     scores: dict[str, float]
     panels: list[Panel]
+    warnings: list[str] = field(default_factory=list)
+
+
+def measure_walk(
+    index: pd.DataFrame,
+    cams: Readers,
+    walked: Readers,
+    classes: dict[str, int],
+    random_walk: RandomWalk,
+) -> pd.DataFrame:
+    """Measure how much of each tagged object the random walk keeps. This needs no masks.
+
+    Args:
+        index: The images of the data set.
+        cams: Image id to a function that reads the CAMs.
+        walked: Image id to a function that reads the revised maps.
+        classes: Class name to mask value.
+        random_walk: `alpha`, with which the walk weighs the background.
+
+    Returns:
+        By `id`, of the object that loses the largest share: its `object` name, the shares of the
+        photo that it covers before (`found`) and after the walk (`left`), and `kept`, their ratio,
+        at most 1. Images in whose CAMs no object covers the share `FOUND` are left out.
+    """
+    names, rows = [*classes], {}
+    for image_id in index.index[index.index.isin([*walked]) & index.index.isin([*cams])]:
+        before, after = cams[image_id](), walked[image_id]()
+        maps = upsample(before["maps"], after["maps"].shape[1:])
+        background = (1 - maps.max(axis=0, initial=0)) ** random_walk.alpha
+        count = len(maps) + 1
+        found, left = (
+            np.bincount(scores.argmax(axis=0).ravel(), minlength=count)[1:] / scores[0].size
+            for scores in (np.concatenate([background[None], maps]), after["maps"])
+        )
+        kept = np.where(found >= FOUND, np.minimum(left / np.maximum(found, FOUND), 1), np.nan)
+        if not np.isnan(kept).all():
+            least = int(np.nanargmin(kept))
+            name = names[before["labels"][least] - 1]
+            rows[image_id] = (name, found[least], left[least], kept[least])
+    table = pd.DataFrame.from_dict(
+        rows, orient="index", columns=["object", "found", "left", "kept"]
+    )
+    wiped_out = int((table["kept"].astype(float) <= LOST).sum())
+    if wiped_out:
+        logger.warning(
+            "The random walk wipes out an object in %d of %d training photos. The gallery shows "
+            "some of them; revision.random_walk.alpha higher keeps more.",
+            wiped_out,
+            len(rows),
+        )
+    return table.rename_axis("id")
 
 
 def choose_photos(
@@ -113,10 +182,13 @@ def choose_photos(
     labels: pd.DataFrame,
     revision: pd.DataFrame,
     segmentation: pd.DataFrame,
+    walk: pd.DataFrame,
     gallery: Gallery,
     seed: int,
 ) -> pd.DataFrame:
     """Choose the photos to show: a random sample, and the worst by the last step's score.
+
+    The sample shows as many classes as it can.
 
     Args:
         index: The images of the data set.
@@ -124,22 +196,37 @@ def choose_photos(
         labels: `affinity_labels.image_scores`.
         revision: `revision.image_scores`.
         segmentation: `segmentation.image_scores`.
+        walk: What the walk keeps, from `measure_walk`.
         gallery: How many photos to choose.
         seed: Of the sample.
 
     Returns:
         Their rows of the index, with `why` (`sample` or `worst`) and the steps' scores.
     """
-    scored = index.join([cam, labels, revision, segmentation])
-    scored = scored.astype(dict.fromkeys(STEPS, float))  # a table without rows says nothing of it
+    scored = index.join([cam, labels, revision, segmentation, walk])
+    numbers = [name for name in (*STEPS, "found", "left") if name in scored]
+    scored = scored.astype(dict.fromkeys(numbers, float))  # a table without rows has no types
     chosen = []
     for split, step in LAST.items():
         rows = scored[scored["split"] == split]
-        worst = rows.dropna(subset=step).nsmallest(getattr(gallery.worst, split), step)
-        rest = rows.drop(worst.index)
-        sample = rest.sample(min(getattr(gallery.sample, split), len(rest)), random_state=seed)
+        ranked = step if rows[step].notna().any() else "kept"
+        worst = rows.dropna(subset=ranked).nsmallest(getattr(gallery.worst, split), ranked)
+        rest = rows.drop(worst.index).sample(frac=1, random_state=seed)
+        sample = rest.loc[_new_classes_first(rest)].head(getattr(gallery.sample, split))
         chosen += [sample.sort_index().assign(why="sample"), worst.assign(why="worst")]
     return pd.concat(chosen)
+
+
+def _new_classes_first(rows: pd.DataFrame) -> list[str]:
+    """Order images: first those that show a class that none before them shows."""
+    seen: set[str] = set()
+    ordered: list[str] = []
+    others: list[str] = []
+    for image_id, tags in rows["tags"].items():
+        new = set(tags.split("|")) - seen - {""}
+        (ordered if new else others).append(str(image_id))
+        seen |= new
+    return ordered + others
 
 
 def walk_steps(
@@ -231,6 +318,7 @@ def make_gallery(
     predictions: Readers,
     walks: Readers,
     stages: pd.DataFrame,
+    run: RunDescription,
     classes: dict[str, int],
     random_walk: RandomWalk,
     gallery: Gallery,
@@ -249,6 +337,7 @@ def make_gallery(
         predictions: Likewise, the predicted masks.
         walks: Likewise, the walk's maps at several t; of some photos.
         stages: The stages' scores, as `tabulate` lays them out.
+        run: For the title.
         classes: Class name to mask value.
         random_walk: `steps` of `revision`, where the slider stands first.
         gallery: `long_side` of the pictures in pixels.
@@ -272,7 +361,7 @@ def make_gallery(
         skip=True,
     ):
         cards += chunk.values()
-    return {"index": render(cards, stages, classes, shown_step=random_walk.steps)}
+    return {"index": render(cards, stages, classes, run, shown_step=random_walk.steps)}
 
 
 Read = Callable[[], Any] | None
@@ -293,7 +382,15 @@ def _draw(
 ) -> Card:
     photo = read_photo(read, long_side)
     size = photo.shape[:2]
-    scores = {step: float(row[step]) for step in STEPS if pd.notna(row[step])}
+    scores = {step: float(row[step]) for step in STEPS if pd.notna(row.get(step))}
+    labels, pseudo, prediction = (
+        read() if read else None for read in (read_labels, read_pseudo, read_prediction)
+    )
+    if labels is not None:
+        scores.setdefault("coverage", float((labels != IGNORE_INDEX).mean()))
+    for last in (pseudo, prediction):
+        if last is not None:
+            scores["objects"] = float(((last > 0) & (last != IGNORE_INDEX)).mean())
     values = np.array([0, *classes.values()], np.uint8)
     names = ["background", *classes]
     mask = read_mask() if read_mask else None
@@ -309,18 +406,19 @@ def _draw(
         tagged = name_peaks(maps, [names[label] for label in stored["labels"]])
         heat = data_uri(paint_heat(maps.max(axis=0, initial=0)))
         panels.append(Panel("CAM", "heat", [Layer(heat, tagged, _note(scores, "cam"))]))
-    if read_labels:
-        panels.append(labelled("affinity labels", read_labels(), _note(scores, "accuracy")))
+    if labels is not None:
+        note = _note(scores, "accuracy" if "accuracy" in scores else "coverage")
+        panels.append(labelled("affinity labels", labels, note))
     if read_walks:
         panels += _walk_panels(read_walks(), size, classes, truth)
     elif read_walked:
         stored = read_walked()
         best = values[stored["labels"][upsample(stored["maps"], size).argmax(axis=0)]]
         panels.append(labelled("random walk", best, _note(scores, "random_walk")))
-    if read_pseudo:
-        panels.append(labelled("pseudo labels", read_pseudo(), _note(scores, "pseudo_label")))
-    if read_prediction:
-        panels.append(labelled("prediction", read_prediction(), _note(scores, "segmentation")))
+    if pseudo is not None:
+        panels.append(labelled("pseudo labels", pseudo, _note(scores, "pseudo_label")))
+    if prediction is not None:
+        panels.append(labelled("prediction", prediction, _note(scores, "segmentation")))
     if mask is not None:
         known = np.where(truth == IGNORE_INDEX, IGNORE_INDEX, mask).astype(np.uint8)
         panels.append(labelled("ground truth", known))
@@ -332,9 +430,28 @@ def _draw(
         photo=data_uri(Image.fromarray(photo)),
         width=size[1],
         height=size[0],
-        scores=scores,
+        scores={step: scores[step] for step in STEPS if step in scores},
         panels=panels,
+        warnings=list_warnings(row),
     )
+
+
+def list_warnings(row: Mapping[str, Any]) -> list[str]:
+    """Say where the random walk harmed a photo that its CAM found well.
+
+    Args:
+        row: Of the chosen photos.
+    """
+    warnings = []
+    if row.get("kept", 1) <= LOST:
+        warnings.append(
+            f"The random walk wipes out {row['object']}: {row['found']:.0%} of the photo in the "
+            f"CAM, {row['left']:.1%} after it."
+        )
+    cam, walk = row.get("cam", np.nan), row.get("random_walk", np.nan)
+    if cam >= GOOD and walk <= HARMED * cam:
+        warnings.append(f"The random walk lowers the score from {cam:.2f} to {walk:.2f}.")
+    return warnings
 
 
 def _walk_panels(
@@ -370,13 +487,20 @@ def _label_layer(mask: LabelMap, classes: dict[str, int], note: str, t: int | No
 def _note(scores: Mapping[str, float], step: str) -> str:
     if step not in scores:
         return ""
+    if step == "coverage":
+        return f"{scores['coverage']:.0%}"
     if step == "accuracy":
         return f"{scores['coverage']:.0%} · {scores['accuracy']:.2f}"
     return f"{scores[step]:.2f}"
 
 
 def render(
-    cards: list[Card], stages: pd.DataFrame, classes: Mapping[str, int], *, shown_step: int
+    cards: list[Card],
+    stages: pd.DataFrame,
+    classes: Mapping[str, int],
+    run: RunDescription,
+    *,
+    shown_step: int,
 ) -> str:
     """Lay the cards out as a page that needs nothing but itself.
 
@@ -385,26 +509,23 @@ def render(
         stages: The stages' scores: `stage`, `images`, `score`, `value`; without rows if there are
             none.
         classes: Class name to mask value.
+        run: For the title.
         shown_step: The t of the walk that is shown first.
 
     Returns:
         HTML.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("affinitynet.pipelines.reporting", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     shown = {step for card in cards for step in card.scores}
-    return environment.get_template("gallery.html").render(
+    drawn = Counter(tag for card in cards for tag in card.tags)
+    return fill_template(
+        "gallery.html",
         cards=cards,
         stages=stages.to_dict("records"),
         colours=class_colours(classes),
+        drawn={name: drawn[name] for name in classes if drawn[name]},
+        run=run,
         scores={step: name for step, name in STEPS.items() if step in shown},
+        scored=bool(shown - {*WITHOUT_MASKS}),
         last=LAST,
         shown_step=shown_step,
     )

@@ -1,16 +1,20 @@
 """Nodes of the `reporting` pipeline: tables and sheets of examples."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.figure import Figure
 
 from affinitynet.core.label_maps import IGNORE_INDEX, decode
 from affinitynet.pipelines.images import Readers, read_photo, resize_labels, upsample
 from affinitynet.pipelines.parameters import Sheet
 from affinitynet.pipelines.reporting.pictures import blend, paint_heat, paint_labels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+else:
+    Figure = Any  # Matplotlib takes a second to import; Kedro evaluates the annotations of nodes
 
 
 def tabulate(
@@ -148,6 +152,8 @@ def _paint(
 
 
 def _sheet(titles: list[str], rows: list[list[npt.NDArray[np.uint8]]]) -> Figure:
+    from matplotlib.figure import Figure
+
     ratios = [row[0].shape[0] / row[0].shape[1] for row in rows] or [1.0]
     figure = Figure(figsize=(1.9 * len(titles), 1.9 * sum(ratios) + 0.3), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # type: ignore

@@ -3,13 +3,14 @@
 import io
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, voc_palette
+from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap
 
 Floats = npt.NDArray[np.floating]
 
@@ -30,9 +31,56 @@ class Name(NamedTuple):
     y: float
 
 
+@cache
+def display_palette() -> npt.NDArray[np.uint8]:
+    """Return a colour for each mask value, for pictures on black: (256, 3).
+
+    VOC's colours, which stored masks have, are partly too dark on black (#400000), or the grey of
+    neutral pixels. Of these, each is the farthest one in OKLab (Ottosson, 2020) from all before
+    it, from black, white and grey. The contrast to black is at least 3 (WCAG 2.1), and 2 to white.
+    """
+    levels = np.arange(0, 256, 15, dtype=np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    luminance = _linear(colours) @ [0.2126, 0.7152, 0.0722]
+    lab = _oklab(colours)
+    fits = (luminance >= 0.1) & (luminance <= 0.475) & (np.hypot(lab[:, 1], lab[:, 2]) >= 0.09)
+    colours, lab = colours[fits], lab[fits]
+    greys = _oklab(np.array([(0, 0, 0), OUTLINE, *HATCHES], np.uint8))
+    distances = np.linalg.norm(lab[:, None] - greys, axis=2).min(axis=1)
+    palette = np.zeros((256, 3), np.uint8)
+    for value in range(1, 255):
+        farthest = int(distances.argmax())
+        palette[value] = colours[farthest]
+        distances = np.minimum(distances, np.linalg.norm(lab - lab[farthest], axis=1))
+    return palette
+
+
+def _linear(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    shares = colours / 255
+    return np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+
+
+def _oklab(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    lms = _linear(colours) @ np.array(
+        [
+            [0.4122214708, 0.2119034982, 0.0883024619],
+            [0.5363325363, 0.6806995451, 0.2817188376],
+            [0.0514459929, 0.1073969566, 0.6299787005],
+        ]
+    )
+    lab: npt.NDArray[np.float64] = np.cbrt(lms) @ np.array(
+        [
+            [0.2104542553, 1.9779984951, 0.0259040371],
+            [0.7936177850, -2.4285922050, 0.7827717662],
+            [-0.0040720468, 0.4505937099, -0.8086757660],
+        ]
+    )
+    return lab
+
+
 def class_colours(classes: Mapping[str, int]) -> dict[str, str]:
-    """Return VOC's colour of background and of each class, as `#rrggbb`."""
-    palette = voc_palette()
+    """Return the display colour of background and of each class, as `#rrggbb`."""
+    palette = display_palette()
     return {
         name: "#{:02x}{:02x}{:02x}".format(*palette[value])
         for name, value in {"background": 0, **classes}.items()
@@ -40,7 +88,7 @@ def class_colours(classes: Mapping[str, int]) -> dict[str, str]:
 
 
 def paint_labels(mask: LabelMap, hatch: int = 3) -> Image.Image:
-    """Paint a label map: VOC's colours, light outlines, neutral pixels hatched.
+    """Paint a label map: display colours, light outlines, neutral pixels hatched.
 
     Args:
         mask: (H, W) mask values.
@@ -57,7 +105,7 @@ def paint_labels(mask: LabelMap, hatch: int = 3) -> Image.Image:
     painted = np.where(_outlines(mask), len(values), painted)
     painted = np.where(mask == IGNORE_INDEX, stripes, painted)
     image = Image.fromarray(painted.astype(np.uint8))
-    colours = np.concatenate([voc_palette()[values], [OUTLINE], HATCHES]).astype(np.uint8)
+    colours = np.concatenate([display_palette()[values], [OUTLINE], HATCHES]).astype(np.uint8)
     image.putpalette(colours.tobytes())
     return image
 

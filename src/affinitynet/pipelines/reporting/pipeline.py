@@ -2,7 +2,12 @@
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from affinitynet.pipelines.reporting.gallery import choose_photos, make_gallery, walk_steps
+from affinitynet.pipelines.reporting.gallery import (
+    choose_photos,
+    make_gallery,
+    measure_walk,
+    walk_steps,
+)
 from affinitynet.pipelines.reporting.nodes import (
     show_predictions,
     show_training_images,
@@ -14,6 +19,7 @@ from affinitynet.pipelines.reporting.plots import (
     plot_stages,
     plot_thresholds,
     plot_training,
+    where_scored,
 )
 
 SCORED = ("cam", "affinity_labels", "revision", "segmentation")
@@ -31,23 +37,26 @@ def create_pipeline() -> Pipeline:
         [
             node(tabulate, inputs=METRICS, outputs=["stages", "iou"], name="tabulate"),
             node(
-                plot_stages,
+                where_scored(plot_stages),
                 inputs=["stages", "iou", "classes"],
                 outputs="stages_plot",
                 name="plot_stages",
             ),
             node(plot_training, inputs=HISTORIES, outputs="training_plot", name="plot_training"),
             node(
-                plot_thresholds,
+                where_scored(plot_thresholds),
                 inputs="cam.threshold_curve",
                 outputs="threshold_plot",
                 name="plot_thresholds",
             ),
             node(
-                plot_confusion, inputs=CONFUSIONS, outputs="confusion_plot", name="plot_confusion"
+                where_scored(plot_confusion),
+                inputs=CONFUSIONS,
+                outputs="confusion_plot",
+                name="plot_confusion",
             ),
             node(
-                plot_coverage,
+                where_scored(plot_coverage),
                 inputs=["affinity_labels.image_scores", "affinity_labels.confusion", "classes"],
                 outputs="coverage_plot",
                 name="plot_coverage",
@@ -72,8 +81,20 @@ def create_pipeline() -> Pipeline:
                 name="show_predictions",
             ),
             node(
+                measure_walk,
+                inputs=[
+                    "index",
+                    "cam.maps",
+                    "revision.maps",
+                    "classes",
+                    "params:revision.random_walk",
+                ],
+                outputs="walk_effect",
+                name="measure_walk",
+            ),
+            node(
                 choose_photos,
-                inputs=["index", *IMAGE_SCORES, "params:gallery", "params:seed"],
+                inputs=["index", *IMAGE_SCORES, "walk_effect", "params:gallery", "params:seed"],
                 outputs="sample",
                 name="choose_photos",
             ),
@@ -103,6 +124,7 @@ def create_pipeline() -> Pipeline:
                     "segmentation.predictions",
                     "walks",
                     "stages",
+                    "run",
                     "classes",
                     "params:revision.random_walk",
                     "params:gallery",
@@ -119,6 +141,7 @@ def create_pipeline() -> Pipeline:
             "photos",
             "masks",
             "classes",
+            "run",
             "segmentation.predictions",
             "affinity_training.model",
             "cam.threshold_curve",

@@ -1,16 +1,24 @@
-"""Plots of the stages' scores: classes in VOC's colours, all on white, readable in any theme."""
+"""Plots of the stages' scores: classes in display colours, on white, readable in any theme."""
 
-from collections.abc import Mapping
-from typing import Any
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from affinitynet.pipelines.reporting.pictures import class_colours
 from affinitynet.pipelines.scoring import NEUTRAL
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+else:
+    Axes = Figure = Any  # Matplotlib takes a second to import; Kedro evaluates nodes' annotations
+
+logger = logging.getLogger(__name__)
 
 BARS = {
     ("cam", "mIoU"): "CAM",
@@ -21,7 +29,6 @@ BARS = {
 """Stage and score, as `tabulate` names them, to the name of its bar."""
 BLUE, PALE, ORANGE = "#2f6690", "#9db8d3", "#d1622b"
 MARKERS = "osD^vP*X<>hp"  # beside the colours, for those who cannot tell these apart
-UNSCORED = "no masks, no mIoU"
 MAX_SHOWN = 30
 """Classes that a confusion matrix shows at most: those that are confused most."""
 OTHERS = "others"
@@ -29,7 +36,31 @@ MAX_NUMBERS = 9
 """Classes, background included, up to which a confusion matrix has its shares written in."""
 
 
-def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Mapping[str, int]) -> Figure:
+def where_scored(plot: Callable[..., Figure | None]) -> Callable[..., Iterator[Figure]]:
+    """Make a node of a plot that is left out where its tables have nothing to show.
+
+    Without masks they have no rows, or count no pixels. Kedro saves what the node yields: nothing.
+    """
+
+    @wraps(plot)
+    def draw(*inputs: Any) -> Iterator[Figure]:
+        tables = [each for each in inputs if isinstance(each, pd.DataFrame)]
+        figure = None if all(map(_is_blank, tables)) else plot(*inputs)
+        if figure is None:
+            logger.info("There are no masks: %s has nothing to show.", plot.__name__)
+        else:
+            yield figure
+
+    return draw
+
+
+def _is_blank(table: pd.DataFrame) -> bool:
+    return table.empty or ("pixels" in table and not table["pixels"].any())
+
+
+def plot_stages(
+    stages: pd.DataFrame, iou: pd.DataFrame, classes: Mapping[str, int]
+) -> Figure | None:
     """Plot mIoU stage by stage, and each class's IoU.
 
     Args:
@@ -37,13 +68,12 @@ def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Mapping[str, i
         iou: The IoU by class, likewise.
         classes: Class name to mask value.
     """
-    figure = Figure(figsize=(7.5, 4), layout="constrained")
-    axes = figure.subplots()
     values = stages.set_index(["stage", "score"])["value"]
     values = values[[bar in BARS for bar in values.index]]
     if values.empty:
-        axes.set_title(UNSCORED)
-        return figure
+        return None
+    figure = new_figure((7.5, 4))
+    axes = figure.subplots()
     named = [f"{BARS[bar]}\n{value:.3f}" for bar, value in zip(values.index, values, strict=True)]
     axes.bar(named, values, color=PALE, width=0.6)
     positions = {stage: bar for bar, (stage, _) in enumerate(values.index)}  # of two the last
@@ -68,7 +98,7 @@ def plot_training(
         segmentation: `segmentation.history`.
     """
     histories = {"cam": cam, "affinity_training": affinity_training, "segmentation": segmentation}
-    figure = Figure(figsize=(9, 2.8), layout="constrained")
+    figure = new_figure((9, 2.8))
     for axes, (stage, history) in zip(figure.subplots(1, 3), histories.items(), strict=True):
         axes.plot(history["epoch"], history["loss"], marker="o", markersize=3, color=BLUE)
         axes.set(title=stage, xlabel="epoch", ylabel="loss")
@@ -77,7 +107,7 @@ def plot_training(
     return figure
 
 
-def plot_thresholds(curve: pd.DataFrame) -> Figure:
+def plot_thresholds(curve: pd.DataFrame) -> Figure | None:
     """Plot the CAMs' mIoU over the background threshold, and over the exponent alpha of eq. 2.
 
     Both say the same of a CAM's argmax: (1 - M)^alpha exceeds M exactly below one threshold.
@@ -85,10 +115,9 @@ def plot_thresholds(curve: pd.DataFrame) -> Figure:
     Args:
         curve: `cam.threshold_curve`: `threshold`, `alpha`, `miou`.
     """
-    figure = Figure(figsize=(9, 3), layout="constrained")
     if curve["miou"].isna().all():
-        figure.suptitle(UNSCORED)
-        return figure
+        return None
+    figure = new_figure((9, 3))
     titles = {"threshold": "background threshold", "alpha": "background exponent α (eq. 2)"}
     for axes, (column, title) in zip(
         figure.subplots(1, 2, sharey=True), titles.items(), strict=True
@@ -133,7 +162,7 @@ def plot_confusion(
     steps = list(dict.fromkeys(tables["step"]))
     names = _choose_classes(tables)
     side = 1.3 + 0.32 * len(names)
-    figure = Figure(figsize=(3 * side, 2 * side), layout="constrained")
+    figure = new_figure((3 * side, 2 * side))
     panels = list(figure.subplots(2, 3).flat)
     for axes, step in zip(panels, steps, strict=False):
         rows = tables[(tables["step"] == step) & tables["truth"].isin(names)]
@@ -169,7 +198,7 @@ def plot_coverage(
         confusion: `affinity_labels.confusion`.
         classes: Class name to mask value.
     """
-    figure = Figure(figsize=(5.5, 4), layout="constrained")
+    figure = new_figure((5.5, 4))
     axes = figure.subplots()
     axes.scatter(images["coverage"], images["accuracy"], s=9, color=PALE, label="a photo")
     for name, marker in _markers(classes).items():
@@ -188,6 +217,17 @@ def plot_coverage(
     return figure
 
 
+def new_figure(size: tuple[float, float]) -> Figure:
+    """Make an empty figure.
+
+    Args:
+        size: Width and height in inches.
+    """
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")
+
+
 def _choose_classes(tables: pd.DataFrame) -> list[str]:
     """Choose the classes that confusion matrices show, in their order."""
     names = [*dict.fromkeys(tables["truth"])]
@@ -199,7 +239,12 @@ def _choose_classes(tables: pd.DataFrame) -> list[str]:
 def _markers(classes: Mapping[str, int]) -> dict[str, dict[str, Any]]:
     """Return each class's colour and mark; background is black."""
     return {
-        name: {"color": colour, "marker": MARKERS[i % len(MARKERS)]}
+        name: {
+            "color": colour,
+            "marker": MARKERS[i % len(MARKERS)],
+            "markeredgecolor": "#333",
+            "markeredgewidth": 0.5,
+        }
         for i, (name, colour) in enumerate(class_colours(classes).items())
     }
 

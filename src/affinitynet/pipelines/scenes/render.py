@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from PIL import Image, ImageDraw
-from scipy import ndimage
 
 from affinitynet.data.voc import format_annotation
 
@@ -288,8 +288,8 @@ def _composite(image: Floats, layer: Floats, light: Floats) -> Floats:
     """Lay a lit, slightly bulging layer and its shadow over an image."""
     unit = max(image.shape) / 128
     alpha = layer[..., 3]
-    height: Floats = ndimage.gaussian_filter(alpha, 3 * unit)
-    shadow: Floats = ndimage.shift(height, -2.5 * unit * light, order=1)
+    height: Floats = scipy.ndimage.gaussian_filter(alpha, 3 * unit)
+    shadow: Floats = scipy.ndimage.shift(height, -2.5 * unit * light, order=1)
     slope = sum(light[axis] * np.gradient(height, axis=axis) for axis in (0, 1))
     shading = 1 - 1.6 * unit * slope
     shaded = image * (1 - 0.5 * shadow[..., None])
@@ -369,7 +369,7 @@ def _expose(rng: np.random.Generator, image: Floats, light: Floats) -> npt.NDArr
     height, width, _ = image.shape
     y, x = _grid(height, width)
     illumination = 1 + rng.uniform(0, 0.4) * (light[0] * y + light[1] * x)
-    blurred = ndimage.gaussian_filter(image, rng.uniform(0.2, 0.6), axes=(0, 1))
+    blurred = scipy.ndimage.gaussian_filter(image, rng.uniform(0.2, 0.6), axes=(0, 1))
     noise = rng.normal(0, rng.uniform(0.005, 0.02), image.shape)
     exposed: Floats = blurred * illumination[..., None] + noise
     return np.rint(255 * np.clip(exposed, 0, 1)).astype(np.uint8)

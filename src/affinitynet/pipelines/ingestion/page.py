@@ -1,0 +1,134 @@
+"""The data report as an HTML page: what is doubtful, with the photos."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from affinitynet.data.files import Readers
+from affinitynet.data.tagged import TAG_SEPARATOR
+from affinitynet.execution import Execution, stream
+from affinitynet.pipelines.description import RunDescription
+from affinitynet.pipelines.images import read_photo
+from affinitynet.pipelines.pages import fill_template
+from affinitynet.pipelines.reporting.pictures import data_uri
+
+LONG_SIDE = 192
+"""Pixels of the longer side of a photo on the page."""
+MAX_GROUPS, MAX_PHOTOS = 60, 12
+"""Groups of near-duplicates on the page, and photos of a group, a class or a warning."""
+
+SHOWN = ("photos", "left_out", "near_duplicates", "warnings")
+"""Parts of the report that have a place of their own on the page."""
+
+
+def show_data(
+    report: dict[str, Any],
+    inspected: pd.DataFrame,
+    class_counts: pd.DataFrame,
+    photos: Readers,
+    run: RunDescription,
+    execution: Execution,
+) -> dict[str, str]:
+    """Make the page.
+
+    Args:
+        report: Of the data set.
+        inspected: What `inspect_photos` found.
+        class_counts: Photos of each class in train and val.
+        photos: Image id to a function that reads the photo.
+        run: For the title.
+        execution: Processes.
+
+    Returns:
+        The page under its name, `index`.
+    """
+    sound = inspected[inspected["problem"] == ""]
+    rows = sound[["split", "tags"]].replace({"tags": {f"\\{TAG_SEPARATOR}": ", "}}, regex=True)
+    groups = [*_groups(sound)][:MAX_GROUPS]
+    elsewhere = {image_id for group in groups for image_id in group["shown"]}
+    warnings = [
+        (line, [name for name in _named(line, sound.index) if name not in elsewhere])
+        for line in report["warnings"]
+    ]
+    classes = [*_classes(class_counts, sound)]
+    wanted = [
+        *(image_id for _, ids in warnings for image_id in ids),
+        *(image_id for group in groups for image_id in group["shown"]),
+        *(image_id for row in classes for image_id in row["examples"]),
+    ]
+    return {
+        "index": fill_template(
+            "data.html",
+            run=run,
+            counts=report["photos"],
+            warnings=warnings,
+            groups=groups,
+            num_groups=report["near_duplicates"]["groups"],
+            left_out=report["left_out"]["why"],
+            classes=classes,
+            largest=max([row["train"] + row["val"] for row in classes], default=0),
+            others={name: part for name, part in report.items() if name not in SHOWN},
+            rows=rows.to_dict("index"),
+            pictures=_draw([*dict.fromkeys(wanted)], photos, execution),
+        )
+    }
+
+
+def _groups(sound: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Describe the groups of near-duplicates, those with different tags first."""
+    alike = sound[sound["group"].duplicated(keep=False)]
+    found = [
+        {
+            "ids": [*map(str, rows.index)],
+            "shown": [*map(str, rows.index[:MAX_PHOTOS])],
+            "doubtful": len(set(rows["tags"])) > 1,
+            "across": len(set(rows["split"])) > 1,
+        }
+        for _, rows in alike.groupby("group")
+    ]
+    yield from sorted(found, key=lambda group: (not group["doubtful"], not group["across"]))
+
+
+def _named(line: str, ids: pd.Index) -> list[str]:
+    """Find the photos that a warning names."""
+    words = dict.fromkeys(re.split(r"[\s,;=()]+", line))
+    stripped = [word.rstrip(".:") for word in words]
+    return [word for word in stripped if word in ids][:MAX_PHOTOS]
+
+
+def _classes(counts: pd.DataFrame, sound: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    tags = sound["tags"].str.split(TAG_SEPARATOR, regex=False)
+    for name, train, val in counts[["class", "train", "val"]].itertuples(index=False):
+        shows = [name in some or (some == [""] and name == "(no tag)") for some in tags]
+        yield {
+            "name": name,
+            "train": int(train),
+            "val": int(val),
+            "examples": [*map(str, sound.index[shows][: MAX_PHOTOS // 2])],
+        }
+
+
+def _draw(ids: list[str], photos: Readers, execution: Execution) -> dict[str, str]:
+    pictures: dict[str, str] = {}
+    for chunk in stream(
+        partial(_thumbnail, LONG_SIDE),
+        ((image_id, photos[image_id]) for image_id in ids),
+        total=len(ids),
+        execution=execution,
+        description="Drawing the data report",
+        skip=True,
+    ):
+        pictures |= chunk
+    return pictures
+
+
+def _thumbnail(long_side: int, read: Callable[[], Any]) -> str:
+    """Encode a small photo; one that cannot be read any more becomes an empty text."""
+    with suppress(Exception):  # Pillow's decoders raise what they like
+        return data_uri(Image.fromarray(read_photo(read, long_side)))
+    return ""

@@ -1,0 +1,23 @@
+"""HTML pages that need nothing but themselves."""
+
+from typing import Any
+
+
+def fill_template(name: str, **values: Any) -> str:
+    """Fill a template of this package; all that it is given is escaped.
+
+    Args:
+        name: Its file in `templates`.
+        **values: What the template names.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("affinitynet.pipelines", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    return environment.get_template(name).render(**values)

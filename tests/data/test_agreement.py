@@ -128,3 +128,14 @@ def test_masks_that_no_names_mend_are_to_be_numbered(renumber):
         "write 0 for the background into the masks, and for the classes 1 ant, 2 bee, 3 cow, "
         "4 dog, 5 elk"
     )
+
+
+def test_masks_that_show_more_than_the_one_tag_of_a_photo_are_only_named():
+    tags, classes = draw(6, count=100)
+    shown = masks_of(
+        {i: [*each, NAMES[k % 5]] for k, (i, each) in enumerate(tags.items())}, classes
+    )
+    shown |= dict.fromkeys(["p1", "p2", "p3"], (0,))
+    found = compare(tags, shown, classes, NAMES, "mask_classes")
+    assert not found.problems
+    assert found.warnings

@@ -14,7 +14,9 @@ MIN_PHOTOS = 3
 CLEAR = 0.4
 """Difference of two overlaps (intersection over union of photos) that is no chance."""
 MOST = 0.5
-"""Share of the photos; where tags and masks differ on more of them, it is a system."""
+"""Share of the photos; where tags and masks differ on more of them, it is a system …"""
+MUCH = 0.25
+"""… if on more than this share a tag is not in the mask. Masks may well show more than tags say."""
 MAX_FILLED = 30
 """Mask values that are named for those behind them; for more, the masks are to be numbered."""
 MAX_NAMED = 5
@@ -86,8 +88,9 @@ def compare(
             ]
         )
     differ = (tagged != masked[:, own]).any(axis=1).mean() > MOST
-    lacking = (tagged & ~masked[:, own]).any(axis=1).sum() >= MIN_PHOTOS
-    if is_moved or (differ and lacking):
+    lacking = (tagged & ~masked[:, own]).any(axis=1)
+    much = lacking.sum() >= MIN_PHOTOS and lacking.mean() > MUCH
+    if is_moved or (differ and much):
         table = _propose(names, likely, best, own, masked, mask_classes)
         has_background = any(0 in shown[image_id] for image_id in ids)
         return Agreement(

@@ -322,7 +322,7 @@ def match(
         *(masks.notes if masks else []),
         *notes,
         *count_notes(
-            str(path),
+            path or "the folders",
             {
                 "photos with more than one entry, their tags are united": repeated,
                 "photos of the split test, left out": left_out,

@@ -19,7 +19,7 @@ def draw(seed, count=40, names=NAMES):
 
 
 def masks_of(tags, values):
-    return {image_id: tuple(sorted(values[tag] for tag in each)) for image_id, each in tags.items()}
+    return {image_id: (0, *sorted(values[tag] for tag in each)) for image_id, each in tags.items()}
 
 
 def test_masks_of_the_same_order_agree():
@@ -109,3 +109,33 @@ def test_drawn_orders_are_found(seed):
         shown[image_id] = ()
     (problem,) = compare(tags, shown, classes, names, "m").problems
     assert f'"m={";".join(sorted(names, key=actual.get))}"' in problem
+
+
+@pytest.mark.parametrize(
+    "renumber",
+    [
+        lambda values: [255 if value == 0 else value - 1 for value in values],  # no background
+        lambda values: [value + 1 for value in values],
+        lambda values: [value * 40 for value in values],
+        lambda values: [value for value in values if value < 2],  # the others are lost
+    ],
+)
+def test_masks_that_no_names_mend_are_to_be_numbered(renumber):
+    tags, classes = draw(5)
+    shown = {i: tuple(renumber(values)) for i, values in masks_of(tags, classes).items()}
+    (problem,) = compare(tags, shown, classes, NAMES, "mask_classes").problems
+    assert problem.endswith(
+        "write 0 for the background into the masks, and for the classes 1 ant, 2 bee, 3 cow, "
+        "4 dog, 5 elk"
+    )
+
+
+def test_masks_that_show_more_than_the_one_tag_of_a_photo_are_only_named():
+    tags, classes = draw(6, count=100)
+    shown = masks_of(
+        {i: [*each, NAMES[k % 5]] for k, (i, each) in enumerate(tags.items())}, classes
+    )
+    shown |= dict.fromkeys(["p1", "p2", "p3"], (0,))
+    found = compare(tags, shown, classes, NAMES, "mask_classes")
+    assert not found.problems
+    assert found.warnings

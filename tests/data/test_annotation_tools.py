@@ -265,3 +265,75 @@ def test_metadata_of_hugging_face():
 def test_other_files_are_named(text, message):
     with pytest.raises(ValueError, match=message):
         read(text.encode())
+
+
+def test_via_with_check_boxes_and_outlines():
+    polygon = {"name": "polygon", "all_points_x": [2, 12, 12], "all_points_y": [2, 2, 12]}
+    regions = [
+        {"shape_attributes": polygon, "region_attributes": {"label": "dog", "old": "no"}},
+        {
+            "shape_attributes": {"name": "ellipse", "cx": 40, "cy": 24, "rx": 5, "ry": 3},
+            "region_attributes": {"label": {"cat": True, "dog": False}},
+        },
+    ]
+    entries = {"both.jpg99": {"filename": "both.jpg", "regions": regions}}
+    for value in (entries, {"_via_settings": {}, "_via_img_metadata": entries}):
+        given, masks = read(json.dumps(value).encode())
+        assert tags_of(given)["both"] == {"cat", "dog"}
+        assert pixels(masks, "both")["cat"] == pytest.approx(np.pi * 15, rel=0.2)
+    regions[0]["region_attributes"] = {"colour": "red", "old": "no"}
+    with pytest.raises(ValueError, match="regions have the attributes colour, old"):
+        read(json.dumps(entries).encode())
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        '<polygon label="dog" points="a,1;3,4;5,6"/>',
+        '<polygon label="dog" points="1,2;3"/>',
+        '<mask label="dog" rle="" left="1" top="1" width="3" height="3"/>',
+        '<mask label="dog" rle="2, 3" left="1" top="1" width="3" height="3"/>',
+    ],
+)
+def test_broken_marks_of_cvat_are_tags_only(mark):
+    sizes = 'width="64.0" height="48"'
+    text = f'<annotations><image id="0" name="rex.jpg" {sizes}>{mark}</image></annotations>'
+    given, masks = read(text.encode())
+    assert tags_of(given)["rex"] == {"dog"}
+    assert masks is None
+    assert (given.rows[0].width, given.rows[0].height) == (64, 48)
+
+
+def test_label_studios_ratings_and_brushes_without_sizes_are_left_out():
+    results = [
+        {"type": "rating", "value": {"rating": 3}},
+        {"type": "brushlabels", "value": {"brushlabels": ["dog"], "format": "rle", "rle": [0]}},
+    ]
+    task = {"id": 1, "data": {"image": "rex.jpg"}, "annotations": [{"result": results}]}
+    given, masks = read(json.dumps([task]).encode())
+    assert tags_of(given)["rex"] == {"dog"}
+    assert masks is None
+
+
+def test_a_folder_of_several_files_names_the_splits():
+    """As Roboflow exports them."""
+    files = {
+        "train/_classes.csv": lambda: b"filename, cat, dog\nrex.jpg, 0, 1\n",
+        "valid/_classes.csv": lambda: b"filename, dog, owl\ntom.jpg, 0, 1\n",
+    }
+    given = parse_source(files, "t", ",;|")
+    assert [(row.file, row.tags, row.split) for row in given.rows] == [
+        ("train/rex.jpg", ["dog"], "train"),
+        ("valid/tom.jpg", ["owl"], "val"),
+    ]
+    assert given.classes == ["cat", "dog", "owl"]
+
+
+def test_panoptic_coco_is_refused():
+    coco = {
+        "images": [{"id": 1, "file_name": "rex.jpg"}],
+        "categories": [{"id": 1, "name": "dog"}],
+        "annotations": [{"image_id": 1, "segments_info": [{"category_id": 1}]}],
+    }
+    with pytest.raises(ValueError, match="panoptic"):
+        read(json.dumps(coco).encode())

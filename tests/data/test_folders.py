@@ -2,8 +2,10 @@
 
 import pytest
 
+from affinitynet.data.files import is_hidden
 from affinitynet.data.folders import class_of, read_place, read_places
 from affinitynet.data.tag_file import read_tagged
+from affinitynet.datasets.photos import Photos
 
 OPTIONS = {"tags": None, "separator": ",;|", "classes": None, "mask_classes": None}
 
@@ -36,6 +38,9 @@ def read(*photos):
         ("cat_images", ["cat_images"], "", False),
         ("Trains", ["Trains"], "", False),
         ("2024", ["2024"], "", False),
+        ("fold_1/cat", ["cat"], "", False),
+        ("eval/cat", ["cat"], "val", False),
+        ("holdout/cat", ["cat"], "test", False),
     ],
 )
 def test_folders_are_sorted_into_classes_splits_and_roles(folder, classes, split, is_mask):
@@ -47,7 +52,7 @@ def test_images_beside_masks_are_the_photos():
     rows, problems, notes = read("cat/images/a", "cat/masks/a", "dog/images/b", "dog/masks/b")
     assert rows == {"cat/images/a": (["cat"], ""), "dog/images/b": (["dog"], "")}
     assert not problems
-    assert notes == ["2 files lie in folders of masks and are no photos: cat/masks/a, …"]
+    assert notes == ["2 files are masks by their folders or names, and no photos: cat/masks/a, …"]
 
 
 def test_folders_that_all_photos_share_are_no_class():
@@ -102,3 +107,28 @@ def test_no_split_and_no_role_becomes_a_class():
     assert not tagged.problems
     assert [*tagged.photos.index] == [photos[0], photos[2]]
     assert not any("not named" in line for line in tagged.warnings)
+
+
+def test_masks_beside_the_photos_are_no_photos():
+    rows, _, notes = read("a/x (1)", "a/x (1)_mask", "b/y", "b/y-GT", "b/blue_mask")
+    assert {*rows} == {"a/x (1)", "b/y", "b/blue_mask"}
+    assert notes == ["2 files are masks by their folders or names, and no photos: a/x (1)_mask, …"]
+
+
+@pytest.mark.parametrize("file", ["__MACOSX/cat/a.jpg", "cat/@eaDir/a.jpg", "cat/._a.jpg"])
+def test_what_systems_leave_in_folders_is_hidden(file):
+    assert is_hidden(file)
+
+
+def test_photos_without_folders_of_classes_need_tags():
+    with pytest.raises(
+        ValueError, match=r"give the tags with tags=.*; there is train/_classes.csv"
+    ):
+        read_tagged(Photos({"train/a": None}, ["train/_classes.csv", "x.txt"], []), OPTIONS, None)
+
+
+def test_links_to_folders_are_named():
+    photos = Photos({"cat/a": None, "dog/b": None}, [], ["owl"])
+    assert "links to folders are not followed; copy what they lead to: owl" in (
+        read_tagged(photos, OPTIONS, None).warnings
+    )

@@ -1,13 +1,15 @@
 """Masks that are named otherwise than their photos."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from affinitynet.core.label_maps import voc_palette
+from affinitynet.core.label_maps import read_mask, voc_palette
 from affinitynet.data.labelmap import parse_labelmap
 from affinitynet.data.mask_files import match_mask_files
-from affinitynet.datasets import MasksDataset
+from affinitynet.datasets import MasksDataset, PhotosDataset
 from affinitynet.datasets.masks import MasksHeaderDataset
 
 PHOTOS = ["rex", "tom", "beach/both", "beach/empty"]
@@ -174,3 +176,62 @@ def test_jpegs_are_reported(folder):
     masks, _ = datasets(folder)
     with pytest.raises(Exception, match="is a JPEG, which does not keep a mask's values"):
         masks["rex"]()
+
+
+def test_several_masks_of_one_photo_are_named():
+    matched = match_mask_files(["cat/rex", "dog/rex"], ["rex"], "m")
+    assert matched.problems == [
+        "masks=m: photos have several masks, as 'cat/rex' and 'dog/rex' of 'rex'; name the folder "
+        "that has one for each photo"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("photo", "mask"),
+    [
+        ("rex.jpg", "rex.png"),
+        ("rex.jpg", "rex_mask.png"),
+        ("rex.png", "rex_mask.png"),
+        ("images/rex.png", "masks/rex.png"),
+        ("rex.jpg", "SegmentationClass/rex.png"),
+    ],
+)
+def test_masks_lie_among_the_photos(tmp_path, photo, mask):
+    for file, value in ((photo, 9), (mask, 1), ("SegmentationObject/rex.png", 7)):
+        if file.startswith("SegmentationObject") and not mask.startswith("Segmentation"):
+            continue
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((16, 16), value, np.uint8)).save(tmp_path / file)
+    folder = str(tmp_path)
+    (read,) = MasksDataset(path=folder, photos=folder).load().values()
+    assert np.unique(read()) == [1]
+    header = MasksHeaderDataset(path=folder, photos=folder).load()
+    assert not header.problem
+    photos = {*PhotosDataset(path=folder).load()} - header.among
+    assert {name for name in photos if "Segmentation" not in name and "masks" not in name} == {
+        photo if mask == "rex.png" else photo.rsplit(".", 1)[0]
+    }
+
+
+def test_outlines_beside_the_photos_are_drawn(tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "rex.png")
+    shape = {"label": "dog", "shape_type": "polygon", "points": [[2, 2], [9, 2], [9, 9]]}
+    (tmp_path / "rex.json").write_text(json.dumps({"shapes": [shape], "imagePath": "rex.png"}))
+    folder = str(tmp_path)
+    (read,) = MasksDataset(path=folder, photos=folder).load().values()
+    assert np.unique(read()).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("path", ["nowhere", "empty"])
+def test_masks_that_are_not_there_are_named_once(tmp_path, path):
+    (tmp_path / "empty").mkdir()
+    said = MasksHeaderDataset(path=str(tmp_path / path), photos=str(tmp_path)).load().problem
+    assert said.startswith(f"masks={tmp_path / path}: ")
+
+
+def test_a_palette_of_vocs_colours_in_another_order():
+    mask = Image.fromarray(np.array([[0, 1], [2, 2]], np.uint8))
+    mask.putpalette(voc_palette()[[0, 5, 3]].tobytes())
+    assert read_mask(mask).tolist() == [[0, 5], [3, 3]]
+    mask.putpalette([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    assert read_mask(mask).tolist() == [[0, 1], [2, 2]]

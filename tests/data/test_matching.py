@@ -88,3 +88,16 @@ def test_lists_of_names():
 )
 def test_names_of_splits(name, split):
     assert read_split(name) == split
+
+
+def test_numbers_without_their_zeros_and_photos_beside_their_masks():
+    finder = PhotoFinder(["007", "12", "012", "p.jpg"])
+    assert [finder.find(name) for name in ("7", "12", "012", "p", "q")] == [
+        "007",
+        "12",
+        "012",
+        "p.jpg",
+        None,
+    ]
+    assert PhotoFinder(["a.jpg", "a.png"]).find("a") is None
+    assert PhotoFinder(["x/a", "y/a"]).list_possible("a.jpg") == ["x/a", "y/a"]

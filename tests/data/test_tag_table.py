@@ -53,6 +53,16 @@ def written(frame, **options):
         "file,tags\rrex.jpg,dog\rtom.png,cat\r",
         '"file","tags"\n"rex.jpg","dog"\n"tom.png","cat"\n',
         '="file",="tags"\n="rex.jpg",="dog"\n="tom.png",="cat"\n',
+        "Dateiname;Katze;dog\nrex.jpg;FALSCH;WAHR\n".replace("Katze", "cat")
+        + "tom.png;WAHR;FALSCH\n",
+        "nom du fichier;cat;dog\nrex.jpg;0,0;1,0\ntom.png;1,0;0,0\n",
+        "Datei;Klasse\nrex.jpg;dog\ntom.png;cat\n",
+        "image,label_1,label_2\nrex.jpg,dog,\ntom.png,,cat\n",
+        "file,class_id,class_name\nrex.jpg,1,dog\ntom.png,0,cat\n",
+        "file,label,label_name\nrex.jpg,0,dog\ntom.png,1,cat\n",
+        "file,label,cat,dog\nrex.jpg,dog,0,1\ntom.png,cat,1,0\n",
+        "fname,labels,is_valid\nrex.jpg,dog,True\ntom.png,cat,False\n",
+        "ImageID,Source,LabelName,Confidence\nrex.jpg,v,dog,1\nrex.jpg,v,cat,0\ntom.png,v,cat,1\n",
         "Our photos,,\n,,\nfile,tags,\nrex.jpg,dog,\ntom.png,cat,\n",
         "# made by hand\nfile,tags\nrex.jpg,dog\ntom.png,cat\n",
         ",file,tags\n0,rex.jpg,dog\n1,tom.png,cat\n",
@@ -141,7 +151,7 @@ def test_columns_keep_their_order_and_are_named_in_one_form():
         ("file,tags\nrex.jpg,dog,cat\n", "line 2: 3 cells where there are 2 columns; quote"),
         ("file,a,b\nrex.jpg,dog,cat\n", "line 2: 'dog' in the column a is neither 0 nor 1"),
         ("file,cat,dog\nrex.jpg,2,1\n", "line 2: '2' in the column cat is neither 0 nor 1"),
-        ("file,tags,cat\nrex.jpg,dog,1\n", "its columns are file, tags, cat; they must be"),
+        ("file,tags,cat\nrex.jpg,dog,1\n", "the column tags has tags, and cat has flags"),
         ("file,cat,dog\n,1,1\n", "line 2: no file is named"),
         ("file,tags\n,dog\n", "line 2: no file is named"),
         ("rex.jpg,dog,cat\ntom.png,cat,\n", "its columns are rex.jpg, dog, cat"),
@@ -185,3 +195,39 @@ def test_what_cannot_be_read_is_named(text, message):
 )
 def test_cells(cell, tags):
     assert [tag for tag in parse_tags(cell, ",;|") if tag] == tags
+
+
+def test_blanks_separate_tags_where_each_word_is_a_tag():
+    given = read("image_name,tags\na.jpg,cat\nb.jpg,dog\nc.jpg,cat dog\n")
+    assert tags_of(given) == {"a.jpg": ["cat"], "b.jpg": ["dog"], "c.jpg": ["cat", "dog"]}
+    assert given.notes == [
+        "tags.csv: blanks are taken for separators between tags, as in 'cat dog'"
+    ]
+    for text in ("a.jpg,polar bear\nb.jpg,brown bear\n", "a.jpg,fire truck\nb.jpg,fire\n"):
+        kept = read("file,tags\n" + text)
+        assert not kept.notes
+        assert "a.jpg" in tags_of(kept)
+        assert " " in tags_of(kept)["a.jpg"][0]
+
+
+def test_words_that_tags_share_are_named():
+    planet = ["haze primary", "clear primary", "haze water", "clear water", "clear primary water"]
+    given = read("file,tags\n" + "".join(f"{k}.jpg,{name}\n" for k, name in enumerate(planet)))
+    assert "if blanks separate the tags, write semicolons" in given.notes[0]
+
+
+def test_numbers_that_pandas_made_fractions():
+    given = read("id,label\n7.0,1.0\n8.0,\n")
+    assert [(row.file, row.tags) for row in given.rows] == [("7", ["1"]), ("8", [""])]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("file,label,old\na.jpg,cat,1\n", "label has tags, and old has flags; leave one kind out"),
+        ("filename,region_attributes\na.jpg,{}\n", "is a CSV of VIA; export 'annotations as JSON'"),
+    ],
+)
+def test_tables_that_are_refused(text, said):
+    with pytest.raises(ValueError, match=said):
+        read(text)

@@ -125,3 +125,21 @@ def test_lists_that_are_exported_are_read_back():
     ).assign(file="a.jpg")
     _, lists, _ = describe_voc(images, {"cat": 8})
     assert parse_split(lists["train"].encode(), "train.txt", PHOTOS) == PHOTOS
+
+
+def test_annotations_in_a_namespace_and_no_annotations():
+    text = b'<annotation xmlns="http://x"><object><name>dog</name></object></annotation>'
+    assert parse_annotation(text).tags == ("dog",)
+    with pytest.raises(ValueError, match="neither <size> nor <object>"):
+        parse_annotation(b"<html/>")
+
+
+def test_lists_that_are_missing_and_classes_that_no_photo_has():
+    data_set = {"classes": "dog;owl", "mask_classes": "dog;owl", "splits": {"train": "train"}}
+    xml = {"a": lambda: b"<annotation><object><name>dog</name></object></annotation>"}
+    tagged = read_voc(["a"], data_set, xml, {"train": lambda: b"a"})
+    assert tagged.problems == [
+        "parameter data_set.classes: no photo of the lists has the tag 'owl'"
+    ]
+    (problem,) = read_voc(["a"], data_set, xml, {}).problems
+    assert "--env tagged reads the folder" in problem

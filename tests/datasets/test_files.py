@@ -298,3 +298,15 @@ def test_datasets_are_configured_as_in_the_catalog(tmp_path):
     catalog.save("masks", {"a": np.ones((1, 2), np.uint8)})
     assert catalog.load("masks")["a"]().tolist() == [[1, 1]]
     assert catalog.get("masks").metadata == {"kedro-viz": {"layer": "x"}}
+
+
+def test_photos_that_are_not_read_are_listed_unless_they_are_there_in_another_format(tmp_path):
+    for name in ("a.jpg", "a.CR2", "b.NEF", "notes.txt", "__MACOSX/a.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    photos = NamedPhotosDataset(
+        path=str(tmp_path), dataset="affinitynet.datasets.PhotoDataset"
+    ).load()
+    assert [*photos] == ["a.jpg", "b.NEF"]
+    with pytest.raises(DatasetError, match=r"\.nef is not read; convert it"):
+        photos["b.NEF"]()

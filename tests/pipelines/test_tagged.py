@@ -236,7 +236,7 @@ def test_no_index_is_built_of_a_data_set_with_problems():
         ({"classes": ["\ud800"]}, "half a character; save the tags as UTF-8"),
         ({"classes": ["cat"], "mask_classes": ["dog"]}, "'cat' is none of data_set.mask_classes"),
         ({"classes": [f"c{i}" for i in range(255)]}, "255 classes are too many"),
-        ({"masks": "/nowhere"}, "masks=/nowhere: there are no indexed PNGs"),
+        ({"masks": "/nowhere"}, "masks=/nowhere: there is no such file or folder"),
         ({"classes": ["zebra"]}, "classes: no photo has the tag 'zebra'; the tags are: cat, dog"),
         ({"classes": ["Dog"]}, "no photo has the tag 'Dog'; the tags are: dog"),
     ],

@@ -38,7 +38,7 @@ WRONG = {
     "data_set.layout": ["dogs", None],
     "data_set.strict": ["no", 0],
     "data_set.classes": [True, [], [1], [True], ""],
-    "data_set.mask_classes": ["cat", [None]],
+    "data_set.mask_classes": ["", [None], 1],
     "data_set.splits": [{"test": "val"}, {"train": 2012}],
     "data_set.val_share": [0, 1, -0.1, NAN, "0.2"],
     "data_set.separator": ["", 1],

@@ -57,8 +57,9 @@ def encode(labels: npt.ArrayLike, values: Sequence[int]) -> LabelMap:
 def read_mask(image: Image.Image, colours: Mapping[Colour, int] | None = None) -> LabelMap:
     """Read the values of a mask that is stored as an image of any mode.
 
-    The indices of a palette and the levels of grey are the values. Colours are those of `colours`,
-    or of VOC's palette.
+    The indices of a palette and the levels of grey are the values; but where a palette has VOC's
+    colours in another order, as programs leave it that make files smaller, the colours count.
+    Colours are those of `colours`, or of VOC's palette.
 
     Args:
         image: The mask, opened but not loaded.
@@ -79,7 +80,7 @@ def read_mask(image: Image.Image, colours: Mapping[Colour, int] | None = None) -
         return np.asarray(image).astype(np.uint8) * np.uint8(255)
     if image.mode == "L" and not (colours and _knows_greys(image, colours)):
         return np.asarray(image) // np.uint8(step)
-    if image.mode == "P" and not colours:
+    if image.mode == "P" and not colours and not _is_sorted_otherwise(image):
         return np.asarray(image)
     if image.mode == "F" or image.mode.startswith("I"):
         return _to_bytes(np.asarray(image))
@@ -94,6 +95,17 @@ def read_mask(image: Image.Image, colours: Mapping[Colour, int] | None = None) -
 
 def _knows_greys(image: Image.Image, colours: Mapping[Colour, int]) -> bool:
     return all((grey,) * 3 in colours for _, grey in image.getcolors() or [])
+
+
+def _is_sorted_otherwise(image: Image.Image) -> bool:
+    indices = np.unique(np.asarray(image))
+    palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    if indices.max(initial=0) >= len(palette):
+        return False
+    codes = _encode_colours(palette[indices])
+    known = [_voc_values().get(int(code)) for code in codes]
+    different = len({*known}) == len(known) and None not in known
+    return different and known != indices.tolist()
 
 
 def _to_bytes(values: npt.NDArray[Any]) -> LabelMap:

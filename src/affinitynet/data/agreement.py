@@ -13,6 +13,12 @@ MIN_PHOTOS = 3
 """Photos below which a disagreement is no system."""
 CLEAR = 0.4
 """Difference of two overlaps (intersection over union of photos) that is no chance."""
+MOST = 0.5
+"""Share of the photos; where tags and masks differ on more of them, it is a system …"""
+MUCH = 0.25
+"""… if on more than this share a tag is not in the mask. Masks may well show more than tags say."""
+MAX_FILLED = 30
+"""Mask values that are named for those behind them; for more, the masks are to be numbered."""
 MAX_NAMED = 5
 """Photos in a message."""
 
@@ -44,7 +50,7 @@ def compare(
 
     Args:
         tags: Photo id to its tags, of the photos that have masks.
-        shown: Photo id to the values in its mask, 0 and 255 apart.
+        shown: Photo id to the values in its mask, 255 apart.
         classes: Class name to mask value.
         mask_classes: Names of the mask values 1, 2, ….
         parameter: That sets `mask_classes`, for messages.
@@ -69,11 +75,9 @@ def compare(
     best = overlap[rows, columns]
     uses = tagged.sum(axis=0)
     moved = (best - now > CLEAR) & (uses > 1)
-    if moved.any() and (tagged & moved).any(axis=1).sum() >= MIN_PHOTOS:
-        table = _propose(names, likely, best, own, masked, mask_classes)
-        return Agreement([_tell(ids, names, own, likely, best, uses, moved, table, parameter)])
+    is_moved = (tagged & moved).any(axis=1).sum() >= MIN_PHOTOS
     both = tagged.any(axis=1)
-    if both.sum() >= MIN_PHOTOS and not (tagged & masked[:, own]).any():
+    if not is_moved and both.sum() >= MIN_PHOTOS and not (tagged & masked[:, own]).any():
         seen = sorted({int(value) for value in np.flatnonzero(masked.any(axis=0))})
         return Agreement(
             [
@@ -82,6 +86,15 @@ def compare(
                 f" and mean {', '.join(f'{v} {n}' for n, v in classes.items())} (parameter "
                 f"{parameter} names them in their order)"
             ]
+        )
+    differ = (tagged != masked[:, own]).any(axis=1).mean() > MOST
+    lacking = (tagged & ~masked[:, own]).any(axis=1)
+    much = lacking.sum() >= MIN_PHOTOS and lacking.mean() > MUCH
+    if is_moved or (differ and much):
+        table = _propose(names, likely, best, own, masked, mask_classes)
+        has_background = any(0 in shown[image_id] for image_id in ids)
+        return Agreement(
+            [_tell(ids, names, own, likely, best, uses, moved, table, parameter, has_background)]
         )
     return Agreement(warnings=_list_differences(ids, names, tagged, masked[:, own]))
 
@@ -134,6 +147,7 @@ def _tell(
     moved: npt.NDArray[np.bool_],
     proposed: list[str],
     parameter: str,
+    has_background: bool,
 ) -> str:
     width = max(len(name) for name in ["class", *names])
     lines = [
@@ -144,11 +158,21 @@ def _tell(
             for k, name in enumerate(names)
         ),
     ]
+    if (
+        not has_background
+        or (best == 0).any()
+        or sum(name.startswith("value ") for name in proposed) > MAX_FILLED
+    ):
+        remedy = "write 0 for the background into the masks, and for the classes " + ", ".join(
+            f"{value} {name}" for name, value in zip(names, own, strict=True)
+        )
+    else:
+        remedy = f'if this is right, give --params "{parameter}={";".join(proposed)}"'
     return (
         f"tags and masks disagree on {len(ids)} photos that have both: the values of the masks are "
         "not numbered as the classes are. Where each class is seen in the masks:\n"
         + "\n".join(lines)
-        + f'\n    if this is right, give --params "{parameter}={";".join(proposed)}"'
+        + f"\n    {remedy}"
     )
 
 

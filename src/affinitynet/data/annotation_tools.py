@@ -7,6 +7,7 @@ import base64
 import io
 import math
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -34,6 +35,8 @@ from affinitynet.data.tag_table import decode_text
 from affinitynet.data.voc import parse_annotation
 
 Files = Mapping[str, Callable[[], bytes]]
+VIA_LABELS = {"label", "class", "name", "category", "type", "object"}
+"""Names of VIA's attributes that are the label of a region."""
 NAMES_FILES = ("classes.txt", "obj.names", "names.txt")
 """Files that list YOLO's classes, one a line."""
 
@@ -85,7 +88,7 @@ def parse_cvat(text: str, path: str) -> TagFile:
     skipped: Counter[str] = Counter()
     rows = []
     for image in images:
-        width, height = (int(image.get(side, "0")) for side in ("width", "height"))
+        width, height = (round(_number(image.get(side))) for side in ("width", "height"))
         marks = [each for each in image if each.get("label")]
         shapes = [shape for each in marks if (shape := _cvat_shape(each))]
         boxes = sum(each.tag not in ("tag", "polygon", "mask", "ellipse") for each in marks)
@@ -112,23 +115,28 @@ def _known_split(name: str) -> str:
 def _cvat_shape(mark: ElementTree.Element) -> Shape | None:
     label = normal_form(mark.get("label", ""))
     if mark.tag == "polygon":
-        points = [
-            [float(number) for number in each.split(",")]
-            for each in mark.get("points", "").split(";")
-            if each
-        ]
-        polygons = read_polygons([number for point in points for number in point])
+        numbers = re.split("[,;]", mark.get("points", ""))
+        polygons = read_polygons([_number(each, math.nan) for each in numbers])
         return Shape(label, partial(encode_polygons, polygons)) if polygons else None
     if mark.tag == "ellipse":
         names = ("cx", "cy", "rx", "ry", "rotation")
-        x, y, radius_x, radius_y, degrees = (float(mark.get(name, "0")) for name in names)
+        x, y, radius_x, radius_y, degrees = (_number(mark.get(name)) for name in names)
         outline = ellipse(x, y, radius_x, radius_y, degrees)
         return Shape(label, partial(encode_polygons, [outline]))
     if mark.tag == "mask":
-        runs = [int(number) for number in mark.get("rle", "").split(",")]
-        box = [int(float(mark.get(name, "0"))) for name in ("left", "top", "width", "height")]
+        runs = [int(_number(number, -1)) for number in mark.get("rle", "").split(",")]
+        box = [int(_number(mark.get(name))) for name in ("left", "top", "width", "height")]
+        if min(runs) < 0 or sum(runs) < box[2] * box[3]:
+            return None
         return Shape(label, partial(_encode_cvat_mask, runs, *box))
     return None
+
+
+def _number(text: str | None, default: float = 0.0) -> float:
+    try:
+        return float(text or default)
+    except ValueError:
+        return default
 
 
 def _encode_cvat_mask(
@@ -201,6 +209,65 @@ def _encode_png(png: str, left: int, top: int, height: int, width: int) -> Runs:
     return encode_bitmap(bitmap, left, top, height, width)
 
 
+def is_via(value: Any) -> bool:
+    """Whether a JSON value is a project, or annotations, of the VGG Image Annotator."""
+    entries = value.get("_via_img_metadata", value) if isinstance(value, dict) else None
+    return (
+        isinstance(entries, dict)
+        and bool(entries)
+        and all(isinstance(each, dict) and "regions" in each for each in entries.values())
+    )
+
+
+def parse_via(value: Mapping[str, Any], path: str) -> TagFile:
+    """Read VIA's JSON: the attributes of all regions are labels, those of files are not read."""
+    skipped: Counter[str] = Counter()
+    rows = []
+    for key, entry in value.get("_via_img_metadata", value).items():
+        regions = entry["regions"]
+        tags: list[str] = []
+        shapes: list[Shape] = []
+        for region in regions.values() if isinstance(regions, dict) else regions:
+            labels = _via_labels(region.get("region_attributes") or {})
+            outline = _via_outline(region.get("shape_attributes") or {})
+            tags += labels
+            shapes += [
+                Shape(normal_form(label), partial(encode_polygons, outline))
+                for label in labels
+                if outline
+            ]
+            skipped["boxes, lines and points, read for their tags only"] += not outline
+        rows.append(Row(f"{path}, {key}", str(entry["filename"]), tags, shapes=tuple(shapes)))
+    return TagFile(rows, None, count_notes(path, skipped), partial=True)
+
+
+def _via_labels(attributes: Mapping[str, Any]) -> list[str]:
+    """Read the label of a region: the attribute that is named so, else its only one."""
+    named = [key for key in attributes if key.casefold() in VIA_LABELS]
+    if len(attributes) > 1 and not named:
+        raise ValueError(
+            f"regions have the attributes {', '.join(attributes)}; call the one that is the class "
+            "'label'"
+        )
+    given = attributes[(named or [*attributes])[0]] if attributes else ""
+    if isinstance(given, dict):  # check boxes
+        return [str(label) for label, is_set in given.items() if is_set]
+    return [str(given)]
+
+
+def _via_outline(shape: Mapping[str, Any]) -> list[list[float]]:
+    kind = shape.get("name")
+    if kind == "polygon":
+        points = zip(shape["all_points_x"], shape["all_points_y"], strict=False)
+        return read_polygons([list(point) for point in points])
+    if kind in ("circle", "ellipse"):
+        radius_x = shape.get("rx", shape.get("r", 0))
+        radius_y = shape.get("ry", radius_x)
+        turn = math.degrees(shape.get("theta") or 0)
+        return [ellipse(shape["cx"], shape["cy"], radius_x, radius_y, turn)]
+    return []
+
+
 def parse_label_studio(tasks: Iterable[Mapping[str, Any]], path: str) -> TagFile:
     """Read Label Studio's JSON: choices, and the labels of all regions, by all annotators.
 
@@ -220,6 +287,7 @@ def parse_label_studio(tasks: Iterable[Mapping[str, Any]], path: str) -> TagFile
         for result in (each for one in kept for each in one.get("result") or []):
             value = result.get("value") or {}
             names = value.get(result.get("type")) or []
+            names = names if isinstance(names, list) else []  # a rating is a number
             labels = [str(name[-1] if isinstance(name, list) else name) for name in names]
             tags += labels
             encode = _label_studio_region(result, value)
@@ -250,8 +318,9 @@ def _label_studio_region(
     if result.get("type") == "ellipselabels":
         names = ("x", "y", "radiusX", "radiusY", "rotation")
         return partial(_encode_scaled_ellipse, [float(value.get(name) or 0) for name in names])
-    if result.get("type") == "brushlabels" and value.get("format") == "rle":
-        height, width = (int(result[f"original_{side}"]) for side in ("height", "width"))
+    sizes = [result.get(f"original_{side}") or 0 for side in ("height", "width")]
+    if result.get("type") == "brushlabels" and value.get("format") == "rle" and all(sizes):
+        height, width = map(int, sizes)
         return partial(_encode_brush, value["rle"], height, width)
     return None
 

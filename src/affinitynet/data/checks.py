@@ -20,6 +20,7 @@ BLANK = "of one colour"
 SEPARATOR = "; "
 """Between a photo's repairs in a table."""
 
+TURNED_MASK = "; a photo that its EXIF turns needs a mask that is turned, too"
 UNKNOWN_VALUES = "are no class"
 """Of a mask with values that stand for nothing."""
 
@@ -70,11 +71,11 @@ class MaskInspection:
 
     Attributes:
         problems: What is wrong with it.
-        shown: Values that it has, 0 and `IGNORE_INDEX` apart.
+        shown: Values that it has, `IGNORE_INDEX` apart; None if it cannot be read.
     """
 
     problems: list[str]
-    shown: tuple[int, ...] = ()
+    shown: tuple[int, ...] | None = None
 
 
 def inspect_mask(
@@ -95,8 +96,9 @@ def inspect_mask(
     problems = []
     if width and mask.shape != (height, width):
         shape = f"{mask.shape[1]} x {mask.shape[0]}"
-        problems.append(f"the mask is {shape}, the photo {width} x {height} pixels")
-    values = np.setdiff1d(mask, [0, IGNORE_INDEX])
+        turned = TURNED_MASK if mask.shape == (width, height) else ""
+        problems.append(f"the mask is {shape}, the photo {width} x {height} pixels{turned}")
+    values = np.setdiff1d(mask, [IGNORE_INDEX])
     wrong = values[values > num_values]
     if wrong.size:
         problems.append(

@@ -45,6 +45,8 @@ def parse_coco(coco: Any, path: str) -> TagFile:
     shapes: dict[str, list[Shape]] = {key: [] for key in images}
     used = dict.fromkeys(names.values(), False)
     for each in coco["annotations"]:
+        if isinstance(each, dict) and isinstance(each.get("segments_info"), list):
+            raise ValueError(f"tags={path}: is COCO's panoptic format; give its file of instances")
         image, category = (
             str(each.get(key)) if isinstance(each, dict) else ""
             for key in ("image_id", "category_id")
@@ -53,8 +55,6 @@ def parse_coco(coco: Any, path: str) -> TagFile:
             what = "images" if image not in images else "categories"
             skipped[f"annotations of {what} that are not there, left out"] += 1
             continue
-        if isinstance(each.get("segments_info"), list):
-            raise ValueError(f"tags={path}: is COCO's panoptic format; give its file of instances")
         label = names[category]
         used[label] = True
         tags[image].append(label)

@@ -32,13 +32,17 @@ UNREAD_SUFFIXES = (
     *(".jxl", ".psd", ".exr", ".hdr", ".dcm"),
 )
 """Files that are photos too, but that nothing here reads: they are reported."""
+SYSTEM_FOLDERS = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information"}
+"""What operating systems put into folders and archives: previews, deleted files."""
 MAX_NAME = 229
 """Bytes of a photo's name: with `.safetensors`, and `.12345678.part` while it is written, 255."""
 
 
 def is_hidden(file: str) -> bool:
     """Tell files of a hidden name, or in a hidden folder: macOS strews `._rex.jpg` about."""
-    return any(part.startswith(".") and part != ".." for part in PurePosixPath(file).parts)
+    parts = PurePosixPath(file).parts
+    hidden = any(part.startswith(".") and part != ".." for part in parts)
+    return hidden or not SYSTEM_FOLDERS.isdisjoint(parts)
 
 
 def name_photos(files: Collection[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from affinitynet.data.files import PHOTO_SUFFIXES
 from affinitynet.data.names import is_background, read_split
 
 PHOTO_ROLES = {"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "pic"}
@@ -14,6 +15,12 @@ MASK_ROLES |= {"segmentation", "segmentations", "gt", "groundtruth", "truth", "a
 FILLERS = {"data", "dataset", "datasets", "set", "folder", "dir", "split", "splits", "ground"}
 FILLERS |= {"class", "object", "classes", "all", "original", "raw", "aug", "full"}
 """Words beside those of a split or a role, which mean nothing by themselves."""
+FOLDS = {"fold", "folds", "kfold"}
+"""Words for parts of the photos, as in `fold_1`: no split that is known, but no class either."""
+MASK_NAME = re.compile(
+    r"(.+?)[ _.-]+(masks?|labels?|seg|segmentation|gt|ground[ _-]?truth|annotation)", re.IGNORECASE
+)
+"""Name of a mask beside its photo: `rex_mask`."""
 CONTAINERS = {"data", "dataset", "datasets", "raw", "original"}
 """Names of folders that hold all the rest."""
 
@@ -46,7 +53,7 @@ def read_place(folders: Collection[str]) -> Place:
     for folder in folders:
         words = _words(folder)
         named = {split for word in words if (split := read_split(word))}
-        structural = named or words & {"trainval", *PHOTO_ROLES, *MASK_ROLES}
+        structural = named or words & {"trainval", *PHOTO_ROLES, *MASK_ROLES, *FOLDS}
         if structural and all(_says_nothing(word) or read_split(word) for word in words):
             splits += named if len(named) == 1 else []  # `train_val` is both
             is_mask |= bool(words & MASK_ROLES)
@@ -75,11 +82,14 @@ def read_places(photos: Collection[str]) -> tuple[dict[str, Place], list[str], l
         The place of each photo, masks left out; what is wrong; and what may be.
     """
     places = {photo: read_place(PurePosixPath(photo).parts[:-1]) for photo in photos}
-    masks = [photo for photo, place in places.items() if place.is_mask]
-    places = {photo: place for photo, place in places.items() if not place.is_mask}
+    named = named_as_masks(photos)
+    masks = [photo for photo, place in places.items() if place.is_mask or photo in named]
+    places = {photo: place for photo, place in places.items() if photo not in {*masks}}
     notes = []
     if masks:
-        notes.append(f"{len(masks)} files lie in folders of masks and are no photos: {masks[0]}, …")
+        notes.append(
+            f"{len(masks)} files are masks by their folders or names, and no photos: {masks[0]}, …"
+        )
     while places and len({place.classes[:1] for place in places.values()}) == 1:
         if not all(len(place.classes) > 1 for place in places.values()):
             break
@@ -111,6 +121,32 @@ def _list_doubtful(places: dict[str, Place]) -> Iterator[str]:
         )
 
 
+def named_as_masks(files: Collection[str]) -> set[str]:
+    """Choose files that are named as the mask of another one: `rex_mask` beside `rex`.
+
+    Args:
+        files: With or without suffix.
+    """
+    stems = {_stem(file) for file in files}
+    return {
+        file for file in files if (name := MASK_NAME.fullmatch(_stem(file))) and name[1] in stems
+    }
+
+
+def _stem(file: str) -> str:
+    path = PurePosixPath(file)
+    known = path.suffix.lower() in PHOTO_SUFFIXES
+    return (path.with_suffix("") if known else path).as_posix()
+
+
+def is_instances(file: str) -> bool:
+    """Whether a folder says that values are numbers of objects: VOC's `SegmentationObject`."""
+    folders = PurePosixPath(file).parts[:-1]
+    return any(
+        _words(folder) & {"object", "objects", "instance", "instances"} for folder in folders
+    )
+
+
 def class_of(place: Place) -> list[str]:
     """Return the class that the outermost folder names, if it names one."""
     return [name for name in place.classes[:1] if not is_background(name)]
@@ -128,4 +164,5 @@ def _words(folder: str) -> set[str]:
 
 
 def _says_nothing(word: str) -> bool:
-    return word in {"trainval"} | FILLERS | PHOTO_ROLES | MASK_ROLES or word.isdecimal()
+    known = {"trainval"} | FILLERS | FOLDS | PHOTO_ROLES | MASK_ROLES
+    return word in known or word.isdecimal()

@@ -55,6 +55,15 @@ def match_mask_files(masks: Collection[str], photos: Collection[str], path: str)
     if (prefix or suffix) and len(changed := _find(bare, photos)) > max(few, len(found)):
         note = f"masks={path}: the masks are named {prefix}<photo>{suffix}"
         return MaskFiles(changed, [note, *_list_unused(changed, masks, path)])
+    if several := _list_rivals(masks, photos):
+        first, second, photo = several
+        return MaskFiles(
+            found,
+            problems=[
+                f"masks={path}: photos have several masks, as '{first}' and '{second}' of "
+                f"'{photo}'; name the folder that has one for each photo"
+            ],
+        )
     return MaskFiles(
         found,
         problems=[
@@ -117,6 +126,18 @@ def _find(names: Mapping[str, str], photos: Collection[str]) -> dict[str, str]:
         if photo is not None and photo not in exact:
             others.setdefault(photo, []).append(mask)
     return exact | {photo: each[0] for photo, each in others.items() if len(each) == 1}
+
+
+def _list_rivals(masks: Collection[str], photos: Collection[str]) -> tuple[str, str, str] | None:
+    """Find two masks that have the name of one photo in different folders."""
+    bases = _unique((PurePosixPath(photo).name, photo) for photo in photos)
+    first: dict[str, str] = {}
+    for mask in sorted(masks):
+        base = PurePosixPath(mask).name
+        if base in bases and base in first:
+            return first[base], mask, bases[base]
+        first[base] = mask
+    return None
 
 
 def _unique(pairs: Iterator[tuple[str, str]]) -> dict[str, str]:

@@ -24,16 +24,18 @@ class PhotoFinder:
         self.names = {_normal(image_id): image_id for image_id in photos if is_utf8(image_id)}
         self._by_case: dict[str, list[str]] = defaultdict(list)
         self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
         for name in self.names:
             self._by_case[name.casefold()].append(name)
             self._by_name[PurePosixPath(name).name].append(name)
+            self._by_stem[_without_zeros(_stem(PurePosixPath(name)))].append(name)
 
     def find(self, file: str) -> str | None:
         """Return the id of the photo that a name means; None if there is none, or more than one.
 
         As it is written; with slashes and NFC; without suffix; in another case; with more folders,
         or fewer, before its name (where it means one photo only); as a URL; as Label Studio names
-        uploads.
+        uploads; as a number that lost its leading zeros in a spreadsheet.
         """
         if (exact := _normal(file)) in self.names:  # as folders' names may be what is mended below
             return self.names[exact]
@@ -41,7 +43,17 @@ class PhotoFinder:
             for name in map(_normal, (path.as_posix(), _stem(path))):
                 if found := self._find_name(name):
                     return self.names[found]
+        if len(same := self._by_stem.get(_without_zeros(exact), [])) == 1:
+            return self.names[same[0]]
         return None
+
+    def list_possible(self, file: str) -> list[str]:
+        """List the photos that a name may mean, where it does not mean one of them only."""
+        path = next(_spellings(file))
+        names = {_normal(path.name), _normal(PurePosixPath(_stem(path)).name)}
+        found = {each for name in names for each in self._by_name.get(name, [])}
+        found |= {each for name in names for each in self._by_stem.get(name, [])}
+        return sorted(self.names[each] for each in found)
 
     def _find_name(self, name: str) -> str | None:
         if name in self.names:
@@ -91,6 +103,10 @@ def _has_photo_suffix(path: PurePosixPath) -> bool:
 
 def _stem(path: PurePosixPath) -> str:
     return (path.with_suffix("") if _has_photo_suffix(path) else path).as_posix()
+
+
+def _without_zeros(stem: str) -> str:
+    return (stem.lstrip("0") or "0") if stem.isdecimal() else stem
 
 
 def _normal(name: str) -> str:

@@ -9,8 +9,8 @@ INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 BACKGROUND = re.compile(r"[\W_]*background([\W_]*google)?[\W_]*")
 """Names of no class, in small letters: `background`, `_background_`, `BACKGROUND_Google`."""
 TRAIN_NAMES = {"train", "training", "trainset"}
-VAL_NAMES = {"val", "valid", "validation", "dev", "valset"}
-TEST_NAMES = {"test", "testing", "testset"}
+VAL_NAMES = {"val", "valid", "validation", "dev", "valset", "eval", "evaluation"}
+TEST_NAMES = {"test", "testing", "testset", "holdout"}
 
 
 def normal_form(name: str) -> str:

@@ -38,7 +38,8 @@ class TagFile:
         notes: What was skipped or repaired, one line each.
         partial: The folder may lack photos that the file names, as published files have more of
             them than people keep.
-        complete: Photos that the file does not name show none of the classes.
+        complete: Photos that the file does not name, in folders of those that it names, show none
+            of the classes.
         problems: What is wrong, one line each: the run stops.
     """
 

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from affinitynet.data import annotation_tools as tools
 from affinitynet.data.coco import parse_coco
-from affinitynet.data.files import PHOTO_SUFFIXES, Readers
+from affinitynet.data.files import PHOTO_SUFFIXES, Readers, is_hidden
 from affinitynet.data.folders import class_of, read_places
 from affinitynet.data.matching import PhotoFinder, is_utf8, same_file
 from affinitynet.data.names import clean_tags, list_names, read_split
@@ -34,6 +34,10 @@ MALFORMED = (TypeError, KeyError, IndexError, AttributeError, OverflowError)
 """Of files of annotation tools that are not as the tools write them."""
 MAX_NAMED = 5
 """Names in a message."""
+TABLES = (".csv", ".tsv", ".jsonl", "coco.json")
+"""Files that may lie in the folders of several splits, as Roboflow writes them."""
+ANNOTATIONS = (".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml")
+"""Files that may have the tags of photos beside them."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,13 @@ class MasksHeader:
         classes: Names of the mask values 1, 2, ….
         notes: What was skipped or repaired, one line each.
         problem: Why the file cannot be read; empty where it can.
+        among: Ids that the masks have where they lie among the photos.
     """
 
     classes: list[str]
     notes: list[str]
     problem: str = ""
+    among: frozenset[str] = frozenset()
 
 
 def read_tagged(
@@ -72,17 +78,32 @@ def read_tagged(
     path, separator = data_set["tags"], data_set["separator"]
     if path and source is None:
         raise ValueError(f"tags={path}: there is no such file")
+    others = {_plain(file) for file in getattr(photos, "others", ())}
+    links = sorted(getattr(photos, "links", ()))
+    if masks and masks.among:
+        photos = {i: read for i, read in photos.items() if i not in masks.among}
     if source is None:
         given = read_folders(photos)
         named = {row.file for row in given.rows}  # not what lies in folders of masks
         photos = {i: read for i, read in photos.items() if i in named or not is_utf8(i)}
+        if photos and not any(row.tags for row in given.rows):
+            raise ValueError(_no_tags(others))
     else:
         given = parse_source(source, path, separator)
+    if links:
+        note = f"links to folders are not followed; copy what they lead to: {', '.join(links)}"
+        given = replace(given, notes=[*given.notes, note])
     listed = list_names(data_set["classes"], separator)
     mask_names = list_names(data_set["mask_classes"], separator)
     if path is None and isinstance(source, Mapping):
         path = ", ".join(source)
-    return match(given, photos, listed, mask_names, masks, path)
+    return match(given, photos, listed, mask_names, masks, path, others)
+
+
+def _no_tags(others: Collection[str]) -> str:
+    beside = sorted(file for file in others if file.lower().endswith(ANNOTATIONS))
+    found = f"; there is {beside[0]}" if beside else ""
+    return f"no sub-folder names a class: give the tags with tags=<file or folder>{found}"
 
 
 def parse_source(source: bytes | Files, path: str | None, separator: str) -> TagFile:
@@ -96,10 +117,11 @@ def parse_source(source: bytes | Files, path: str | None, separator: str) -> Tag
             return parse_file(source, str(path), separator)
         if path is not None:
             return _parse_folder(source, path, separator)
-        return _join(  # what `datasets` puts beside the photos
-            (PurePosixPath(file).parent, parse_file(read(), file, separator))
-            for file, read in sorted(source.items())
-        )
+        return _join(source, "", separator)  # what `datasets` puts beside the photos
+    except ValueError as error:
+        if path is None or path in str(error):
+            raise
+        raise ValueError(f"tags={path}: {error}") from error
     except MALFORMED as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"tags={path}: something in it has another form ({reason})") from error
@@ -114,6 +136,8 @@ def _parse_folder(files: Files, path: str, separator: str) -> TagFile:
     if len(files) == 1:
         ((file, read),) = files.items()
         return parse_file(read(), f"{path}/{file}", separator)
+    if tables := {file: read for file, read in files.items() if file.lower().endswith(TABLES)}:
+        return _join(tables, f"{path}/", separator)
     if tools.with_suffix(files, ".txt"):
         return tools.parse_yolo(files, path)
     if tools.with_suffix(files, ".xml"):
@@ -159,6 +183,8 @@ def _parse_text(text: str, path: str, separator: str) -> TagFile:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return parse_json_lines(text, path, separator)
+    if tools.is_via(value):
+        return tools.parse_via(value, path)
     if tools.is_labelme(value):
         return tools.parse_labelme([(path, value)], path)
     if isinstance(value, dict) and isinstance(value.get("labels"), dict):
@@ -182,18 +208,29 @@ def _is_photo(name: str) -> bool:
     return name.lower().endswith(PHOTO_SUFFIXES)
 
 
-def _join(parts: Iterator[tuple[PurePosixPath, TagFile]]) -> TagFile:
-    """Join the tag files of several folders; a folder that is a split's names the split."""
-    rows, notes, classes = [], [], None
-    for folder, part in parts:
+def _join(files: Files, prefix: str, separator: str) -> TagFile:
+    """Join the tag files of several folders; a folder that is a split's names the split.
+
+    Args:
+        files: Path to a function that reads the file.
+        prefix: Of the paths, for messages.
+        separator: Characters, any of which separates two tags in a cell.
+    """
+    rows: list[Row] = []
+    notes: list[str] = []
+    classes: list[str] = []
+    partial = False
+    for file, read in sorted(files.items()):
+        part, folder = parse_file(read(), prefix + file, separator), PurePosixPath(file).parent
         split = read_split(folder.name) or ""
         rows += [
-            Row(row.place, (folder / row.file).as_posix(), row.tags, row.split or split)
+            replace(row, file=(folder / row.file).as_posix(), split=row.split or split)
             for row in part.rows
         ]
         notes += part.notes
-        classes = part.classes if classes is None else classes
-    return TagFile(rows, classes, notes)
+        classes += part.classes or []
+        partial |= part.partial
+    return TagFile(rows, [*dict.fromkeys(classes)] or None, notes, partial)
 
 
 def read_folders(photos: Collection[str]) -> TagFile:
@@ -215,6 +252,7 @@ def match(
     mask_names: list[str] | None,
     masks: MasksHeader | None,
     path: str | None,
+    others: Collection[str] = (),
 ) -> Tagged:
     """Bring rows and photos together, and say what does not fit.
 
@@ -226,21 +264,27 @@ def match(
             the tag file, else the classes.
         masks: Of the file that masks are drawn from.
         path: The tag file; None for sub-folders.
+        others: Files that are there, but are no photos.
     """
     finder = PhotoFinder(photos)
     found: dict[str, list[Row]] = {}
     problems, missing, respelled = [*given.problems], [], []
-    others = {_plain(file) for file in getattr(photos, "others", ())}
+    unread: list[str] = []
     rows = given.rows if photos else []
     if not photos:
         problems.append(f"there is no such folder, or no photo in it ({', '.join(PHOTO_SUFFIXES)})")
     for row in rows:
         image_id = finder.find(row.file)
         if image_id is None:
-            state = "there is no photo"
-            if _plain(row.file) in others:
-                state = "no photo has the suffix of"
-            missing.append(f"{row.place}: {state} '{row.file}'")
+            if _plain(row.file) in others or is_hidden(PurePosixPath(_plain(row.file)).name):
+                unread.append(row.file)
+            elif several := finder.list_possible(row.file):
+                missing.append(
+                    f"{row.place}: '{row.file}' may be {' or '.join(several[:MAX_NAMED])}; name "
+                    "it with its folder and suffix"
+                )
+            else:
+                missing.append(f"{row.place}: there is no photo '{row.file}'")
             continue
         if not same_file(row.file, image_id):
             respelled.append(f"'{row.file}' is {image_id}")
@@ -252,8 +296,10 @@ def match(
             )
         same.append(row)
     if given.complete:
+        folders = {PurePosixPath(image_id).parent for image_id in found}
         for image_id in finder.names.values():
-            found.setdefault(image_id, [])
+            if PurePosixPath(image_id).parent in folders:
+                found.setdefault(image_id, [])
     splits, split_problems, left_out = _read_splits(found, path)
     problems += [] if given.problems else split_problems
     repeated = sum(len(each) > 1 for each in found.values())
@@ -278,7 +324,7 @@ def match(
         *(masks.notes if masks else []),
         *notes,
         *count_notes(
-            str(path),
+            path or "the folders",
             {
                 "photos with more than one entry, their tags are united": repeated,
                 "photos of the split test, left out": left_out,
@@ -292,9 +338,12 @@ def match(
     if nameless := [image_id for image_id in photos if not is_utf8(image_id)]:
         shown = ", ".join(name.encode(errors="backslashreplace").decode() for name in nameless)
         warnings.append(f"photos whose names are no UTF-8 are left out; rename them: {shown}")
+    if unread:
+        some = ", ".join(unread[:MAX_NAMED])
+        warnings.append(f"{len(unread)} files whose suffix is no photo's are left out: {some}")
     if given.partial and found:
         warnings += [f"{len(missing)} photos of {path} are not in the folder"] if missing else []
-    elif len(missing) == len(rows) > 1:
+    elif len(missing) == len(rows) > 1 and " may be " not in missing[0]:
         problems.append(
             f"none of the {len(rows)} files that {path} names is in the folder: it names "
             f"'{rows[0].file}', the folder has '{next(iter(photos))}'"
@@ -337,6 +386,8 @@ def _read_splits(
     if "val" not in splits.values():
         splits = {i: "val" if split == "test" else split for i, split in splits.items()}
     kept = {image_id: split for image_id, split in splits.items() if split != "test"}
+    if len(kept) > 1 and {*kept.values()} == {"train"}:  # as of a folder that has train only
+        kept = dict.fromkeys(kept, "")
     if len({bool(split) for split in kept.values()}) > 1 and not problems:
         problems.append(f"tags={path}: some photos have a split and some have none")
     return kept, problems, len(splits) - len(kept)

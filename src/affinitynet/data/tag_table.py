@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from affinitynet.data.files import PHOTO_SUFFIXES
@@ -17,10 +17,15 @@ from affinitynet.data.rows import Row, TagFile, count_notes
 
 FILE_COLUMNS = (
     *("file", "filename", "filepath", "path", "image", "imagename", "imagepath", "imagefile"),
-    *("img", "imgname", "imgpath", "photo", "picture", "imageid", "id"),
+    *("fname", "img", "imgname", "imgpath", "photo", "picture", "datei", "dateiname", "bild"),
+    *("fichier", "imageid", "id"),
 )
 """Columns that name the photo, in small letters without `_` and blanks; the first one counts."""
-TAG_COLUMNS = ("tags", "tag", "labels", "label", "classes", "class", "categories", "category")
+TAG_COLUMNS = (
+    *("labelname", "classname", "categoryname", "tagname"),
+    *("tags", "tag", "labels", "label", "classes", "class", "categories", "category"),
+    *("labelid", "classid", "categoryid"),
+)
 """Columns that hold the tags, the first one counts."""
 SPLIT_COLUMNS = ("split", "subset", "set", "partition")
 NUMBERING = {"id", "index", "idx", "no", "nr", "number"}
@@ -31,6 +36,8 @@ OTHER_COLUMNS = {
     *("width", "height", "size", "url", "comment", "comments", "note", "notes", "remark", "date"),
     *("score", "md5", "sha256"),
     *("bbox", "caption", "text", "additionalfeature"),
+    *("fold", "difficult", "truncated", "occluded", "iscrowd", "verified", "isvalid"),
+    *("isoccluded", "istruncated", "isgroupof", "isdepiction", "isinside"),
 }
 """Columns that are not read."""
 YES = {"true", "t", "yes", "y", "x", "on", "✓", "✔", "☑", "ja", "wahr", "oui", "vrai", "si", "sí"}
@@ -223,7 +230,10 @@ def _find_header(text: str, delimiters: str) -> tuple[int | None, str]:
         widths[delimiter] = max((len(cells) for cells in lines), default=0)
         named = (i for i, cells in enumerate(lines) if any(_key(c) in FILE_COLUMNS for c in cells))
         header = next(named, None)
-        photo = next((i for i, cells in enumerate(lines) if cells and _is_photo(cells[0])), None)
+        photo = next((i for i, cells in enumerate(lines) if any(map(_is_photo, cells))), None)
+        if header is None and photo:  # names that are not known, above the first photo
+            header = next((i for i in reversed(range(photo)) if any(lines[i])), None)
+            header = None if header is None or len(lines[header]) < 2 else header
         if header is not None and (photo is None or header < photo):
             found[delimiter] = len(lines[header]), header
     if found:
@@ -235,8 +245,10 @@ def _find_header(text: str, delimiters: str) -> tuple[int | None, str]:
 def _merge_header(lines: list[tuple[str, list[str]]], header: int) -> tuple[list[str], int]:
     """Read names that two lines share, where cells were merged; with the first line below them."""
     names = [normal_form(cell) for cell in lines[header][1]]
-    file = next(i for i, name in enumerate(names) if _key(name) in FILE_COLUMNS)
+    file = next((i for i, name in enumerate(names) if _key(name) in FILE_COLUMNS), None)
     start = header + 1
+    if file is None:
+        return names, start
     below = lines[start][1] if start < len(lines) else []
     lower = [normal_form(cell) for cell in below]
     lower += [""] * (len(names) - len(lower))
@@ -344,10 +356,12 @@ def interpret(table: Table, path: str, separator: str) -> TagFile:
         notes.append(f"{path}: columns that are not read: {unread}")
     rows: list[Row] = []
     above = 0
+    sure = next((column for column in roles.unread if _key(column) == "confidence"), None)
     for place, cells in table.rows:
         file = cells.get(roles.file)
         if file is None or file != file or not str(file).strip():  # `nan` may be a photo's name
             file = ""
+        file = _plain_number(str(file)) if isinstance(file, str | float) else file
         if not isinstance(file, str | int):
             raise ValueError(f"{place}: file must be a text and tags a list of texts")
         if not file and rows and roles.tags:  # merged cells
@@ -363,25 +377,53 @@ def interpret(table: Table, path: str, separator: str) -> TagFile:
             )
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from None
+        if sure and not _blank(cells.get(sure)) and _flag(cells[sure]) is False:
+            tags = []  # Open Images: seen by a person not to be there
         rows.append(Row(place, str(file), tags, "" if _blank(split) else str(split)))
+    if roles.tags and all(isinstance(each, str) for _, r in table.rows for each in r.values()):
+        rows, blanks = _split_at_blanks(rows, path)
+        notes += blanks
     merged = {"lines without a file's name, read as of the photo above": above}
     classes = None if roles.tags else [names[column] for column in roles.flags]
     return TagFile(rows, classes, [*notes, *count_notes(path, merged)])
+
+
+def _split_at_blanks(rows: list[Row], path: str) -> tuple[list[Row], list[str]]:
+    """Split tags such as `cat dog` where each word of them all is a tag of its own."""
+    names = {normal_form(tag) for row in rows for tag in row.tags}
+    words = {word for name in names for word in name.split()}
+    joined = sorted(name for name in names if " " in name)
+    if not joined or len(words) >= len(names):
+        return rows, []
+    if words <= names:
+        rows = [
+            replace(row, tags=[word for tag in row.tags for word in tag.split()]) for row in rows
+        ]
+        return rows, [f"{path}: blanks are taken for separators between tags, as in '{joined[0]}'"]
+    return rows, [
+        f"{path}: '{joined[0]}' is taken for the name of one class; if blanks separate the tags, "
+        "write semicolons instead"
+    ]
 
 
 def _find_roles(table: Table, path: str) -> Roles:
     """Tell the columns by their names, and where those do not, by their cells."""
     wrong = _wrong_columns(path, table.columns)
     cells = {column: [row.get(column) for _, row in table.rows] for column in table.columns}
+    if "regionattributes" in map(_key, table.columns):
+        raise ValueError(f"tags={path}: is a CSV of VIA; export 'annotations as JSON' there")
     file = _first(table.columns, FILE_COLUMNS)
+    if file is None:  # in another language: the column of photos' names
+        named = (c for c in table.columns if cells[c] and all(_is_photo(str(x)) for x in cells[c]))
+        file = next(named, None)
     if file is None:
         raise wrong
     rest = [column for column in table.columns if column != file]
     tag, split = _first(rest, TAG_COLUMNS), _first(rest, SPLIT_COLUMNS)
-    tags = [tag] if tag else []
+    tags = [tag] if tag else _numbered(rest)
     if split and _key(split) != "split" and not all(map(_is_split, cells[split])):
         split = None
-    rest = [column for column in rest if column not in (tag, split)]
+    rest = [column for column in rest if column not in (*tags, split)]
     unread = [column for column in rest if UNNAMED.fullmatch(column.strip())]
     for column in unread:
         if odd := [cell for cell in cells[column] if not _blank(cell) and not _is_number(cell)]:
@@ -392,14 +434,25 @@ def _find_roles(table: Table, path: str) -> Roles:
     others = [column for column in rest if column not in flags]
     unread += [c for c in others if _key(c) in OTHER_COLUMNS or _key(c) in FILE_COLUMNS]
     others = [column for column in others if column not in unread]
-    marked = [column for column in flags if not all(map(_blank, cells[column]))]
+    marked = [
+        column
+        for column in flags
+        if not all(map(_blank, cells[column]))
+        and _key(column) not in (*OTHER_COLUMNS, *TAG_COLUMNS)
+    ]
     exported = len(LABEL_STUDIO.intersection(map(_key, table.columns))) > 1
     if exported or (not tags and len(others) == 1 and not marked):
         tags, others = tags + others, []
     if tags:
-        if marked and not others:
-            raise wrong
+        values = {str(cell).strip() for column in tags for cell in cells[column]}
+        if marked and not others and not values.intersection(map(normal_form, marked)):
+            raise ValueError(
+                f"tags={path}: the column {normal_form(tags[0])} has tags, and "
+                f"{normal_form(marked[0])} has flags; leave one kind out"
+            )
         return Roles(file, tags, split, [], [*unread, *others, *flags])
+    if not others:
+        flags = [column for column in flags if _key(column) not in OTHER_COLUMNS]
     for column in others:
         place, cell = next((p, r[column]) for p, r in table.rows if _flag(r.get(column)) is None)
         raise ValueError(
@@ -408,6 +461,12 @@ def _find_roles(table: Table, path: str) -> Roles:
     if not flags:
         raise wrong
     return Roles(file, [], split, flags, unread)
+
+
+def _numbered(columns: list[str]) -> list[str]:
+    """Find columns such as `label_1`, `label_2`."""
+    names = (re.fullmatch(r"(\D+)\d+", _key(column)) for column in columns)
+    return [c for c, name in zip(columns, names, strict=True) if name and name[1] in TAG_COLUMNS]
 
 
 def parse_tags(cell: Any, separator: str) -> list[str]:
@@ -430,11 +489,9 @@ def parse_tags(cell: Any, separator: str) -> list[str]:
             else:
                 raise ValueError("file must be a text and tags a list of texts")
         return tags
-    if not isinstance(cell, str):
-        return [str(cell)]
-    text = cell.strip()
-    if text in BLANK:
-        return []
+    text = _plain_number(str(cell).strip())
+    if text in BLANK or not isinstance(cell, str):
+        return [] if text in BLANK else [text]
     is_list = len(text) > 1 and text[0] + text[-1] in ("[]", "()", "{}")
     listed = _parse_list(text, separator) if is_list else None
     return re.split(f"[{re.escape(separator)}]", text) if listed is None else listed
@@ -468,6 +525,11 @@ def _tool_tags(value: Mapping[str, Any]) -> list[str]:
         if _key(key) in LABEL_KEYS or _key(key).endswith("labels"):
             return parse_tags(names if isinstance(names, list) else [names], "")
     raise ValueError(f"tags are an object with {', '.join(map(str, value)) or 'nothing'} in it")
+
+
+def _plain_number(text: str) -> str:
+    """Write `7.0`, as pandas makes of 7 where another cell is empty, as `7`."""
+    return re.sub(r"^(\d+)\.0$", r"\1", text)
 
 
 def _flag(cell: Any) -> bool | None:

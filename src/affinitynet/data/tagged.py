@@ -70,6 +70,8 @@ def choose_classes(
             if count > 1
         ]
     elif default:
+        folded = {name.casefold(): name for name in chosen if name not in default}
+        default = [folded.get(name.casefold(), name) for name in default]
         absent = [name for name in chosen if name not in default]
         if absent and len(absent) == len(chosen):
             problems.append(

@@ -20,6 +20,10 @@ DECLARATION = re.compile(r"\s*<\?xml\b([^>]*)\?>")
 ENCODING = re.compile(r"""encoding\s*=\s*["']([\w.:-]+)["']""")
 FLAGS = {"-1", "0", "1"}
 """Second column of VOC's lists of a class: absent, difficult, present."""
+NO_LISTS = (
+    "; without lists, --env tagged reads the folder: "
+    "--params images=<folder>/JPEGImages,tags=<folder>/Annotations"
+)
 PAIR = re.compile(r"(.+?\.\w{3,4})\s", re.ASCII)
 """Path of a photo, before that of its mask."""
 
@@ -42,6 +46,8 @@ class Annotation:
 def parse_annotation(xml: bytes) -> Annotation:
     """Read an annotation; objects' names are tags, boxes and parts are not looked at.
 
+    Elements may be in a namespace.
+
     Raises:
         ValueError: If it is no VOC annotation.
     """
@@ -49,8 +55,12 @@ def parse_annotation(xml: bytes) -> Annotation:
         root = ElementTree.fromstring(decode_xml(xml))
     except ElementTree.ParseError as error:
         raise ValueError(f"is no VOC annotation: {error}") from None
-    width, height = (_read_length(root.findtext(f"size/{side}")) for side in ("width", "height"))
-    names = clean_tags(element.text or "" for element in root.findall("object/name"))
+    width, height = (
+        _read_length(root.findtext(f"{{*}}size/{{*}}{side}")) for side in ("width", "height")
+    )
+    names = clean_tags(element.text or "" for element in root.findall("{*}object/{*}name"))
+    if not names and root.find("{*}object") is None and root.find("{*}size") is None:
+        raise ValueError("is no VOC annotation: it has neither <size> nor <object>")
     if odd := [name for name in names if "\ufffd" in name]:
         raise ValueError(f"the tag '{odd[0]}' is not in the encoding that the file declares")
     return Annotation(width, height, tuple(names))
@@ -174,7 +184,7 @@ def read_voc(
             continue
         if not ids:
             state = "empty" if file in splits else "missing"
-            others = f"; there are {', '.join(sorted(splits))}" if splits else ""
+            others = f"; there are {', '.join(sorted(splits))}" if splits else NO_LISTS
             problems.append(f"{source}: {state} (parameter data_set.splits.{split}){others}")
         for image_id in ids:
             if image_id in seen:
@@ -199,6 +209,13 @@ def read_voc(
                     "width": annotation.width if annotation else 0,
                     "height": annotation.height if annotation else 0,
                 }
+    named = {tag for row in rows.values() for tag in row["tags"]}
+    if named and not problems:
+        problems += [
+            f"parameter data_set.classes: no photo of the lists has the tag '{name}'"
+            for name in classes
+            if name not in named
+        ]
     table = pd.DataFrame.from_dict(
         rows, orient="index", columns=["tags", "split", "width", "height"]
     )

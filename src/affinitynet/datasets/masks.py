@@ -11,7 +11,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from affinitynet.core.label_maps import LabelMap
 from affinitynet.data.files import JPEG_SUFFIXES, is_hidden, name_photos
-from affinitynet.data.folders import read_place
+from affinitynet.data.folders import is_instances, named_as_masks, read_place
 from affinitynet.data.mask_files import MaskFiles, match_mask_files
 from affinitynet.data.masks import DrawnMasks, draw_masks
 from affinitynet.data.tag_file import MasksHeader, parse_source
@@ -20,7 +20,8 @@ from affinitynet.datasets.label_map import read_labelmap
 from affinitynet.datasets.photos import PhotosDataset
 from affinitynet.datasets.tags import TagsDataset
 
-MASK_SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff", *JPEG_SUFFIXES)
+EXACT = (".png", ".bmp", ".gif", ".tif", ".tiff")
+MASK_SUFFIXES = (*EXACT, *JPEG_SUFFIXES)
 """Files that are taken for masks, in lower or upper case; a JPEG cannot be one, and is reported."""
 LABELMAP = "labelmap.txt"
 """What CVAT puts beside the folder of masks."""
@@ -75,48 +76,83 @@ class MasksDataset(FolderDataset):
     def load(self) -> Masks:
         """List the masks: photo id to a function that reads or draws the mask."""
         if files := super().load():
-            matched = match_folder(self._path, [*files], self._photos)
+            matched, _ = match_folder(self._path, [*files], self._photos)
             return _read_images({photo: files[file] for photo, file in matched.files.items()})
         try:
             drawn = read_drawn(self._path, self._photos)
         except ValueError:
             return Masks({})  # as a folder without masks: the checks of the input say why
-        return Masks(drawn.masks if drawn else {})
+        return Masks(drawn.masks)
 
     def _list_partitions(self) -> list[str]:
         paths = super()._list_partitions()
-        chosen = {*choose_images([self._path_to_partition(path) for path in paths])}
+        files = [self._path_to_partition(path) for path in paths]
+        chosen = {*choose_images(files, among=lie_among(self._path, self._photos))}
         return [path for path in paths if self._path_to_partition(path) in chosen]
 
 
-def choose_images(files: list[str]) -> list[str]:
-    """Choose the masks among the files of a folder: those in folders of masks, if there are any."""
+def lie_among(path: str, photos: str | None) -> bool:
+    """Whether a folder of masks has the photos in it, too."""
+    return photos is not None and Path(photos).resolve().is_relative_to(Path(path).resolve())
+
+
+def choose_images(files: list[str], *, among: bool = False) -> list[str]:
+    """Choose the masks among the files of a folder.
+
+    Args:
+        files: Relative to the folder.
+        among: Whether photos are among them: then masks are known by their folder (`masks/`), by
+            their name (`rex_mask.png`), or as `rex.png` beside `rex.jpg`.
+    """
     images = [
         file
         for file in files
         if PurePosixPath(file).suffix.lower() in MASK_SUFFIXES and not is_hidden(file)
     ]
-    chosen = [file for file in images if read_place(PurePosixPath(file).parts[:-1]).is_mask]
+    places = {file: read_place(PurePosixPath(file).parts[:-1]) for file in images}
+    chosen = [file for file, place in places.items() if place.is_mask]
+    chosen = [file for file in chosen if not is_instances(file)] or chosen
+    named = named_as_masks(images) if among else set()
+    chosen = chosen or [file for file in images if file in named]
+    if among and not chosen:
+        jpegs = {_stem(file) for file in images if _is_jpeg(file)}
+        return [file for file in images if not _is_jpeg(file) and _stem(file) in jpegs]
     chosen = chosen or images
-    exact = [file for file in chosen if PurePosixPath(file).suffix.lower() not in JPEG_SUFFIXES]
-    return exact or chosen
+    return [file for file in chosen if not _is_jpeg(file)] or chosen
 
 
-def match_folder(path: str, files: list[str], photos: str | None) -> MaskFiles:
-    """Find the photos of a folder's masks."""
+def _is_jpeg(file: str) -> bool:
+    return PurePosixPath(file).suffix.lower() in JPEG_SUFFIXES
+
+
+def _stem(file: str) -> str:
+    return os.path.splitext(file)[0]
+
+
+def match_folder(
+    path: str, files: list[str], photos: str | None
+) -> tuple[MaskFiles, frozenset[str]]:
+    """Find the photos of a folder's masks.
+
+    Returns:
+        What was found, and the ids that the masks have where they lie among the photos.
+    """
     names = name_photos(files)
     if photos is None:
-        return MaskFiles(names)
+        return MaskFiles(names), frozenset()
     inside = {os.path.relpath(Path(path) / file, photos) for file in files}
-    inside |= {os.path.splitext(file)[0] for file in inside}  # masks that lie among the photos
+    known = PhotosDataset(path=photos).load()
+    among = {photo for photo in known if photo in inside}
+    stems = {_stem(file) for file in inside}
+    among |= {photo for photo in known if photo in stems and photo not in names.values()}
     others = [
         photo
-        for photo in PhotosDataset(path=photos).load()
-        if photo not in inside and not read_place(PurePosixPath(photo).parts[:-1]).is_mask
+        for photo in known
+        if photo not in among and not read_place(PurePosixPath(photo).parts[:-1]).is_mask
     ]
     matched = match_mask_files([*names], others, path)
     found = {photo: names[mask] for photo, mask in matched.files.items()}
-    return MaskFiles(found, matched.notes, matched.problems)
+    return MaskFiles(found, matched.notes, matched.problems), frozenset(among)
 
 
 def find_labelmap(path: str) -> str | None:
@@ -181,10 +217,13 @@ class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
 
     def load(self) -> MasksHeader | None:
         """Read the names of the mask values, and say which images belong to no photo."""
-        if self._path is None or not Path(self._path).exists():
+        if self._path is None:
             return None
-        if images := list_images(self._path):
-            matched = match_folder(self._path, images, self._photos)
+        if not Path(self._path).exists():
+            problem = f"masks={self._path}: there is no such file or folder"
+            return MasksHeader([], [], problem)
+        if images := list_images(self._path, self._photos):
+            matched, among = match_folder(self._path, images, self._photos)
             classes = []
             problems = [*matched.problems]
             try:
@@ -192,12 +231,15 @@ class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
                     classes = read_labelmap(labelmap).classes
             except (OSError, ValueError) as error:
                 problems.append(str(error))
-            return MasksHeader(classes, matched.notes, problem="; ".join(problems))
+            return MasksHeader(classes, matched.notes, "; ".join(problems), among)
         try:
             drawn = read_drawn(self._path, self._photos)
         except ValueError as error:
-            return MasksHeader([], [], problem=str(error).replace("tags=", "masks=", 1))
-        return MasksHeader(drawn.classes, drawn.notes) if drawn else None
+            problem = str(error).replace("tags=", "masks=", 1)
+            if Path(self._path).is_dir() and "is a folder without" in problem:
+                problem = f"masks={self._path}: has no masks ({', '.join(EXACT)}), and no outlines"
+            return MasksHeader([], [], problem)
+        return MasksHeader(drawn.classes, drawn.notes)
 
     def save(self, data: NoReturn) -> NoReturn:
         """Refuse: the file is the user's own."""
@@ -207,22 +249,20 @@ class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
         return {"path": self._path, "photos": self._photos}
 
 
-def list_images(path: str) -> list[str]:
+def list_images(path: str, photos: str | None) -> list[str]:
     """List the masks of a folder, as `MasksDataset` does."""
     files = [file for file in Path(path).rglob("*") if file.is_file()]
-    return choose_images(sorted(file.relative_to(path).as_posix() for file in files))
+    names = sorted(file.relative_to(path).as_posix() for file in files)
+    return choose_images(names, among=lie_among(path, photos))
 
 
-def read_drawn(path: str, photos: str | None) -> DrawnMasks | None:
-    """Read a file, or a folder, of outlines; None for a folder of images.
+def read_drawn(path: str, photos: str | None) -> DrawnMasks:
+    """Read a file, or a folder, of outlines.
 
     Raises:
         ValueError: If it is in no known format.
     """
-    source = None if list_images(path) else TagsDataset(filepath=path).load()
-    if source is None:
-        return None
-    given = parse_source(source, path, ";")
+    given = parse_source(TagsDataset(filepath=path).load() or {}, path, ";")
     if photos is None:
         return draw_masks(given, {row.file: bytes for row in given.rows}, path)
     return draw_masks(given, PhotosDataset(path=photos).load(), path)

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
-from affinitynet.data.files import PHOTO_SUFFIXES, is_hidden
+from affinitynet.data.files import PHOTO_SUFFIXES, UNREAD_SUFFIXES, is_hidden, is_readable
 from affinitynet.datasets.atomic import existing_folder
 from affinitynet.datasets.folder import FolderDataset, is_file
 
@@ -25,7 +25,8 @@ class NamedPhotosDataset(FolderDataset):
     - `-`: paths on the standard input, one a line (or ended by NUL bytes, as `find -print0`
       writes them); names are relative to the folder that they have in common.
 
-    Folders and patterns give the files with a suffix among `PHOTO_SUFFIXES` that are not hidden;
+    Folders and patterns give the files with a photo's suffix that are not hidden, also of formats
+    that are not read, so that they are reported;
     files that are named by themselves are taken as they are, also if they do not exist, so that
     this can be reported.
 
@@ -85,12 +86,18 @@ class NamedPhotosDataset(FolderDataset):
             files.glob(self._normalized_path, detail=True) if self._is_pattern else super()._files()
         )
         root = self._root if found else ""
-        return {
+        photos = {
             path: info
             for path, info in found.items()
             if is_file(info)
-            and path.lower().endswith(PHOTO_SUFFIXES)
+            and path.lower().endswith((*PHOTO_SUFFIXES, *UNREAD_SUFFIXES))
             and not is_hidden(os.path.relpath(path, root))
+        }
+        read = {os.path.splitext(path)[0] for path in photos if is_readable(path)}
+        return {  # a camera's raw file is of no interest beside its JPEG
+            path: info
+            for path, info in photos.items()
+            if is_readable(path) or os.path.splitext(path)[0] not in read
         }
 
     def _list_partitions(self) -> list[str]:

@@ -1,5 +1,6 @@
 """Photos: one file, or those of a folder and its sub-folders, of any format that Pillow opens."""
 
+import os
 from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
@@ -47,11 +48,15 @@ class Photos(dict[str, Callable[[], Any]]):
 
     Attributes:
         others: Files beside the photos, relative to the folder.
+        links: Links to folders, which are not followed.
     """
 
-    def __init__(self, readers: dict[str, Callable[[], Any]], others: list[str]) -> None:
+    def __init__(
+        self, readers: dict[str, Callable[[], Any]], others: list[str], links: list[str]
+    ) -> None:
         super().__init__(readers)
         self.others = others
+        self.links = links
 
 
 class PhotosDataset(FolderDataset):
@@ -80,7 +85,9 @@ class PhotosDataset(FolderDataset):
         listed = [file for file in files if is_readable(file) or _stem(file) not in readable]
         photos = {image_id: files[file] for image_id, file in name_photos(listed).items()}
         others = {*self._files()}.difference(self._list_partitions())
-        return Photos(photos, [*map(self._path_to_partition, others)])
+        links = [path for path in others if self._protocol == "file" and os.path.isdir(path)]
+        names = map(self._path_to_partition, others.difference(links))
+        return Photos(photos, [*names], [*map(self._path_to_partition, links)])
 
     def _list_partitions(self) -> list[str]:
         return [path for path in super()._list_partitions() if self._is_photo(path)]

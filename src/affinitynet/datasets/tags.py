@@ -11,6 +11,8 @@ from kedro.io import AbstractDataset, DatasetError
 
 SUFFIXES = (".json", ".jsonl", ".xml", ".txt", ".csv", ".yaml", ".yml", ".names")
 """Files of a folder of annotations."""
+YOLO = (".yaml", ".yml")
+"""A data set's own file, which stands for its folder."""
 METADATA = ("metadata.csv", "metadata.jsonl")
 """What `datasets` (Hugging Face) puts beside the photos."""
 Source = bytes | dict[str, Callable[[], bytes]] | None
@@ -43,6 +45,8 @@ class TagsDataset(AbstractDataset[NoReturn, Source]):
         metadata: dict[str, Any] | None = None,
     ) -> None:
         self._filepath = Path(filepath) if filepath else None
+        if self._filepath and self._filepath.suffix.lower() in YOLO and self._filepath.is_file():
+            self._filepath = self._filepath.parent
         self._photos = Path(photos) if photos else None
         self.metadata = metadata
 
@@ -80,7 +84,10 @@ class TagsDataset(AbstractDataset[NoReturn, Source]):
             folder = self._filepath
             paths = [p for p in folder.rglob("*") if p.name.lower().endswith(SUFFIXES)]
             # YOLO's folder of labels lies beside the file that names the classes
-            above = [p for p in folder.parent.glob("*") if p.name in ("data.yaml", "classes.txt")]
+            names = ("data.yaml", "classes.txt")
+            above = [
+                each / name for each in (folder.parent, folder.parent.parent) for name in names
+            ]
             if folder.is_dir() and {p.suffix.lower() for p in paths} == {".txt"}:
                 paths += above
         found = [path for path in paths if path.is_file() and not path.name.startswith(".")]

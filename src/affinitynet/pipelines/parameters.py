@@ -59,7 +59,7 @@ class DataSet:
     layout: Literal["voc", "tagged"]
     strict: Flag
     classes: Names | Annotated[Text, MinLen(1)] | None
-    mask_classes: Names | None
+    mask_classes: Names | Annotated[Text, MinLen(1)] | None
     masks: FilePath | None
     splits: dict[Literal["train", "val"], Text] | None
     tags: FilePath | None = None

@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 TRAINED = ("cam", "affinity_training", "segmentation")
 """Stages that train a network."""
+MAX_NAMED = 5
+"""Photos in a line."""
 MAX_LINES = 100
 """Problems printed at most; the rest is counted."""
 
@@ -222,6 +224,7 @@ def check_data_set(
     masked = [str(image_id) for image_id in inspected.index if image_id in masks]
     sizes = inspected.loc[masked, ["width", "height"]]
     shown: dict[str, tuple[int, ...]] = {}
+    wrong: dict[str, list[str]] = {}
     for chunk in map_in_chunks(
         inspect_mask,
         (
@@ -232,8 +235,11 @@ def check_data_set(
         execution=execution,
         description="Checking the masks",
     ):
-        problems += [f"{i}: {line}" for i, look in chunk.items() for line in look.problems]
-        shown |= {i: look.shown for i, look in chunk.items()}
+        for i, look in chunk.items():
+            for line in look.problems:
+                wrong.setdefault(line, []).append(i)
+        shown |= {i: look.shown for i, look in chunk.items() if look.shown is not None}
+    problems += [_tell_together(ids, line) for line, ids in wrong.items()]
     agreement = compare(
         {str(i): tags.split(TAG_SEPARATOR) for i, tags in inspected.loc[masked, "tags"].items()},
         shown,
@@ -295,8 +301,12 @@ def _list_mask_gaps(
             yield from (
                 f"{i}: the mask is missing, but val is scored" for i in val.difference([*masks])
             )
-    elif data_set["masks"] and not masks:
-        yield f"masks={data_set['masks']}: there are no indexed PNGs, or it is no COCO file"
+
+
+def _tell_together(ids: list[str], line: str) -> str:
+    """Say once what is wrong with many photos."""
+    more = f" and {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else ""
+    return f"{', '.join(ids[:MAX_NAMED])}{more}: {line}"
 
 
 def _list_gaps(

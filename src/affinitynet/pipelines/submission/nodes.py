@@ -19,7 +19,7 @@ from affinitynet.pipelines.segmentation.nodes import check_classes, segment
 
 
 def list_images(
-    splits: Partitions[str] | None,
+    splits: Partitions[bytes] | None,
     photos: Partitions[Image.Image],
     submission: dict[str, str],
     execution: Execution,

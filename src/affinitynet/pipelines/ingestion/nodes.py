@@ -192,7 +192,9 @@ def check_data_set(
     mask_folder: str,
     images: str,
     execution: Execution,
-    *trained: TrainingParameters,
+    cam: TrainingParameters,
+    affinity_training: TrainingParameters,
+    segmentation: TrainingParameters,
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, Figure]:
     """Check the masks, report on the data set, and stop if something is wrong with it.
 
@@ -205,7 +207,9 @@ def check_data_set(
         mask_folder: Of the masks in it, for messages.
         images: Folder of tagged photos, for messages.
         execution: Processes.
-        *trained: How each stage of `TRAINED` is trained.
+        cam: How the classifier is trained.
+        affinity_training: How AffinityNet is trained.
+        segmentation: How the segmentation network is trained.
 
     Returns:
         The report; the photos of each class; how many photos show each two classes; a figure.
@@ -219,7 +223,7 @@ def check_data_set(
     layout = LAYOUTS[data_set["layout"]]
     problems += _list_mask_gaps(inspected, masks, data_set, mask_folder)
     if not findings["problems"]:  # of which what follows is likely a consequence
-        stages = dict(zip(TRAINED, trained, strict=True))
+        stages = dict(zip(TRAINED, (cam, affinity_training, segmentation), strict=True))
         problems += _list_gaps(sound, classes, stages, data_set.get("val_share", 0.0))
     masked = [str(image_id) for image_id in inspected.index if image_id in masks]
     sizes = inspected.loc[masked, ["width", "height"]]

@@ -12,7 +12,7 @@ from torch.nn import functional
 from affinitynet.core.cams import normalise
 from affinitynet.execution import Execution, pick_device
 from affinitynet.networks.checkpoint import initialise, restore
-from affinitynet.networks.inference import for_inference, multi_scale
+from affinitynet.networks.inference import multi_scale, prepare_for_inference
 
 CONFIG = {
     "kind": "cam",
@@ -61,7 +61,7 @@ def test_cam_inference(
     networks: Any = {stride: restore(checkpoint, output_stride=stride) for _, stride in scales}
     scores_at = [(scale, networks[stride].cam) for scale, stride in scales]
     pick_device(Execution(device="cpu"))  # as every node does that runs a network
-    prepared: Any = {stride: for_inference(network) for stride, network in networks.items()}
+    prepared: Any = {stride: prepare_for_inference(network) for stride, network in networks.items()}
     prepared_at = [(scale, prepared[stride].cam) for scale, stride in scales]
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randint(0, 256, (photos, 3, 24, 32), generator=generator).float()

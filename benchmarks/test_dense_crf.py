@@ -12,10 +12,10 @@ from PIL import Image
 from pydensecrf.densecrf import DenseCRF2D
 
 from affinitynet.core.dense_crf import CRFParameters, refine_many
+from affinitynet.data.files import Readers
 from affinitynet.execution import Execution
 from affinitynet.pipelines.affinity_labels.nodes import label_pixels
-from affinitynet.pipelines.images import Readers
-from affinitynet.pipelines.parameters import Alphas
+from affinitynet.stages.parameters import Alphas
 from scenes import PHOTO, cams, classes, index, scene, unary
 
 LOW, HIGH = 4.0, 24.0  # alpha

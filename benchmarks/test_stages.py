@@ -37,8 +37,9 @@ def run_stages(folder: Path, images: int, long_side: int) -> dict[str, tuple[flo
     Returns:
         Stage to its seconds and the megabytes that this process had at its peak meanwhile.
     """
-    from kedro.framework.session import KedroSession
     from kedro.framework.startup import bootstrap_project
+
+    from affinitynet.runs.session import RunSession
 
     bootstrap_project(PROJECT)
     size, untrained = {"long_side": long_side}, {"training": {"epochs": 0}}
@@ -57,7 +58,7 @@ def run_stages(folder: Path, images: int, long_side: int) -> dict[str, tuple[flo
     for stage in STAGES:
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak so far
         start = time.perf_counter()
-        with KedroSession.create(PROJECT, env="test", runtime_params=parameters) as session:
+        with RunSession.create(PROJECT, env="test", runtime_params=parameters) as session:
             session.run(pipeline_names=[stage])
         figures[stage] = time.perf_counter() - start, resident("VmHWM")
     return figures

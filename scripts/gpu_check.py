@@ -138,6 +138,20 @@ def _cam(network: Any, images: Any) -> Any:
     return network.cam(images)
 
 
+def _score(index: Any, photos: Any, model: Any, options: Any, execution: Any) -> dict[str, Any]:
+    """Photo id to its activations."""
+    from affinitynet.execution import pick_device
+    from affinitynet.stages.predictor import Predictor
+
+    predictor = Predictor(model, _cam, options, pick_device(execution))
+    sizes = dict(zip(index.index, zip(index["height"], index["width"], strict=True), strict=True))
+    return {
+        image_id: own
+        for batch, scores in predictor(predictor.read(sizes, photos))
+        for image_id, own in zip(batch.ids, scores, strict=True)
+    }
+
+
 def _initial(network: str, kind: str = "cam", **head: Any) -> Any:
     from affinitynet.networks.checkpoint import initialise
 
@@ -150,7 +164,6 @@ def inference(folder: Path, device: str, count: int, network: str, shapes: str) 
     """CAMs of photos: all of one shape, or of as many shapes as VOC has."""
     from affinitynet.execution import Execution
     from affinitynet.networks.parameters import InferenceParameters
-    from affinitynet.pipelines.images import score_photos
 
     of = NETWORKS[network]
     index, photos = open_photos(folder, count, (500, 375) if shapes == "one shape" else None)
@@ -162,14 +175,11 @@ def inference(folder: Path, device: str, count: int, network: str, shapes: str) 
         batch_size=32,
         bfloat16=device == "cuda",
     )
-    model, execution = _initial(network).state_dict(), Execution(device=device)
+    model, execution = _initial(network), Execution(device=device)
     seconds = []
     for _ in range(2):
         begin = time.perf_counter()
-        done = score_photos(
-            index, photos, model=model, score=_cam, inference=options, execution=execution
-        )
-        assert sum(1 for _ in done) == count
+        assert len(_score(index, photos, model, options, execution)) == count
         _wait(device)
         seconds.append(time.perf_counter() - begin)
     yield {
@@ -289,7 +299,6 @@ def repeat(folder: Path, device: str, count: int) -> Iterator[Row]:
 
     from affinitynet.execution import Execution, pick_device
     from affinitynet.networks.parameters import InferenceParameters
-    from affinitynet.pipelines.images import score_photos
     from affinitynet.training.loop import train
     from affinitynet.training.losses import tag_loss
     from affinitynet.training.parameters import Augmentation, TrainingParameters
@@ -307,14 +316,7 @@ def repeat(folder: Path, device: str, count: int) -> Iterator[Row]:
     def once() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         where = pick_device(execution)
         *_, last = train(_initial("lite0"), samples, tag_loss, parameters, seed=0, device=where)
-        scored = score_photos(
-            index,
-            photos,
-            model=last.state_dict(),
-            score=_cam,
-            inference=options,
-            execution=execution,
-        )
+        scored = _score(index, photos, last, options, execution).items()
         scores = {image_id: own.cpu().flatten() for image_id, own in scored}
         return last.weights, torch.cat([scores[i] for i in sorted(scores)])
 

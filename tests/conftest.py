@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from affinitynet.datasets import register_atomic_file_systems
+from affinitynet.runs.session import RunSession
 
 register_atomic_file_systems()  # as in a process of `kedro run`
 
@@ -78,7 +78,7 @@ class Project:
             for key in path:
                 level = level.setdefault(key, {})
             level[last] = value
-        return KedroSession.create(PROJECT, env=env, runtime_params=nested)
+        return RunSession.create(PROJECT, env=env, runtime_params=nested)
 
     def run(self, *pipelines, env="test", parameters=None, **options):
         """Run pipelines in this process."""

@@ -36,12 +36,14 @@ def test_pipelines_are_listed():
         "affinity_training",
         "revision",
         "segmentation",
+        "segmentation_from_masks",
         "reporting",
         "export",
         "search",
         "inference",
         "labels_export",
         "submission",
+        "download",
     }
 
 
@@ -145,11 +147,12 @@ def test_what_a_class_alone_has_a_name_for_is_known(run, project):
     assert status == 0, said
 
 
-def test_an_unknown_supervision_is_told(run, project):
-    parameters = {"segmentation.supervision": "dogs"}
+def test_supervision_by_masks_names_its_pipeline(run, project):
+    parameters = {"segmentation.supervision": "masks"}
     status, said = run(*project.options(parameters=parameters))
     assert status == 1
-    assert "is 'dogs'; it must be 'pseudo_labels' or 'masks'" in " ".join(said.split())
+    wanted = "segmentation.supervision is 'masks'; it must be left out; to train on the masks: "
+    assert f"{wanted}kedro run --pipeline segmentation_from_masks" in " ".join(said.split())
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -16,10 +15,10 @@ from affinitynet.execution import Execution, launch, map_images
 from affinitynet.execution.devices import pick_device
 from affinitynet.execution.group import run_rank
 from affinitynet.networks.checkpoint import initialise, restore
-from affinitynet.networks.cuda import largest_batch
+from affinitynet.networks.cuda import largest_batch, memory_errors
 from affinitynet.networks.inference import multi_scale, scorers
 from affinitynet.networks.parameters import InferenceParameters
-from affinitynet.pipelines.images import memory_errors, score_photos
+from affinitynet.stages.predictor import Predictor
 from affinitynet.training.loop import train
 from affinitynet.training.losses import pair_loss, pixel_loss, tag_loss
 from tests.core.test_random_walk import dense_walk, scene
@@ -86,9 +85,7 @@ def test_photos_of_several_shapes(name):
         i: partial(Image.fromarray, generator.integers(0, 256, (*size, 3), np.uint8))
         for i, size in sizes.items()
     }
-    heights, widths = zip(*sizes.values(), strict=True)
-    index = pd.DataFrame({"width": widths, "height": heights}, index=list(sizes))
-    model = initialise(CONFIG | {"backbone": {"name": name, "weights": None}}, seed=0).state_dict()
+    model = initialise(CONFIG | {"backbone": {"name": name, "weights": None}}, seed=0)
     options = InferenceParameters(
         long_side=None,
         scales=((1.0, 16), (0.5, 16)),
@@ -97,22 +94,20 @@ def test_photos_of_several_shapes(name):
         batch_size=4,
         bfloat16=False,
     )
-    cpu, cuda, again = (
-        dict(
-            score_photos(
-                index,
-                photos,
-                model=model,
-                score=lambda net, x: net.cam(x),
-                inference=options,
-                execution=Execution(device=device),
-            )
-        )
-        for device in ("cpu", "cuda", "cuda")
-    )
+
+    def scores(device):
+        where = pick_device(Execution(device=device))
+        predictor = Predictor(model, lambda net, x: net.cam(x), options, where)
+        return {
+            image_id: own
+            for batch, scores in predictor(predictor.read(sizes, photos))
+            for image_id, own in zip(batch.ids, scores, strict=True)
+        }
+
+    cpu, cuda, again = (scores(device) for device in ("cpu", "cuda", "cuda"))
     for image_id, own in cpu.items():
         tolerance = 5e-3 * float(own.max())  # TF32
-        torch.testing.assert_close(cuda[image_id].cpu(), own, rtol=0, atol=tolerance)
+        torch.testing.assert_close(cuda[image_id], own, rtol=0, atol=tolerance)
         assert torch.equal(cuda[image_id], again[image_id])
 
 

@@ -45,7 +45,7 @@ def test_a_training_photo_gives_what_the_run_stored(finished_run, photo):
     steps = road.revise(image, road.activate(image, tags))
     catalog = finished_run.catalog()
     assert steps.names == tags
-    np.testing.assert_allclose(steps.cams, catalog.load("cam.maps")[image_id]()["maps"], atol=2e-3)
+    np.testing.assert_allclose(steps.cams, catalog.load("cam.maps")[image_id]().maps, atol=2e-3)
     np.testing.assert_array_equal(steps.labels, catalog.load("revision.labels")[image_id]())
     model = affinitynet.load(finished_run.data)
     np.testing.assert_array_equal(road.segment(image).mask, model.predict(image).mask)

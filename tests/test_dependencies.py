@@ -10,16 +10,14 @@ from pkgutil import walk_packages
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from kedro.config import OmegaConfigLoader
-from kedro.framework import project as kedro_project
-from kedro.framework.context import KedroContext
 from kedro.io.core import AbstractVersionedDataset
-from kedro.runner import AbstractRunner
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.partitions import PartitionedDataset
 from kedro_datasets.text import TextDataset
 from torch.nn import Conv2d
 
 import affinitynet
+from affinitynet.data.checks import Inspection
 from tests.conftest import PROJECT
 
 PRIVATE = {  # to their owners, in whose source they are
@@ -27,11 +25,11 @@ PRIVATE = {  # to their owners, in whose source they are
     "_conv_forward": Conv2d,
     "_exists_function": AbstractVersionedDataset,
     "_exit": os,
-    "_filter_pipeline_for_missing_outputs": AbstractRunner,
+    "_fields": Inspection,
     "_filesystem": PartitionedDataset,
     "_fs": OmegaConfigLoader,
+    "_fs_open_args_load": TextDataset,
     "_fs_open_args_save": TextDataset,
-    "_get_catalog": KedroContext,
     "_get_conf_env_path": OmegaConfigLoader,
     "_get_load_path": AbstractVersionedDataset,
     "_get_save_path": AbstractVersionedDataset,
@@ -42,7 +40,6 @@ PRIVATE = {  # to their owners, in whose source they are
     "_parent": LocalFileSystem,
     "_partition_to_path": PartitionedDataset,
     "_path": PartitionedDataset,
-    "_requested_pipelines": kedro_project,
     "_strip_protocol": LocalFileSystem,
     "_version": AbstractVersionedDataset,
 }
@@ -96,6 +93,19 @@ def test_methods_override_what_the_parent_has():
         if name not in called and not any(hasattr(base, name) for base in cls.__bases__)
     ]
     assert not lost
+
+
+def test_hooks_use_no_private_names_of_others():
+    for module in ("hooks", "context", "photos", "session", "tracking"):
+        path = PROJECT / f"src/affinitynet/runs/{module}.py"
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        used = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+        of_others = {
+            node.attr
+            for node in used
+            if is_private(node.attr) and getattr(node.value, "id", "") != "self"
+        }
+        assert not of_others, module
 
 
 @pytest.mark.parametrize("package", ["kedro", "kedro-datasets", "kedro-mlflow"])

@@ -10,7 +10,7 @@ from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 from scripts.parameters_reference import ENVIRONMENTS, parameter_files, read
 
-from affinitynet.pipeline_registry import build_pipelines
+from affinitynet.pipeline_registry import register_pipelines
 
 PROJECT = Path(__file__).parents[1]
 STAGES = ("cam", "affinity_labels", "affinity_training", "revision", "segmentation")
@@ -90,7 +90,7 @@ def test_comments_and_overrides_stand_beside_their_parameter(
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stages_page_names_its_nodes_and_outputs(stage: str) -> None:
     page = text_of(PROJECT / "docs" / "stages" / f"{stage}.md")
-    pipeline = build_pipelines()[stage]
+    pipeline = register_pipelines()[stage]
     names = {node.name for node in pipeline.nodes} | pipeline.all_outputs()
     assert {name for name in names if f"`{name}`" not in page} == set()
 

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import affinitynet
-from affinitynet.pipelines import images
+from affinitynet.core import images
 
 
 @pytest.fixture(scope="module")

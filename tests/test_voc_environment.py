@@ -50,6 +50,19 @@ def test_one_parameter_takes_the_network_whose_weights_pip_installs(empty_projec
         assert network.config["backbone"]["mean"] == [0.5, 0.5, 0.5]
 
 
+@pytest.mark.parametrize("env", [None, "tagged", "voc_cpu", "voc"])
+def test_backbone_and_weights_are_one_parameter_each_for_all_stages(empty_project, env):
+    given = {"backbone": "resnet18", "weights": "/weights.pth"}
+    session = empty_project.session(env=env, parameters=given)
+    parameters = session.load_context().raw_parameters
+    stages = ("cam", "affinity_training", "segmentation")
+    backbones = [parameters[stage]["network"]["backbone"] for stage in stages]
+    assert [each["name"] for each in backbones] == ["resnet18"] * 3
+    assert [each["mean"] for each in backbones] == [[0.485, 0.456, 0.406]] * 3
+    assert backbones[0]["weights"] == "/weights.pth"
+    assert parameters["segmentation"]["training"]["frozen"] == []
+
+
 @pytest.mark.parametrize(
     ("kind", "loss", "labels"),
     [

@@ -8,7 +8,7 @@ Supervision for Weakly Supervised Semantic Segmentation*, CVPR 2018.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from affinitynet.model import Model, Prediction, load
+    from affinitynet.stages.model import Model, Prediction, load
 
 __all__ = ["Model", "Prediction", "__version__", "load"]
 
@@ -16,9 +16,9 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Import `affinitynet.model`, and torch with it, only when a model is asked for."""
+    """Import `affinitynet.stages.model`, and torch with it, only when a model is asked for."""
     if name in __all__:
-        from affinitynet import model
+        from affinitynet.stages import model
 
         return getattr(model, name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -1,6 +1,4 @@
-"""The project's pipelines by name."""
-
-from collections.abc import Collection
+"""The project's pipelines by name, and the nodes that a run may leave out."""
 
 from kedro.pipeline import Pipeline
 
@@ -21,56 +19,43 @@ from affinitynet.pipelines import (
     submission,
 )
 
+CONDITIONS = {
+    "scenes.render": "scenes",
+    "inference.overlay": "overlays",
+    "inference.coco": "coco",
+    "labels_export.voc_photos": "labels_export.layout=voc",
+    "labels_export.voc_labels": "labels_export.layout=voc",
+    "labels_export.voc_describe": "labels_export.layout=voc",
+    "labels_export.coco_photos": "labels_export.layout=coco",
+    "labels_export.coco_describe": "labels_export.layout=coco",
+}
+"""Node to its condition: a parameter that is not null, or that has a value."""
+
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Register the pipelines of the base environment."""
-    return build_pipelines()
-
-
-def build_pipelines(
-    *,
-    rendered: bool = True,
-    layout: str = "voc",
-    supervision: str = "pseudo_labels",
-    beside_masks: Collection[str] = (),
-    exported_layout: str = "voc",
-) -> dict[str, Pipeline]:
-    """Build the pipelines that an environment's parameters ask for.
-
-    Args:
-        rendered: The photos are rendered scenes; without, they are the user's, and the pipeline
-            that renders them does not exist.
-        layout: How the data set's files say what the photos show, see
-            `affinitynet.pipelines.ingestion.pipeline.LAYOUTS`.
-        supervision: What the segmentation network learns from, see
-            `affinitynet.pipelines.segmentation.pipeline.SUPERVISION`.
-        beside_masks: What `inference` makes beside the masks, see
-            `affinitynet.pipelines.inference.pipeline.BESIDE_MASKS`.
-        exported_layout: Of the data set that `labels_export` writes, see
-            `affinitynet.pipelines.labels_export.pipeline.LAYOUTS`.
+    """Register the pipelines, the same ones whatever the environment and its parameters.
 
     Returns:
-        Name to pipeline; `__default__` is the whole road.
+        Name to pipeline. `__default__` goes from the data set to the report.
     """
-    road = {
-        "ingestion": ingestion.create_pipeline(layout),
+    default = {
+        "scenes": scenes.create_pipeline(),
+        "ingestion": ingestion.create_pipeline(),
         "cam": cam.create_pipeline(),
         "affinity_labels": affinity_labels.create_pipeline(),
         "affinity_training": affinity_training.create_pipeline(),
         "revision": revision.create_pipeline(),
-        "segmentation": segmentation.create_pipeline(supervision),
+        "segmentation": segmentation.create_pipeline(),
         "reporting": reporting.create_pipeline(),
         "export": export.create_pipeline(),
     }
-    beside = {
+    return {
+        "__default__": sum(default.values(), start=Pipeline([])),
+        **default,
+        "segmentation_from_masks": segmentation.create_pipeline(labels="masks"),
         "search": search.create_pipeline(),
-        "inference": inference.create_pipeline(beside_masks),
-        "labels_export": labels_export.create_pipeline(exported_layout),
+        "inference": inference.create_pipeline(),
+        "labels_export": labels_export.create_pipeline(),
+        "submission": submission.create_pipeline(),
+        "download": download.create_pipeline(),
     }
-    if rendered:
-        road = {"scenes": scenes.create_pipeline()} | road
-    elif layout == "voc":
-        beside["download"] = download.create_pipeline()
-    if layout == "voc":
-        beside["submission"] = submission.create_pipeline()
-    return {"__default__": sum(road.values(), start=Pipeline([])), **road, **beside}

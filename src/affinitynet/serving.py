@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from affinitynet.model import Model, Prediction, check_pixels, load, open_photo
+from affinitynet.stages.model import Model, Prediction, check_pixels, load, open_photo
 
 MAX_PIXELS = 64_000_000
 """Pixels of a photo at most, unless the model's configuration has `max_pixels`."""

@@ -5,11 +5,13 @@ from affinitynet.runs.process import configure_process
 configure_process()  # before MLflow is imported
 
 from affinitynet.runs.context import RunContext  # noqa: E402
+from affinitynet.runs.session import RunSession  # noqa: E402
 from affinitynet.runs.startup import Hooks, defer_plugin_commands  # noqa: E402
 
 defer_plugin_commands()
 
 CONTEXT_CLASS = RunContext
+SESSION_CLASS = RunSession
 HOOKS = Hooks()
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow", "kedro_mlflow")  # RunTracking is in their place
 

@@ -18,10 +18,14 @@ from kedro_datasets.text import TextDataset
 from kedro_datasets_experimental.pytorch import PyTorchDataset
 from PIL import Image
 
+from affinitynet.core.checkpoint import Checkpoint
+from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.datasets import (
     ArraysDataset,
     AtomicLocalFileSystem,
+    CheckpointDataset,
+    ClassMapsDataset,
     FolderDataset,
     LabelMapDataset,
     NamedPhotosDataset,
@@ -55,6 +59,25 @@ def test_arrays_are_what_they_were_however_they_lie_in_memory(tmp_path):
         assert array.shape == arrays[name].shape
 
 
+def test_checkpoints_and_class_maps_are_what_they_were(tmp_path):
+    network = torch.nn.Linear(2, 1)
+    checkpoint = Checkpoint({"kind": "cam"}, dict(network.state_dict()), {"epoch": 3})
+    dataset = CheckpointDataset(filepath=str(tmp_path / "model.pt"))
+    dataset.save(checkpoint)
+    loaded = dataset.load()
+    assert (loaded.config, loaded.progress) == (checkpoint.config, checkpoint.progress)
+    network.load_state_dict(loaded.weights)
+    assert torch.load(tmp_path / "model.pt", weights_only=True).keys() == vars(checkpoint).keys()
+
+    maps = ClassMaps(np.array([1, 3], np.uint8), np.ones((2, 3, 4), np.float16))
+    stored = ClassMapsDataset(filepath=str(tmp_path / "maps.safetensors"))
+    stored.save(maps)
+    arrays = ArraysDataset(filepath=str(tmp_path / "maps.safetensors")).load()
+    for name, array in vars(stored.load()).items():
+        np.testing.assert_array_equal(array, getattr(maps, name))
+        assert array.dtype == arrays[name].dtype == getattr(maps, name).dtype
+
+
 @pytest.mark.parametrize("mode", ["w", "wb"])
 def test_a_file_appears_only_when_it_is_complete(tmp_path, mode):
     path = tmp_path / "file"
@@ -85,6 +108,12 @@ SAVED = [  # what writes a file, something that it can write, and something that
     (ImageDataset, "file.jpg", picture("RGB"), picture("RGBA")),
     (LabelMapDataset, "file.png", np.zeros((2, 2), np.uint8), np.zeros((2, 2, 2, 2), np.uint8)),
     (PyTorchDataset, "file.pt", torch.nn.Linear(1, 1), Breaks()),
+    (
+        CheckpointDataset,
+        "model.pt",
+        Checkpoint({"kind": "cam"}, {}),
+        Checkpoint({"a": Breaks()}, {}),
+    ),
     (ArraysDataset, "file.safetensors", {"a": np.ones(2)}, {"a": "no tensor"}),
 ]
 

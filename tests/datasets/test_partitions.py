@@ -10,6 +10,7 @@ from kedro.io import DataCatalog, DatasetError, Version
 from kedro_datasets.json import JSONDataset
 from PIL import Image
 
+from affinitynet.core.class_maps import ClassMaps
 from affinitynet.datasets import VersionedPartitionsDataset
 from affinitynet.datasets.contact_sheet import contact_sheet
 
@@ -225,7 +226,7 @@ def test_versioning_cannot_be_left_out(tmp_path):
     [
         (Image.new("RGB", (40, 30), "red"), (255, 0, 0)),
         (np.full((30, 40), 2, np.uint8), (0, 128, 0)),  # VOC's second colour
-        ({"labels": np.array([0, 2]), "maps": np.full((2, 3, 4), [[[1]], [[0.2]]])}, (51, 51, 51)),
+        (ClassMaps(np.array([0, 2]), np.full((2, 3, 4), [[[1]], [[0.2]]])), (51, 51, 51)),
     ],
 )
 def test_what_is_an_image_is_pictured(item, middle):

@@ -15,8 +15,8 @@ from affinitynet.execution import (
     handle_items,
     launch,
     map_images,
+    map_in_chunks,
     pick_device,
-    stream,
 )
 from affinitynet.execution.local import nth_device
 from affinitynet.execution.parameters import ENGINES
@@ -42,7 +42,9 @@ def items(count):
 
 def collect(function, count, workers=1):
     execution = Execution(workers=workers, device="cpu")
-    return [*stream(function, items(count), total=count, execution=execution, description="")]
+    return [
+        *map_in_chunks(function, items(count), total=count, execution=execution, description="")
+    ]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -69,7 +71,7 @@ def test_items_are_taken_as_workers_get_free(workers):
             yield pair
 
     execution = Execution(workers=workers, device="cpu")
-    chunks = stream(square, watched(), total=10 * CHUNK, execution=execution, description="")
+    chunks = map_in_chunks(square, watched(), total=10 * CHUNK, execution=execution, description="")
     assert not taken
     next(chunks)
     assert len(taken) <= CHUNK + 2 * workers + 1
@@ -108,7 +110,9 @@ def test_what_a_node_yields_is_saved_where_it_is_made(workers, tmp_path):
             map_images(square, items(4), outputs=True, **options),
             *(
                 chunk.items()
-                for chunk in stream(square, items(4), outputs=True, description="", **options)
+                for chunk in map_in_chunks(
+                    square, items(4), outputs=True, description="", **options
+                )
             ),
         ):
             assert [*found] == [(name, f"{name} is saved") for name, _ in items(4)]

@@ -9,10 +9,7 @@ from functools import partial
 import psutil
 
 from affinitynet.execution import ItemHandlers, item_handlers
-from affinitynet.pipelines.affinity_labels import nodes as affinity_labels
-from affinitynet.pipelines.cam import nodes as cam
-from affinitynet.pipelines.revision import nodes as revision
-from affinitynet.pipelines.segmentation import nodes as segmentation
+from affinitynet.pipelines import per_image
 
 CHECKPOINTS = "06_models/test/cam/checkpoints/*/checkpoints/*.pt"
 
@@ -42,11 +39,11 @@ def test_training_goes_on_when_one_of_its_processes_is_killed(finished_copy):
 
 
 WORK = {
-    "cam.infer": (cam, "_infer"),
-    "affinity_labels.label": (affinity_labels, "_label_one"),
-    "revision.walk": (revision, "_walk"),
-    "revision.refine": (revision, "_refine_one"),
-    "segmentation.predict": (segmentation, "_label"),
+    "cam.infer": "_do_share",
+    "affinity_labels.label": "_read_and_do",
+    "revision.walk": "_do_share",
+    "revision.refine": "_read_and_do",
+    "segmentation.predict": "_do_share",
 }
 """Node -> what its workers call."""
 
@@ -62,21 +59,21 @@ def die_or_work(work, died, calls, *arguments, **options):
 def test_a_worker_that_is_killed_changes_no_image(finished_copy, monkeypatch, tmp_path):
     """In a node that is drawn; `NODE=revision.walk pytest …` tries a certain one."""
     node = os.environ.get("NODE") or random.choice([*WORK])
-    module, name = WORK[node]
-    calls = 4 if "_one" in name else 1  # of a dozen images, or one share of them
-    deadly = partial(die_or_work, getattr(module, name), tmp_path / "died", calls)
-    monkeypatch.setattr(module, name, deadly)
+    name = WORK[node]
+    calls = 4 if name == "_read_and_do" else 1  # of a dozen images, or one share of them
+    deadly = partial(die_or_work, getattr(per_image, name), tmp_path / "died", calls)
+    monkeypatch.setattr(per_image, name, deadly)
     processes = {"execution.workers": 2, "execution.devices": 2}
-    before = per_image(finished_copy)
+    before = outputs_per_image(finished_copy)
     finished_copy.run(node_names=[node], parameters=processes)
-    after = per_image(finished_copy)
+    after = outputs_per_image(finished_copy)
     assert calls > 1 or (tmp_path / "died").exists()
     assert after
     assert after.items() <= before.items()
     assert not finished_copy.record()["skipped"]
 
 
-def per_image(project):
+def outputs_per_image(project):
     """Maps, labels and predictions of the newest version: path without the version -> bytes."""
     version = project.record()["version"]
     return {

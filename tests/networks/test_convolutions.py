@@ -8,7 +8,7 @@ from torch.nn.grad import conv2d_weight
 
 from affinitynet.networks.affinity_net import AffinityNet
 from affinitynet.networks.backbones import Backbone
-from affinitynet.networks.convolutions import convolve, depthwise, quicken, weight_gradient
+from affinitynet.networks.convolutions import convolve, depthwise, optimize_for_cpu, weight_gradient
 
 
 def gradients(maps, inputs):
@@ -92,7 +92,7 @@ def test_a_network_computes_what_it_did(trained, precision):
     names = list(network.state_dict())
     with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
         expected = network(photos)
-        quicken(network)
+        optimize_for_cpu(network)
         found = network(photos)
 
     assert all("forward" in vars(p) for p in network.modules() if isinstance(p, nn.Conv2d))

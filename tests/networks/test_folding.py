@@ -8,9 +8,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from affinitynet.networks.affinity_net import AffinityNet
 from affinitynet.networks.backbones import Backbone
 from affinitynet.networks.cam_net import CAMNet
-from affinitynet.networks.convolutions import quicken
+from affinitynet.networks.convolutions import optimize_for_cpu
 from affinitynet.networks.folding import fold_fixed_norms, fold_norms, fuse_activations
-from affinitynet.networks.inference import for_inference
+from affinitynet.networks.inference import prepare_for_inference
 from affinitynet.networks.segmentation_net import SegmentationNet
 
 
@@ -95,7 +95,7 @@ def test_what_another_layer_feeds_is_left_alone():
 def test_inference_computes_what_the_network_did(name):
     network = trained(CAMNet(Backbone(name, output_stride=8), 3))
     expected = network(photos())
-    quick = for_inference(network)
+    quick = prepare_for_inference(network)
     with torch.inference_mode():
         torch.testing.assert_close(quick(photos()), expected, rtol=1e-3, atol=1e-4)
 
@@ -118,7 +118,7 @@ def test_with_folded_norms_the_same_is_learnt(name, frozen):
             fixed.append(parts[part].requires_grad_(False))
         if fold:
             fold_fixed_norms(network, fixed)
-            quicken(network)
+            optimize_for_cpu(network)
         network(photos().double()).square().sum().backward()
         return {key: weight.grad for key, weight in network.named_parameters()}
 

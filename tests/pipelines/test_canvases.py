@@ -3,19 +3,18 @@
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
-from affinitynet.networks import cuda
 from affinitynet.networks.checkpoint import initialise
 from affinitynet.networks.cuda import canvas_for
 from affinitynet.networks.parameters import FeatureParameters, InferenceParameters
-from affinitynet.pipelines import images
 from affinitynet.pipelines.training import _train
+from affinitynet.stages import predictor
+from affinitynet.stages.batches import plan_batches, read_batches
 from affinitynet.training.parameters import TrainingParameters
 
 CPU = Execution(device="cpu", workers=1)
@@ -31,12 +30,6 @@ INFERENCE = InferenceParameters(
 
 
 @pytest.fixture
-def index():
-    heights, widths = zip(*SIZES.values(), strict=True)
-    return pd.DataFrame({"width": widths, "height": heights}, index=list(SIZES))
-
-
-@pytest.fixture
 def photos():
     noise = np.random.default_rng(0)
     arrays = {i: noise.integers(0, 256, (*size, 3), np.uint8) for i, size in SIZES.items()}
@@ -49,7 +42,7 @@ def model(kind="cam", name="tf_efficientnet_lite0", **backbone):
         "classes": {"one": 1, "two": 2},
         "backbone": {"name": name, "weights": None, **backbone},
     }
-    return initialise(config, seed=0).state_dict()
+    return initialise(config, seed=0)
 
 
 def cam(network, batch):
@@ -57,13 +50,17 @@ def cam(network, batch):
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "test_resnet"])  # fits, and does not
-def test_scores(monkeypatch, index, photos, name):
+def test_scores(monkeypatch, photos, name):
     def scores():
-        options = {"model": model(name=name), "score": cam, "execution": CPU}
-        return dict(images.score_photos(index, photos, inference=INFERENCE, **options))
+        network = predictor.Predictor(model(name=name), cam, INFERENCE, torch.device("cpu"))
+        return {
+            image_id: own
+            for batch, scores in network(network.read(SIZES, photos))
+            for image_id, own in zip(batch.ids, scores, strict=True)
+        }
 
     expected = scores()
-    monkeypatch.setattr(images, "_shares_canvases", lambda device: True)
+    monkeypatch.setattr(predictor, "shares_canvases", lambda device: True)
     found = scores()
 
     assert sorted(found) == sorted(expected)
@@ -80,22 +77,24 @@ def test_scores(monkeypatch, index, photos, name):
         model(),  # no grid at all
     ],
 )
-def test_outputs(monkeypatch, index, photos, network):
-    stride = network["config"]["backbone"].get("output_stride", 16)
-    index.loc["f"] = index.loc["d"]
+def test_outputs(monkeypatch, photos, network):
+    stride = network.config["backbone"].get("output_stride", 16)
+    sizes = SIZES | {"f": SIZES["d"]}
     photos["f"] = photos["d"]
 
     def outputs():
         options = FeatureParameters(
             long_side=None, batch_size=4, bfloat16=False, output_stride=stride
         )
-        done = images.network_outputs(
-            index, photos, model=network, inference=options, execution=CPU
-        )
-        return {i: own for ids, outputs in done for i, own in zip(ids, outputs, strict=True)}
+        extractor = predictor.FeatureExtractor(network, options, torch.device("cpu"))
+        return {
+            image_id: own
+            for batch, outputs in extractor(extractor.read(sizes, photos))
+            for image_id, own in zip(batch.ids, outputs, strict=True)
+        }
 
     expected = outputs()
-    monkeypatch.setattr(images, "_shares_canvases", lambda device: True)
+    monkeypatch.setattr(predictor, "shares_canvases", lambda device: True)
     found = outputs()
 
     assert sorted(found) == sorted(expected)
@@ -104,40 +103,39 @@ def test_outputs(monkeypatch, index, photos, network):
         torch.testing.assert_close(found[image_id], own, rtol=0, atol=tolerance)
 
 
-def test_batches_have_few_shapes(index, photos):
-    read = images.canvas_batches(index, photos, long_side=None, batch_size=4, canvas_for=canvas_for)
-    shapes = {tuple(ids): tuple(batch.shape) for ids, _, batch in read}
-    assert shapes == {
-        ("b",): (1, 3, 64, 64),
-        ("c", "e", "d", "a"): (4, 3, 96, 96),
-    }
+def test_batches_have_few_shapes(photos):
+    plan = plan_batches(SIZES, long_side=None, batch_size=4, canvas_for=canvas_for)
+    read = read_batches(plan, photos, long_side=None, canvas_for=canvas_for)
+    shapes = {tuple(batch.ids): tuple(batch.images.shape) for batch in read}
+    assert shapes == {("b",): (1, 3, 64, 64), ("c", "e", "d", "a"): (4, 3, 96, 96)}
 
 
-def test_a_batch_that_is_not_full_has_as_many_photos_as_others(index, photos):
-    some = index.loc[["a", "c", "d"]]
-    ((ids, sizes, batch),) = images.canvas_batches(
-        some, photos, long_side=None, batch_size=4, canvas_for=canvas_for
-    )
-    assert len(ids) == 3
-    assert batch.shape == (4, 3, 96, 96)
-    assert sizes[:3] == [SIZES[i] for i in ids]
-    assert np.array_equal(batch[ids.index("d"), :, :66, :90].permute(1, 2, 0), photos["d"]())
+def test_a_batch_that_is_not_full_has_as_many_photos_as_others(photos):
+    some = {i: SIZES[i] for i in "acd"}
+    plan = plan_batches(some, long_side=None, batch_size=4, canvas_for=canvas_for)
+    (batch,) = read_batches(plan, photos, long_side=None, canvas_for=canvas_for, fill_to=4)
+    assert sorted(batch.ids) == [*some]
+    assert batch.images.shape == (4, 3, 96, 96)
+    assert batch.sizes == [SIZES[i] for i in batch.ids]
+    drawn = batch.images[[*batch.ids].index("d"), :, :66, :90].permute(1, 2, 0)
+    assert np.array_equal(drawn, photos["d"]())
 
 
-def test_the_largest_canvas_decides_how_many_photos_fit(monkeypatch, index):
+def test_the_largest_canvas_decides_how_many_photos_fit(monkeypatch):
     seen = []
+    network = predictor.Predictor(model(), cam, INFERENCE, torch.device("cpu"))
+    monkeypatch.setattr(network, "device", torch.device("cuda"))
+    monkeypatch.setattr(network, "canvas_for", canvas_for)
+    monkeypatch.setattr(network, "_canvas_at", [None])
+    monkeypatch.setattr(network, "_score", lambda batch, sizes: seen.append((batch, sizes)))
 
     def largest_batch(run, device, *, at_most):
         run(2)
         return at_most // 2
 
-    monkeypatch.setattr(cuda, "largest_batch", largest_batch)
+    monkeypatch.setattr(predictor, "largest_batch", largest_batch)
     monkeypatch.setattr(torch, "zeros", lambda *shape, dtype, device: shape)
-    index.loc["large"] = {"width": 333, "height": 500}
-    found = images._fitting(
-        lambda batch, sizes: seen.append((batch, sizes)), index, None, 8, torch.device("cuda")
-    )
-    assert found == 4
+    assert network.fit(SIZES | {"large": (500, 333)}) == 2
     assert seen == [((2, 3, 512, 384), [(512, 384)] * 2)]
 
 
@@ -147,6 +145,6 @@ def test_a_full_gpu_names_the_parameter_to_lower():
 
     samples = [(torch.rand(3, 32, 32), torch.ones(2))] * 4
     training = TrainingParameters(epochs=1, batch_size=4)
-    start = initialise(model(name="test_resnet")["config"], seed=0)
+    start = initialise(model(name="test_resnet").config, seed=0)
     with pytest.raises(UserError, match=r"lower training\.batch_size.*2\.00 GiB"):
         [*_train(lambda: samples, exhausted, training, 0, CPU, "Classifier", start)]

@@ -7,6 +7,7 @@ from scipy.io import savemat
 
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.errors import UserError
+from affinitynet.pipeline_registry import register_pipelines
 from affinitynet.pipelines.download import nodes
 
 
@@ -58,10 +59,7 @@ def test_a_download_that_fails_says_what_to_fetch(tmp_path, monkeypatch):
 
 
 def test_it_is_no_part_of_a_run_that_does_not_name_it():
-    from affinitynet.pipeline_registry import build_pipelines
-
-    pipelines = build_pipelines(rendered=False)
+    pipelines = register_pipelines()
 
     assert "download" in pipelines
     assert not [node for node in pipelines["__default__"].nodes if "download" in node.name]
-    assert "download" not in build_pipelines(rendered=True)

@@ -8,18 +8,19 @@ import pytest
 import torch
 from PIL import Image
 
+from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
-from affinitynet.model import Model
-from affinitynet.networks.checkpoint import Checkpoint, initialise
+from affinitynet.networks.checkpoint import initialise
 from affinitynet.networks.parameters import InferenceParameters, SegmentationInference
 from affinitynet.pipelines.affinity_labels.nodes import label_pixels
-from affinitynet.pipelines.cam.nodes import classify, infer_cams, score_cams
-from affinitynet.pipelines.parameters import Alphas, RandomWalk
+from affinitynet.pipelines.cam.nodes import infer_cams, score_cams, score_tags
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels, score_revision, walk_cams
 from affinitynet.pipelines.search.nodes import search_thresholds
 from affinitynet.pipelines.segmentation.nodes import segment
+from affinitynet.stages.model import Model
+from affinitynet.stages.parameters import Alphas, RandomWalk
 
 CLASSES = {"cat": 1, "dog": 2}
 OPTIONS = {
@@ -62,14 +63,14 @@ def checkpoint(kind, value=0.0):
     weights = {name: weight.clone() for name, weight in made.weights.items()}
     last = [name for name in weights if not name.startswith("backbone") and "weight" in name][-1]
     weights[last][0] += value
-    return vars(replace(made, weights=weights))
+    return replace(made, weights=weights)
 
 
 def maps(value):
     def stored(one):
         planes = np.full((2, 3, 4), 0.5, np.float16)
         planes[0, 0, 0] = one
-        return lambda: {"labels": np.array([1, 2], np.uint8), "maps": planes}
+        return lambda: ClassMaps(np.array([1, 2], np.uint8), planes)
 
     return {"sound": stored(0.5), "broken": stored(value)}
 
@@ -80,7 +81,7 @@ def test_a_classifier_s_outputs(value):
     with pytest.raises(UserError, match=r"cam network's outputs are NaN .* sound, broken"):
         list(infer_cams(INDEX, model, PHOTOS, CLASSES, INFERENCE, ALONE))
     with pytest.raises(UserError, match=r"cam network's outputs are NaN .* sound, broken"):
-        list(classify(INDEX, model, PHOTOS, INFERENCE, ALONE))
+        score_tags(INDEX.assign(split="val"), model, PHOTOS, CLASSES, INFERENCE, ALONE)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -95,7 +96,7 @@ def test_a_segmentation_network_s_logits(crf):
     with pytest.raises(UserError, match=r"segmentation network's outputs are NaN .* sound, broken"):
         list(segment(INDEX, model, PHOTOS, SegmentationInference(**OPTIONS, crf=crf), ALONE))
     with pytest.raises(ValueError, match="outputs for this photo are NaN"):
-        Model(Checkpoint(**model)).predict(Image.new("RGB", (32, 24)))
+        Model(model).predict(Image.new("RGB", (32, 24)))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

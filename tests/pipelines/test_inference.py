@@ -14,10 +14,10 @@ from pycocotools.coco import COCO
 from tests.conftest import PROJECT
 
 from affinitynet.__main__ import main
+from affinitynet.core import images
+from affinitynet.core.images import upsample
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.errors import UserError
-from affinitynet.pipelines import images
-from affinitynet.pipelines.images import upsample
 from affinitynet.pipelines.inference.nodes import _overlay
 
 
@@ -388,7 +388,7 @@ def test_strips_give_what_one_piece_gives(case, strip):
     whole = upsample(scores, size)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(images, "STRIP", strip)
-        labels, confidence = images.upsampled_argmax(scores, size)
+        labels, confidence = images.upsampled_argmax(scores, size, in_255ths=True)
     best = np.sort(whole, axis=0)
     clear = np.ones(size, bool) if classes == 1 else best[-1] - best[-2] > 1e-6
     assert (labels == whole.argmax(axis=0))[clear].all()
@@ -397,7 +397,7 @@ def test_strips_give_what_one_piece_gives(case, strip):
 
 def test_a_small_photo_is_done_in_one_piece():
     scores = torch.rand(21, 47, 63, generator=torch.Generator().manual_seed(0)).softmax(dim=0)
-    labels, confidence = images.upsampled_argmax(scores, (375, 500))
+    labels, confidence = images.upsampled_argmax(scores, (375, 500), in_255ths=True)
     whole = upsample(scores, (375, 500))
     np.testing.assert_array_equal(labels, whole.argmax(axis=0))
     np.testing.assert_array_equal(confidence, np.rint(whole.max(axis=0) * 255))

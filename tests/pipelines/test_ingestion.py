@@ -249,10 +249,3 @@ def test_batches_that_no_stage_can_fill_are_told_with_all_else(project, voc):
             "cam.training.epochs": 0,
         },
     )
-
-
-def test_only_photos_with_labels_fill_the_later_stages_batches(project, voc):
-    (voc / "SegmentationClassAug/image_0.png").unlink()
-    masked = {"segmentation.supervision": "masks", "segmentation.training.batch_size": 4}
-    with pytest.raises(UserError, match=r"segmentation\..* has only 3 photos to train on"):
-        ingest(project, voc, **masked)

@@ -11,12 +11,12 @@ from tests.conftest import PROJECT
 from torchvision.datasets import CocoDetection, VOCSegmentation
 
 from affinitynet.__main__ import main
+from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.data.voc import parse_annotation
 from affinitynet.datasets.folder import source
 from affinitynet.datasets.stored_file import LocalFile
 from affinitynet.errors import UserError
-from affinitynet.pipelines.images import resize_labels
 from affinitynet.pipelines.labels_export.nodes import take_labels, take_photos
 
 

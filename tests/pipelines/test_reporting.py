@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from affinitynet.core.class_maps import ClassMaps
+from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import decode
 from affinitynet.core.metrics import confusion_matrix, mean_iou
 from affinitynet.execution import Execution
 from affinitynet.pipelines.description import RunDescription
-from affinitynet.pipelines.images import resize_labels
 from affinitynet.pipelines.parameters import Count, Gallery
 from affinitynet.pipelines.reporting.gallery import (
     Card,
@@ -207,7 +208,7 @@ def test_few_photos_are_all_shown():
 def score_maps(*maps):
     """CAMs of `cat` and `dog`."""
     cams = np.array(maps, np.float16)
-    return {"labels": np.array([1, 2], np.uint8), "maps": cams}
+    return ClassMaps(np.array([1, 2], np.uint8), cams)
 
 
 def test_an_object_that_the_walk_wipes_out_is_found_without_masks():
@@ -216,14 +217,8 @@ def test_an_object_that_the_walk_wipes_out_is_found_without_masks():
     background = np.full((4, 4), 0.1)
     before = {i: lambda: score_maps(cat, dog) for i in "ab"}
     after = {
-        "a": lambda: {
-            "labels": np.arange(3, dtype=np.uint8),
-            "maps": np.stack([background, cat, dog]),
-        },
-        "b": lambda: {
-            "labels": np.arange(3, dtype=np.uint8),
-            "maps": np.stack([background, cat, nothing]),
-        },
+        "a": lambda: ClassMaps(np.arange(3, dtype=np.uint8), np.stack([background, cat, dog])),
+        "b": lambda: ClassMaps(np.arange(3, dtype=np.uint8), np.stack([background, cat, nothing])),
     }
     index = pd.DataFrame({"split": "train"}, pd.Index([*"abc"], name="id"))
     effect = measure_walk(index, before, after, CLASSES, SimpleNamespace(alpha=4))
@@ -270,8 +265,8 @@ def test_the_slider_has_the_maps_of_the_revision_among_its_own(finished_run):
     for image_id, load in walks.items():
         walk, expected = load(), revised[image_id]()
         assert walk["steps"].tolist() == [0, 4, 16, 64]
-        np.testing.assert_array_equal(walk["labels"], expected["labels"])
-        np.testing.assert_allclose(walk["maps"][-1], expected["maps"], atol=2e-3)
+        np.testing.assert_array_equal(walk["labels"], expected.labels)
+        np.testing.assert_allclose(walk["maps"][-1], expected.maps, atol=2e-3)
 
 
 # ---- pictures ------------------------------------------------------------------------------

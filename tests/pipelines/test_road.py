@@ -7,11 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
 from kedro.io import AbstractVersionedDataset, MemoryDataset
+from tests.conftest import PROJECT
 
 from affinitynet.errors import UserError
-from affinitynet.pipeline_registry import build_pipelines
+from affinitynet.pipeline_registry import CONDITIONS, register_pipelines
 from affinitynet.runs.record import flatten
+from affinitynet.runs.session import select_requested
 from affinitynet.runs.tracking import data_fingerprint
 
 
@@ -33,38 +36,30 @@ def training_nodes(pipeline):
 
 
 def test_no_training_node_can_reach_the_masks():
-    road = build_pipelines()["__default__"]
+    road = register_pipelines()["__default__"]
     assert training_nodes(road) == ["cam.train", "affinity_training.train", "segmentation.train"]
     for name in training_nodes(road):
         assert "masks" not in ancestors(road, name)
 
 
-@pytest.mark.parametrize("layout", ["voc", "tagged"])
-def test_no_stage_knows_where_the_data_came_from(layout):
-    road = build_pipelines(rendered=False, layout=layout)["__default__"]
-    beyond = [node for node in road.nodes if not node.name.startswith("ingestion.")]
-    raw = {name for node in beyond for name in node.inputs} & road.inputs()
+def test_no_stage_knows_where_the_data_came_from():
+    road = register_pipelines()["__default__"]
+    beyond = [node for node in road.nodes if not node.name.startswith(("scenes.", "ingestion."))]
+    made = {name for node in beyond for name in node.outputs}
+    raw = {name for node in beyond for name in node.inputs} - made - {"index", "classes"}
     assert {name for name in raw if not name.startswith("params:")} == {"photos", "masks", "run"}
 
 
-def test_an_unknown_layout_is_named():
-    with pytest.raises(UserError, match=r"data_set.layout: 'zip' is none of voc, tagged"):
-        build_pipelines(layout="zip")
-
-
-def test_supervision_by_masks_shows_in_the_graph():
-    road = build_pipelines(supervision="masks")["__default__"]
-    assert "masks" in ancestors(road, "segmentation.train")
-    assert "masks" not in ancestors(road, "cam.train")
-
-
-def test_an_unknown_supervision_is_named():
-    with pytest.raises(UserError, match=r"segmentation.supervision: 'dogs' is none of"):
-        build_pipelines(supervision="dogs")
+def test_supervision_by_masks_is_a_pipeline_of_its_own_and_shows_in_the_graph():
+    registered = register_pipelines()
+    weak, full = registered["segmentation"], registered["segmentation_from_masks"]
+    assert "masks" in ancestors(registered["__default__"] - weak + full, "segmentation.train")
+    assert weak.all_outputs() == full.all_outputs()
+    assert weak.inputs() - full.inputs() == {"revision.labels"}
 
 
 def test_masks_are_read_to_check_score_and_show_them_and_for_nothing_else():
-    road = build_pipelines()["__default__"]
+    road = register_pipelines()["__default__"]
     assert {node.name for node in road.nodes if "masks" in node.inputs} == {
         "ingestion.check",
         "cam.score",
@@ -78,27 +73,49 @@ def test_masks_are_read_to_check_score_and_show_them_and_for_nothing_else():
 
 
 def test_the_check_runs_before_everything_that_it_guards():
-    road = build_pipelines(rendered=False)["__default__"]
-    first = ["ingestion.inspect", "ingestion.check", "ingestion.index"]
-    assert [node.name for node in road.nodes[:3]] == first
-    rendered = build_pipelines()["__default__"]
-    assert [node.name for node in rendered.nodes[:4]] == ["scenes.render", *first]
+    road = register_pipelines()["__default__"]
+    first = ["scenes.render", "ingestion.inspect", "ingestion.check", "ingestion.index"]
+    assert [node.name for node in road.nodes[:4]] == first
 
 
-def test_scenes_exist_only_where_photos_are_rendered():
-    assert "scenes" in build_pipelines()
-    assert "scenes" not in build_pipelines(rendered=False)
+@pytest.mark.parametrize(
+    ("env", "parameters", "left_out"),
+    [
+        ("test", {}, {"inference.coco", "inference.overlay"}),
+        ("voc_cpu", {}, {"scenes.render", "inference.coco", "inference.overlay"}),
+        ("tagged", {"coco": "coco", "overlays": "o"}, {"scenes.render"}),
+    ],
+)
+def test_parameters_leave_nodes_out_of_a_run_not_of_the_graph(project, env, parameters, left_out):
+    before = {name: {*whole.nodes} for name, whole in pipelines.items()}
+    catalog = project.catalog(env=env, parameters=parameters)
+    for name in ("__default__", "inference"):
+        nodes = {node.name for node in pipelines[name].nodes}
+        left = {node.name for node in select_requested(pipelines[name], catalog).nodes}
+        assert nodes - left == nodes & left_out
+    assert {name: {*whole.nodes} for name, whole in pipelines.items()} == before
 
 
-def test_the_parameters_of_an_environment_shape_the_pipelines(project):
-    project.catalog(env="voc_cpu")
-    assert "scenes" not in pipelines
-    assert "scenes.render" not in {node.name for node in pipelines["__default__"].nodes}
-    project.catalog(parameters={"segmentation.supervision": "masks"})
-    assert "scenes" in pipelines
-    assert "masks" in ancestors(pipelines["__default__"], "segmentation.train")
-    project.catalog()
-    assert "masks" not in ancestors(pipelines["__default__"], "segmentation.train")
+def test_conditions_are_of_nodes_and_parameters_that_there_are(project):
+    names = {node.name for whole in register_pipelines().values() for node in whole.nodes}
+    assert CONDITIONS.keys() <= names
+    catalog = project.catalog()
+    for condition in CONDITIONS.values():
+        assert f"params:{condition.partition('=')[0]}" in catalog
+
+
+def test_a_run_of_nothing_warns(project, caplog):
+    project.run("scenes", env="voc_cpu")
+    assert "leave out all that was to run: scenes.render (scenes)" in caplog.text
+    assert project.record()["finished"]
+
+
+def test_a_session_of_kedro_s_own_is_refused_where_it_would_run_too_much(project):
+    with (
+        pytest.raises(UserError, match=r"affinitynet\.runs\.session\.RunSession"),
+        KedroSession.create(PROJECT, env="voc", runtime_params=project.parameters()) as session,
+    ):
+        session.run()
 
 
 @pytest.mark.parametrize("env", ["base", "test", "voc", "voc_cpu", "tagged"])
@@ -143,10 +160,10 @@ def test_maps_are_of_the_tagged_classes_alone(finished_run):
         for image_id, load in catalog.load(name).items():
             stored = load()
             labels = [classes.index(tag) + 1 for tag in tags[image_id]]
-            assert stored["labels"].tolist() == background + labels
-            assert stored["maps"].dtype == np.float16
-            assert len(stored["maps"]) == len(stored["labels"])
-            assert 0 <= stored["maps"].min() <= stored["maps"].max() <= 1
+            assert stored.labels.tolist() == background + labels
+            assert stored.maps.dtype == np.float16
+            assert len(stored.maps) == len(stored.labels)
+            assert 0 <= stored.maps.min() <= stored.maps.max() <= 1
 
 
 def test_labels_are_of_the_tagged_classes_alone(finished_run):
@@ -289,7 +306,7 @@ def test_the_data_sets_tag_is_its_images(finished_run):
 
 
 def test_the_upper_bound_learns_from_the_masks(finished_copy):
-    finished_copy.run("segmentation", parameters={"segmentation.supervision": "masks"})
+    finished_copy.run("segmentation_from_masks")
     inputs = finished_copy.record()["inputs"]
     assert "masks" in inputs
     assert "revision.labels" not in inputs

@@ -5,9 +5,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from affinitynet.core.class_maps import ClassMaps
+from affinitynet.core.images import upsample
 from affinitynet.core.metrics import class_counts
 from affinitynet.execution import Execution
-from affinitynet.pipelines.images import upsample
 from affinitynet.pipelines.scoring import (
     confusion_at,
     count,
@@ -32,7 +33,7 @@ def scored_images(draw):
     shape = (len(labels), draw(size), draw(size))
     maps = rng.choice([0, 0.25, 0.5, 0.7, 1], shape) if draw(st.booleans()) else rng.random(shape)
     truth = rng.choice([0, 1, 2, 3, 255], (draw(size), draw(size))).astype(np.uint8)
-    return {"labels": np.array(labels, np.uint8), "maps": maps.astype(np.float16)}, truth
+    return ClassMaps(np.array(labels, np.uint8), maps.astype(np.float16)), truth
 
 
 @given(scored_images(), st.sets(st.sampled_from([0.1, 0.25, 0.5, 0.7, 0.9]), min_size=1))
@@ -42,12 +43,12 @@ def test_counting_at_all_thresholds_equals_thresholding_one_by_one(image, thresh
     thresholds = np.array(sorted(thresholds))
     joint = count_thresholds(cams, truth, VALUES, thresholds=thresholds)
     sums = threshold_counts(joint + joint, 4)
-    maps = upsample(cams["maps"], truth.shape)
+    maps = upsample(cams.maps, truth.shape)
     for number, threshold in enumerate(thresholds):
         expected = np.zeros((4, 4), int)
         for y, x in np.ndindex(truth.shape):
             scores = maps[:, y, x]
-            label = cams["labels"][scores.argmax()] if scores.max() > threshold else 0
+            label = cams.labels[scores.argmax()] if scores.max() > threshold else 0
             if truth[y, x] != 255:
                 expected[truth[y, x], label] += 1
         np.testing.assert_array_equal(confusion_at(joint, number, 4), expected)
@@ -57,7 +58,7 @@ def test_counting_at_all_thresholds_equals_thresholding_one_by_one(image, thresh
 def test_counts_of_many_thresholds_and_classes_are_small():
     """At 254 classes, 100 thresholds, dense counts would take 52 MB a photo."""
     rng = np.random.default_rng(0)
-    cams = {"labels": np.array([1, 9, 254], np.uint8), "maps": rng.random((3, 32, 32))}
+    cams = ClassMaps(np.array([1, 9, 254], np.uint8), rng.random((3, 32, 32)))
     truth = rng.choice([0, 1, 9, 200, 255], (256, 256)).astype(np.uint8)
     tracemalloc.start()
     joint = count_thresholds(cams, truth, [*range(1, 255)], thresholds=np.linspace(0.01, 0.99, 100))
@@ -72,7 +73,7 @@ def test_counts_of_many_thresholds_and_classes_are_small():
 def test_maps_are_scored_by_their_argmax_at_the_masks_size():
     maps = np.array([[[0.9, 0.1]], [[0.1, 0.9]]], np.float16)
     truth = np.array([[0, 0, 2, 2]] * 2, np.uint8)
-    found = count_maps({"labels": np.array([0, 2], np.uint8), "maps": maps}, truth, VALUES)
+    found = count_maps(ClassMaps(np.array([0, 2], np.uint8), maps), truth, VALUES)
     assert found[0, 0] == 4
     assert found[2, 2] == 4
 

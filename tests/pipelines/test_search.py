@@ -11,11 +11,12 @@ from kedro.framework.project import pipelines
 
 from affinitynet.core.affinity import pair_affinities
 from affinitynet.core.cams import with_background
+from affinitynet.core.class_maps import ClassMaps
+from affinitynet.core.images import upsample
 from affinitynet.core.random_walk import propagate
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
-from affinitynet.pipeline_registry import build_pipelines
-from affinitynet.pipelines.images import upsample
+from affinitynet.pipeline_registry import register_pipelines
 from affinitynet.pipelines.parameters import RandomWalk, Range, WalkSpace
 from affinitynet.pipelines.search.nodes import (
     choose_photos,
@@ -57,15 +58,18 @@ def scene(seed=0):
     return pair_affinities(features[None])[0].half().numpy(), features, cams
 
 
+LABELS = np.array([1, 2], np.uint8)
+
+
 def test_the_grid_in_one_pass_equals_the_walks_one_by_one():
     affinities, features, cams = scene()
-    tried = [*walks(affinities, cams, SPACE, radius=5)]
+    tried = [*walks(affinities, ClassMaps(LABELS, cams), SPACE, radius=5)]
     assert len(tried) == len(settings(SPACE)) == 18
     for maps, (alpha, beta, steps) in zip(tried, settings(SPACE), strict=True):
         scores = with_background(torch.from_numpy(upsample(cams, (8, 9))), alpha)
         expected = propagate(scores, features, beta=beta, steps=steps)
-        assert maps.dtype == np.float16
-        np.testing.assert_allclose(maps, expected, atol=2e-3)  # of affinities in half precision
+        assert maps.maps.dtype == np.float16
+        np.testing.assert_allclose(maps.maps, expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -75,10 +79,10 @@ def test_every_setting_is_scored_on_the_sum_of_all_photos(workers):
         affinities, _, cams = scene(seed)
         read[image_id] = (affinities, cams)
         masks[image_id] = Stored(np.random.default_rng(seed).choice([0, 7, 9, 255], (16, 18)))
-        walked[image_id] = [*walks(affinities, cams, SPACE, radius=5)]
+        walked[image_id] = [*walks(affinities, ClassMaps(LABELS, cams), SPACE, radius=5)]
     trials = search_walks(
         {i: Stored({"affinities": affinities}) for i, (affinities, _) in read.items()},
-        {i: Stored({"labels": np.array([1, 2]), "maps": cams}) for i, (_, cams) in read.items()},
+        {i: Stored(ClassMaps(LABELS, cams)) for i, (_, cams) in read.items()},
         masks,
         {"cat": 7, "dog": 9},
         SPACE,
@@ -89,9 +93,7 @@ def test_every_setting_is_scored_on_the_sum_of_all_photos(workers):
     assert [*columns.itertuples(index=False, name=None)] == settings(SPACE)
     for number, miou in enumerate(trials["miou"]):
         truth = np.concatenate([masks[i]().ravel() for i in "ab"])
-        found = np.concatenate(
-            [upsample(walked[i][number], (16, 18)).argmax(axis=0).ravel() for i in "ab"]
-        )
+        found = np.concatenate([walked[i][number].argmax((16, 18)).ravel() for i in "ab"])
         found = np.array([0, 7, 9])[found]
         of_class = [
             ((truth == value) & (found == value)).sum()
@@ -212,7 +214,7 @@ def test_the_best_parameters_become_a_parameters_file():
 
 
 def test_it_is_no_part_of_the_road():
-    built = build_pipelines()
+    built = register_pipelines()
     assert not {node.name for node in built["search"].nodes} & {
         node.name for node in built["__default__"].nodes
     }

@@ -10,11 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipelines.segmentation import nodes
 from affinitynet.pipelines.submission.nodes import segment_images
+from affinitynet.stages.predictor import Predictor
 
 COMPETITION = "results/VOC2012/Segmentation/comp6_test_cls"
 
@@ -41,7 +43,7 @@ def test_a_list_that_is_missing_is_named(finished_copy):
 
 
 def test_a_network_of_other_classes_is_refused():
-    model = {"config": {"classes": {"owl": 1}}}
+    model = Checkpoint({"classes": {"owl": 1}}, {})
     masks = segment_images(pd.DataFrame(), model, {}, {"cat": 1}, None, Execution())
     with pytest.raises(UserError, match=r"trained for other classes \(owl\)"):
         next(masks)
@@ -55,12 +57,12 @@ def test_the_crf_at_test_time_refines_the_scores(finished_run, workers, monkeypa
     execution = Execution(workers=workers, device="cpu")
     assert inference.crf is None
 
-    def unsure(index, *_, **__):  # a network that is in doubt about every pixel
-        for seed, image_id in enumerate(index.index):
-            generator = torch.Generator().manual_seed(seed)
-            yield image_id, torch.rand(5, 8, 8, generator=generator).softmax(dim=0)
+    def unsure(self, batches):  # a network that is in doubt about every pixel
+        for batch in batches:
+            generator = torch.Generator().manual_seed(0)
+            yield batch, [torch.rand(5, 8, 8, generator=generator).softmax(dim=0)] * len(batch.ids)
 
-    monkeypatch.setattr(nodes, "score_photos", unsure)
+    monkeypatch.setattr(Predictor, "__call__", unsure)
 
     def masks(crf):
         few = index[index["split"] == "val"].head(2)

@@ -29,6 +29,8 @@ WRONG = {
     "overlays": [1],
     "confidences": [True],
     "coco": [1.5],
+    "backbone": [50, ""],
+    "weights": [3, ""],
     "scenes": [3, "many"],
     "scenes.train": [0, -3, 2.5, True, None],
     "scenes.val": [0, "4"],
@@ -378,6 +380,7 @@ def test_a_run_that_trains_nothing_tries_no_network(parameters, monkeypatch):
         ({"segmentation.network.backbone.name": "resnet18"}, "segmentation.network.backbone takes"),
         ({"affinity_training.network.backbone.levels": [-9]}, "levels are .-9., but test_resnet"),
         ({"affinity_training.network.head.channels": [4]}, "1 channels for 4 levels"),
+        ({"backbone": "resnet9"}, "backbone=test_resnet: its weights are not known .*weights=null"),
         ({"affinity_training.network.weights": "/no/file"}, "no file '/no/file'"),
         (
             {"segmentation.augmentation.crop": 8, "segmentation.training.batch_size": 1},

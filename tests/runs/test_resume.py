@@ -358,8 +358,8 @@ def test_inputs_that_were_never_made_name_their_command(project):
             "voc_root=<path>,mask_folder=<name>",
         ),
         (
-            {"pipelines": ["segmentation"]},
-            {"segmentation.supervision": "masks", "data_set.strict": False},
+            {"pipelines": ["segmentation_from_masks"]},
+            {"data_set.strict": False},
             "masks: nothing in {root}/SegmentationClassAug",
         ),
     ],

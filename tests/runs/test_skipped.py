@@ -6,16 +6,16 @@ import signal
 
 from affinitynet.datasets.folder import source
 from affinitynet.datasets.partitions import MARKER_SUFFIX
-from affinitynet.pipelines.affinity_labels import nodes
+from affinitynet.pipelines import per_image
 
 DEADLY, WITHOUT_CAM = "scene_00002", "scene_00005"
-label_one = nodes._label_one
+read_and_do = per_image._read_and_do
 
 
-def die_over_one(values, alphas, crf, long_side, read, read_maps):
+def die_over_one(stage, read, read_maps):
     if DEADLY in source(read):
         os.kill(os.getpid(), signal.SIGKILL)
-    return label_one(values, alphas, crf, long_side, read, read_maps)
+    return read_and_do(stage, read, read_maps)
 
 
 def test_the_run_goes_on_without_a_deadly_image(finished_copy, monkeypatch):
@@ -25,8 +25,9 @@ def test_the_run_goes_on_without_a_deadly_image(finished_copy, monkeypatch):
     everything = json.loads(marker.read_text())["items"]
     marker.write_text(json.dumps({"items": everything - 1}))
 
-    monkeypatch.setattr(nodes, "_label_one", die_over_one)
-    finished_copy.run("affinity_labels", parameters={"execution.workers": 2})
+    with monkeypatch.context() as patch:
+        patch.setattr(per_image, "_read_and_do", die_over_one)
+        finished_copy.run("affinity_labels", parameters={"execution.workers": 2})
     record = finished_copy.record()
     assert record["finished"]
     assert record["skipped"] == {"affinity_labels.label": [DEADLY]}
@@ -46,7 +47,7 @@ def test_the_run_goes_on_without_a_deadly_image(finished_copy, monkeypatch):
 def test_what_was_skipped_is_tried_again_where_its_node_was_not_finished(
     finished_copy, monkeypatch
 ):
-    monkeypatch.setattr(nodes, "_label_one", die_over_one)
+    monkeypatch.setattr(per_image, "_read_and_do", die_over_one)
     finished_copy.run("affinity_labels", parameters={"execution.workers": 2})
     monkeypatch.undo()
     record = finished_copy.record()

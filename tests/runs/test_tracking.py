@@ -9,16 +9,16 @@ from contextlib import contextmanager
 import mlflow
 import pandas as pd
 import pytest
-from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from tests.conftest import PROJECT, Project
 
-from affinitynet.pipeline_registry import build_pipelines
+from affinitynet.pipeline_registry import register_pipelines
 from affinitynet.runs.context import RunContext, _choose_tracking
 from affinitynet.runs.record import RunRecord
+from affinitynet.runs.session import RunSession
 from affinitynet.runs.tracking import log_compared, log_model, run_name
 
-ROAD = build_pipelines()
+ROAD = register_pipelines()
 
 
 def named(env, *pipelines, told=None):
@@ -50,7 +50,7 @@ def test_mlflows_file_lies_in_the_projects_folder(finished_copy, monkeypatch, tm
     anchored = {None: f"{PROJECT}/mlflow.db", "some.db": f"{PROJECT}/some.db", "/a.db": "/a.db"}
     for told, path in anchored.items():
         parameters = {"mlflow_db": told} if told else {}
-        with KedroSession.create(PROJECT, runtime_params=parameters) as session:
+        with RunSession.create(PROJECT, runtime_params=parameters) as session:
             config = RunContext(
                 package_name="affinitynet",
                 project_path=PROJECT,

@@ -12,7 +12,7 @@ from kedro_datasets.json import JSONDataset
 import affinitynet.settings  # noqa: F401  (makes Kedro's warning an error)
 from affinitynet.datasets.partitions import MARKER_SUFFIX
 from affinitynet.errors import UserError
-from affinitynet.pipeline_registry import build_pipelines
+from affinitynet.pipeline_registry import register_pipelines
 from affinitynet.pipelines.cam import nodes as cam
 from affinitynet.runs.versions import list_mixed_inputs, newest
 
@@ -40,7 +40,7 @@ def test_a_run_reads_its_own_outputs_while_another_one_makes_newer_ones(
         return work(*arguments, **options)
 
     alone = finished_copy.record()["version"]
-    monkeypatch.setattr(cam, "share_out", partial(run_another_first, cam.share_out))
+    monkeypatch.setattr(cam, "per_batch", partial(run_another_first, cam.per_batch))
     finished_copy.run("cam", "affinity_labels")
     (other,) = others
     (version,) = {path.stem for path in finished_copy.records} - {alone, other}
@@ -125,7 +125,7 @@ def test_the_newest_version_is_a_complete_one_of_the_past(tmp_path, caplog):
 
 
 def test_inputs_of_runs_that_do_not_belong_together_are_named():
-    whole = build_pipelines()["__default__"]
+    whole = register_pipelines()["__default__"]
     made = {
         OLD: {"index": OLD, "cam.model": OLD, "cam.maps": OLD},
         NEW: {"index": NEW},

@@ -1,4 +1,4 @@
-"""Photos as they come: any mode, any depth, any orientation, any size."""
+"""Photos of any mode, depth, orientation and size; maps between a photo and a network's grid."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -9,6 +9,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from affinitynet.core.label_maps import LabelMap
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +33,8 @@ OTHER_BYTES = {"L": "B", "B": "L", "N": "B"}
 """Byte order to one that reads the low bytes of 16-bit colour, where Pillow keeps the high ones."""
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits that the samples of a photo may use, whatever the file holds them in."""
+STRIP = 2**23
+"""Scores that are upsampled at a time, 32 MiB: a photo of more is done in horizontal strips."""
 
 
 def load_photo(
@@ -200,6 +204,12 @@ def _with_raw_mode(tiles: list[Any], mode: str) -> Iterator[Any]:
         yield tile._replace(args=arguments)
 
 
+def working_size(height: int, width: int, long_side: int | None) -> tuple[int, int]:
+    """Scale a size so that its longer side is `long_side`; None leaves it as it is."""
+    factor = (long_side or max(height, width)) / max(height, width)
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
 def resize_long_side(
     image: Image.Image,
     long_side: int | None,
@@ -212,13 +222,20 @@ def resize_long_side(
         long_side: Pixels; None leaves the image as it is.
         resample: Pillow's filter.
     """
-    if long_side is None:
-        return image
-    factor = long_side / max(image.size)
-    width, height = (max(1, round(side * factor)) for side in image.size)
+    height, width = working_size(image.height, image.width, long_side)
     if (width, height) == image.size:
         return image
     return image.resize((width, height), resample)
+
+
+def to_pixels(photo: Image.Image, long_side: int | None = None) -> npt.NDArray[np.uint8]:
+    """Turn a photo of any mode into its pixels, upright, in RGB: (H, W, 3).
+
+    Args:
+        photo: Of any mode.
+        long_side: Working size: pixels of its longer side; None for the photo's own size.
+    """
+    return np.asarray(resize_long_side(to_rgb(photo), long_side))
 
 
 def image_tensor(image: Image.Image) -> "Tensor":
@@ -226,3 +243,86 @@ def image_tensor(image: Image.Image) -> "Tensor":
     import torch
 
     return torch.from_numpy(np.atleast_3d(np.array(image, np.uint8))).permute(2, 0, 1).contiguous()
+
+
+def upsample(maps: npt.ArrayLike, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Resize score maps bilinearly.
+
+    Args:
+        maps: (K, h, w) scores, any float type.
+        size: Height and width in pixels.
+
+    Returns:
+        (K, height, width) float32.
+    """
+    import torch
+    from torch.nn import functional
+
+    tensor = torch.from_numpy(np.asarray(maps, np.float32))[None]
+    resized: npt.NDArray[np.float32] = functional.interpolate(tensor, size, mode="bilinear")[
+        0
+    ].numpy()
+    return resized
+
+
+def upsampled_argmax(
+    scores: "Tensor", size: tuple[int, int], *, in_255ths: bool = False
+) -> tuple[LabelMap, npt.NDArray[Any]]:
+    """Upsample probabilities bilinearly and take the best of each pixel, in flat memory.
+
+    Photos of more than `STRIP` scores are done in horizontal strips, with the same result up to
+    the last bit of a float.
+
+    Args:
+        scores: (K, h, w) float32 probabilities, on any device.
+        size: Height and width in pixels.
+        in_255ths: Return the probabilities as uint8, 255 for 1: a quarter of the memory.
+
+    Returns:
+        Labels (height, width), the first of equals, and their probability (height, width).
+    """
+    labels = np.empty(size, np.uint8)
+    confidence = np.empty(size, np.uint8 if in_255ths else np.float32)
+    height, width = size
+    rows = max(1, STRIP // (len(scores) * width))
+    for top in range(0, height, rows):
+        strip = slice(top, min(top + rows, height))
+        best, label = _upsample_rows(scores, size, strip).max(dim=0)
+        labels[strip] = label.byte().cpu().numpy()
+        probabilities = best.cpu().numpy()
+        confidence[strip] = to_255ths(probabilities) if in_255ths else probabilities
+    return labels, confidence
+
+
+def to_255ths(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Round probabilities to 0 … 255."""
+    return np.asarray(np.rint(probabilities * 255), np.uint8)
+
+
+def _upsample_rows(scores: "Tensor", size: tuple[int, int], rows: slice) -> "Tensor":
+    """The rows `rows` of scores (K, h, w) that are upsampled bilinearly to `size`."""
+    import torch
+    from torch.nn import functional
+
+    height, width = size
+    if rows.stop - rows.start == height:
+        return functional.interpolate(scores[None], size, mode="bilinear")[0]
+    cells = scores.shape[1]
+    centres = torch.arange(rows.start, rows.stop, device=scores.device) + 0.5
+    position = (centres * (cells / height) - 0.5).clamp(min=0)
+    above = position.long()
+    below = (above + 1).clamp(max=cells - 1)
+    weight = (position - above)[:, None]
+    first, last = int(above[0]), int(below[-1])
+    near = scores[None, :, first : last + 1]
+    wide = functional.interpolate(near, (near.shape[2], width), mode="bilinear")[0]
+    upper = wide[:, above - first].mul_(1 - weight)
+    return upper.add_(wide[:, below - first].mul_(weight))
+
+
+def resize_labels(labels: LabelMap, size: tuple[int, int]) -> LabelMap:
+    """Resize a label map to (height, width) pixels, each taking its nearest neighbour's label."""
+    if labels.shape == size:
+        return labels
+    resized = Image.fromarray(labels).resize(size[::-1], Image.Resampling.NEAREST)
+    return np.asarray(resized)

@@ -5,10 +5,18 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from importlib.util import find_spec
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-Readers = Mapping[str, Callable[[], Any]]
-"""Id to a function that reads the file."""
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from PIL import Image
+
+T = TypeVar("T")
+Partitions = Mapping[str, Callable[[], T]]
+"""Id to a function that reads the file: a partitioned dataset, as Kedro loads it."""
+Readers = Partitions[Any]
+Arrays = dict[str, "npt.NDArray[Any]"]
+"""Named arrays, as a safetensors file holds them."""
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 """Files that are read where pillow-heif is installed."""
@@ -79,3 +87,18 @@ def why_unreadable(error: Exception) -> str:
     if isinstance(cause, UnidentifiedImageError):
         return "no image that Pillow can read"
     return (str(cause) or type(cause).__name__).splitlines()[0]
+
+
+def inspect_photo(read: "Callable[[], Image.Image]") -> tuple[int, int, str]:
+    """Read a photo in full.
+
+    Returns:
+        Its width and height in pixels, upright, and why it cannot be read: empty where it can.
+    """
+    from affinitynet.core.images import to_rgb
+
+    try:
+        width, height = to_rgb(read()).size
+    except Exception as error:
+        return 0, 0, why_unreadable(error)
+    return width, height, ""

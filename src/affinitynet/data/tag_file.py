@@ -28,6 +28,8 @@ from affinitynet.data.tagged import SPLITS, Tagged, choose_classes
 
 Files = Mapping[str, Callable[[], bytes]]
 """The files of a folder: path in the folder to a function that reads the file."""
+TagSource = bytes | Files | None
+"""A tag file, the files of a folder of annotations, or nothing."""
 MALFORMED = (TypeError, KeyError, IndexError, AttributeError, OverflowError)
 """Of files of annotation tools that are not as the tools write them."""
 MAX_NAMED = 5
@@ -58,7 +60,7 @@ class MasksHeader:
 def read_tagged(
     photos: Readers,
     data_set: dict[str, Any],
-    source: bytes | Files | None,
+    source: TagSource,
     masks: MasksHeader | None = None,
 ) -> Tagged:
     """Read the tags of a folder of photos.

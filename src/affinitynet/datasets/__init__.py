@@ -6,6 +6,8 @@ In a process of `kedro run`, every file that a dataset writes is atomic, see
 
 from affinitynet.datasets.arrays import ArraysDataset
 from affinitynet.datasets.atomic import AtomicLocalFileSystem, register_atomic_file_systems
+from affinitynet.datasets.checkpoint import CheckpointDataset
+from affinitynet.datasets.class_maps import ClassMapsDataset
 from affinitynet.datasets.folder import FolderDataset
 from affinitynet.datasets.label_map import LabelMapDataset
 from affinitynet.datasets.masks import MasksDataset, MasksHeaderDataset
@@ -21,6 +23,8 @@ from affinitynet.datasets.tags import TagsDataset
 __all__ = [
     "ArraysDataset",
     "AtomicLocalFileSystem",
+    "CheckpointDataset",
+    "ClassMapsDataset",
     "FolderDataset",
     "LabelMapDataset",
     "MasksDataset",

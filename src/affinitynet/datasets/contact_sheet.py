@@ -9,6 +9,7 @@ import numpy as np
 from kedro_datasets._typing import ImagePreview
 from PIL import Image, ImageOps
 
+from affinitynet.core.class_maps import ClassMaps
 from affinitynet.datasets.label_map import indexed_image
 
 COLUMNS, ROWS, SIDE, GAP = 4, 3, 104, 4
@@ -53,7 +54,7 @@ def _picture(item: Any) -> Image.Image | None:
             return to_rgb(item)
         case np.ndarray(dtype=np.uint8, ndim=2):
             return indexed_image(item)
-        case {"labels": labels, "maps": np.ndarray(ndim=3) as maps}:
+        case ClassMaps(labels=labels, maps=maps):
             heat = maps[labels > 0].max(axis=0, initial=0).clip(0, 1)
             return Image.fromarray((255 * heat).astype(np.uint8))
     return None

@@ -58,6 +58,11 @@ class FolderDataset(PartitionedDataset):
         super().__init__(**{"save_lazily": False} | kwargs)
         self._read_only = read_only
 
+    @property
+    def path(self) -> str:
+        """The folder, as it was given."""
+        return str(self._path)
+
     def load(self) -> dict[str, Callable[[], Any]]:
         """List the folder: partition id (file name without suffix) to a function that loads it."""
         self._invalidate_caches()

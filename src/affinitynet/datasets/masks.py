@@ -206,7 +206,7 @@ class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
         self,
         *,
         path: str | None,
-        photos: str,
+        photos: str | None = None,
         labelmap: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:

@@ -59,6 +59,11 @@ class OutputFolderDataset(FolderDataset):
         self._made: set[str] | None = None
 
     @property
+    def is_in_use(self) -> bool:
+        """Whether the run writes to the folder: `begin` was called."""
+        return self._made is not None
+
+    @property
     def is_local(self) -> bool:
         """Whether the folder is one of this machine's file system."""
         return bool(self._protocol == "file")

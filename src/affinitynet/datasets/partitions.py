@@ -48,7 +48,7 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
           path: data/04_feature/cam/maps
           filename_suffix: .safetensors
           versioned: true
-          dataset: affinitynet.datasets.ArraysDataset
+          dataset: affinitynet.datasets.ClassMapsDataset
         ```
 
         >>> from kedro.io import Version

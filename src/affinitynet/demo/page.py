@@ -8,7 +8,6 @@
 import argparse
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +15,10 @@ import rich
 import streamlit
 from PIL import Image
 
-from affinitynet.core.images import resize_long_side, to_rgb
+from affinitynet.core.class_maps import ClassMaps
+from affinitynet.core.images import resize_long_side, to_rgb, upsample
 from affinitynet.demo.road import Road, Steps, find_disagreement
 from affinitynet.errors import UserError
-from affinitynet.model import Prediction, open_photo
-from affinitynet.pipelines.images import upsample
 from affinitynet.pipelines.reporting.pictures import (
     blend,
     class_colours,
@@ -28,6 +26,7 @@ from affinitynet.pipelines.reporting.pictures import (
     paint_labels,
 )
 from affinitynet.runs.command_line import parse_params
+from affinitynet.stages.model import Prediction, open_photo
 
 PROJECT = Path(__file__).parents[3]
 SHOWN = 480
@@ -60,7 +59,7 @@ def classify(_road: Road, photo: Image.Image) -> dict[str, float]:
 
 
 @keep
-def activate(_road: Road, photo: Image.Image, tags: list[str]) -> dict[str, Any]:
+def activate(_road: Road, photo: Image.Image, tags: list[str]) -> ClassMaps:
     """See `Road.activate`."""
     return _road.activate(photo, tags)
 

@@ -1,30 +1,28 @@
-"""The road of one photo, through the nodes of the pipelines."""
+"""The default pipeline for one photo: the stages' own objects, without the data catalog."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
-from kedro.io import CatalogProtocol, DatasetError
+from kedro.io import DatasetError
 from PIL import Image
 from scipy.special import expit
 
+from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.label_maps import LabelMap
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution
-from affinitynet.model import Model, Prediction
-from affinitynet.networks.checkpoint import Checkpoint
-from affinitynet.pipelines.cam.nodes import classify, infer_cams
-from affinitynet.pipelines.parameters import RandomWalk
-from affinitynet.pipelines.revision.nodes import make_pseudo_labels, walk_cams
+from affinitynet.execution import pick_device
 from affinitynet.runs.record import RunRecord, flatten, read_records
+from affinitynet.runs.session import RunSession
+from affinitynet.stages.cam import CamExtractor, TagClassifier
+from affinitynet.stages.model import Model, Prediction
+from affinitynet.stages.parameters import RandomWalk
+from affinitynet.stages.refinement import Refiner
+from affinitynet.stages.revision import RandomWalker
 
-PHOTO = "photo"
-"""The id of the one image of the data set."""
 NETWORK = "segmentation.model"
 USED = ("cam.inference.", "revision.")
 """Parameters that the page computes with."""
@@ -60,11 +58,11 @@ class Road:
 
     classes: dict[str, int]
     random_walk: RandomWalk
-    _catalog: CatalogProtocol
-    _cam: dict[str, Any]
-    _affinity: dict[str, Any]
+    _classifier: TagClassifier
+    _extractor: CamExtractor
+    _walker: RandomWalker
+    _refiner: Refiner
     _model: Model
-    _execution: Execution
 
     @classmethod
     def of_project(cls, project: Path, *, env: str | None, params: dict[str, Any]) -> Self:
@@ -83,7 +81,7 @@ class Road:
         records = read_records(f"{data}/08_reporting/runs")
         env, made_with = newest_parameters(records, env)
         params = unite(made_with, params)
-        with KedroSession.create(project, env=env, runtime_params=params) as session:
+        with RunSession.create(project, env=env, runtime_params=params) as session:
             context: Any = session.load_context()  # type: ignore[attr-defined]
             catalog = context.catalog
         command = f"kedro run --env {env}" if env else "kedro run"
@@ -95,72 +93,52 @@ class Road:
                 raise UserError(
                     f"There is no trained network of {stage} yet. Make one with: {command}"
                 ) from error
+
+        def parameter(name: str) -> Any:
+            return catalog.load(f"params:{name}")
+
+        classes = catalog.load("classes")
+        device = pick_device(parameter("execution"))
+        inference, walk = parameter("cam.inference"), parameter("revision.random_walk")
         return cls(
-            classes=catalog.load("classes"),
-            random_walk=catalog.load("params:revision.random_walk"),
-            _catalog=catalog,
-            _cam=networks["cam"],
-            _affinity=networks["affinity_training"],
-            _model=Model(Checkpoint(**networks["segmentation"])),
-            _execution=replace(
-                catalog.load("params:execution"), engine="local", workers=1, devices=1
+            classes=classes,
+            random_walk=walk,
+            _classifier=TagClassifier(networks["cam"], inference, device),
+            _extractor=CamExtractor(networks["cam"], inference, device),
+            _walker=RandomWalker(networks["affinity_training"], walk, device),
+            _refiner=Refiner(
+                [*classes.values()],
+                parameter("revision.crf"),
+                parameter("revision.confidence"),
+                parameter("revision.long_side"),
             ),
+            _model=Model(networks["segmentation"]),
         )
 
     def classify(self, photo: Image.Image) -> dict[str, float]:
-        """Say how likely the classifier holds each class to be in an RGB photo; in [0, 1]."""
-        inference = self._catalog.load("params:cam.inference")
-        ((_, logits),) = classify(
-            _index(photo, []), self._cam, {PHOTO: lambda: photo}, inference, self._execution
-        )
-        return dict(zip(self.classes, expit(logits).tolist(), strict=True))
+        """Say how likely the classifier holds each class to be in a photo; in [0, 1]."""
+        return dict(zip(self.classes, expit(self._classifier(photo)).tolist(), strict=True))
 
-    def activate(self, photo: Image.Image, tags: list[str]) -> dict[str, Any]:
-        """Compute an RGB photo's CAMs of the classes that it shows, as `infer_cams` yields them."""
-        (cams,) = infer_cams(
-            _index(photo, tags),
-            self._cam,
-            {PHOTO: lambda: photo},
-            self.classes,
-            self._catalog.load("params:cam.inference"),
-            self._execution,
-        )
-        return cams[PHOTO]
+    def activate(self, photo: Image.Image, tags: list[str]) -> ClassMaps:
+        """Compute a photo's CAMs of the classes that it shows."""
+        names = [*self.classes]
+        return self._extractor(photo, np.array([names.index(tag) + 1 for tag in tags], np.uint8))
 
-    def revise(self, photo: Image.Image, cams: dict[str, Any], **walk: Any) -> Steps:
+    def revise(self, photo: Image.Image, cams: ClassMaps, **walk: Any) -> Steps:
         """Revise a photo's CAMs: stage 4.
 
         Args:
-            photo: RGB.
+            photo: Of any mode.
             cams: From `activate`.
             **walk: What is to differ from `random_walk`: `alpha`, `beta`, `steps`.
         """
-        names = [[*self.classes][label - 1] for label in cams["labels"]]
-        index, photos = _index(photo, names), {PHOTO: lambda: photo}
-        parameter = self._catalog.load
-        (walked,) = walk_cams(
-            index,
-            self._affinity,
-            photos,
-            {PHOTO: lambda: cams},
-            replace(self.random_walk, **walk),
-            self._execution,
-        )
-        (labels,) = make_pseudo_labels(
-            index,
-            photos,
-            {PHOTO: lambda: walked[PHOTO]},
-            self.classes,
-            parameter("params:revision.crf"),
-            parameter("params:revision.confidence"),
-            parameter("params:revision.long_side"),
-            self._execution,
-        )
+        names = [[*self.classes][label - 1] for label in cams.labels]
+        walked = self._walker.replace(**walk)(photo, cams)
         return Steps(
             names=names,
-            cams=cams["maps"].astype(np.float32),
-            walked=walked[PHOTO]["maps"][1:].astype(np.float32),
-            labels=labels[PHOTO],
+            cams=cams.maps.astype(np.float32),
+            walked=walked.maps[1:].astype(np.float32),
+            labels=self._refiner(photo, walked),
         )
 
     def segment(self, photo: Image.Image) -> Prediction:
@@ -226,9 +204,3 @@ def find_disagreement(likely: dict[str, float], prediction: Prediction) -> str:
         f"The network disagrees with the classifier, which is sure of {', '.join(missing)}. "
         f"{what}: the photo is unlike those of training, or the network was trained too little."
     )
-
-
-def _index(photo: Image.Image, tags: list[str]) -> pd.DataFrame:
-    """Describe a data set of one photo, as `index` does."""
-    row = {"width": photo.width, "height": photo.height, "split": "train", "tags": "|".join(tags)}
-    return pd.DataFrame([row], index=[PHOTO])

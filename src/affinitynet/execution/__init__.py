@@ -1,14 +1,13 @@
 """The one seam through which per-image work and training reach processes, devices or a cluster."""
 
-from affinitynet.execution.ahead import ahead
-from affinitynet.execution.devices import find_device, pick_device
+from affinitynet.execution.devices import pick_device
 from affinitynet.execution.engine import (
     CHUNK,
     RankDiedError,
     chunks,
     launch,
     map_images,
-    stream,
+    map_in_chunks,
 )
 from affinitynet.execution.items import ItemHandlers, handle_items, item_handlers
 from affinitynet.execution.parameters import Execution
@@ -19,14 +18,12 @@ __all__ = [
     "Execution",
     "ItemHandlers",
     "RankDiedError",
-    "ahead",
     "chunks",
-    "find_device",
     "handle_items",
     "item_handlers",
     "launch",
     "map_images",
+    "map_in_chunks",
     "pick_device",
-    "stream",
     "track",
 ]

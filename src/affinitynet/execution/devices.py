@@ -13,39 +13,14 @@ if TYPE_CHECKING:
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 
-def find_device(name: str) -> "torch.device":
-    """Return the torch device of a name; the process stays as it is.
-
-    Args:
-        name: `cpu`, `cuda`, `cuda:1`, …; `auto` takes CUDA where there is one.
-
-    Raises:
-        ValueError: If there is no such device.
-    """
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    try:
-        device = torch.device(("cuda" if count else "cpu") if name == "auto" else name)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"device {name!r}: there is none of this name; give auto, cpu, cuda or cuda:<number>"
-        ) from error
-    if device.type == "cuda" and (device.index or 0) >= count:
-        found = f"{count} CUDA device{'s' * (count > 1)}" if count else "no CUDA device"
-        raise ValueError(
-            f"device {name!r}: torch sees {found} on this machine; give cpu, or auto, which takes "
-            "CUDA where there is one"
-        )
-    return device
-
-
 def pick_device(execution: Execution) -> "torch.device":
     """Return the device that `execution.device` names, and set up this process of a run for it.
 
     Raises:
         ValueError: If this machine has no such device.
     """
+    from affinitynet.networks.devices import find_device
+
     device = find_device(execution.device)
     if device.type == "cpu":
         _keep_freed_memory()

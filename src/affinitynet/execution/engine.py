@@ -1,7 +1,8 @@
 """Per-image work and training, on whichever engine `execution.engine` names.
 
-All that the pipelines use is here: `stream` and `map_images` for work on single images, `launch`
-for training. What an engine adds is in a module of its own, imported only when it is chosen.
+All that the pipelines use is here: `map_in_chunks` and `map_images` for work on single images,
+`launch` for training. What an engine adds is in a module of its own, imported only when it is
+chosen.
 """
 
 import logging
@@ -89,7 +90,7 @@ def _alone(*item: Any) -> list[tuple[Any, ...]]:
     return [item]
 
 
-def stream(
+def map_in_chunks(
     function: Callable[..., T],
     items: Iterable[tuple[Any, ...]],
     *,
@@ -140,7 +141,7 @@ def map_images(
     parts: Callable[..., list[tuple[Any, ...]]] = _alone,
     size: Callable[[tuple[Any, ...]], int] = lambda item: 1,
 ) -> Iterator[tuple[str, T]]:
-    """Map a function over images in processes; `stream` without progress bar and chunks.
+    """Map a function over images in processes; `map_in_chunks` without progress bar and chunks.
 
     An image over which workers die `ATTEMPTS` times is given up, and the others go on. What the
     function raises ends the mapping at once: it is a bug, or a wrong parameter, of all images.

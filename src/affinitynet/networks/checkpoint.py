@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from logging import getLogger
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from affinitynet.core.checkpoint import Checkpoint as Checkpoint
 from affinitynet.networks import psa
 from affinitynet.networks.affinity_net import AffinityNet
 from affinitynet.networks.backbones import Backbone, pretrained, read_weights
@@ -20,33 +20,6 @@ from affinitynet.networks.cam_net import CAMNet
 from affinitynet.networks.segmentation_net import SegmentationNet
 
 logger = getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Everything that a network needs to be used or trained further.
-
-    It holds Python scalars, strings, lists, dicts and tensors only, so that
-    `torch.load(weights_only=True)` reads it back: `Checkpoint(**torch.load(path))`.
-
-    Attributes:
-        config: What `build` takes:
-            `kind`: "cam", "affinity" or "segmentation";
-            `backbone`: arguments of `Backbone` and `weights`, see `initialise`;
-            `classes`: name of each class -> its value in the masks, in the order of the labels;
-            `weights`: file that the whole network starts from, see `initialise`;
-            `head`: further arguments of the network's class.
-        weights: The state dict, on the CPU.
-        progress: What `affinitynet.training.loop.train` continues from; empty before training.
-    """
-
-    config: dict[str, Any]
-    weights: dict[str, Tensor]
-    progress: dict[str, Any] = field(default_factory=dict)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the three fields as a plain dict, ready for `torch.save`."""
-        return {"config": self.config, "weights": self.weights, "progress": self.progress}
 
 
 def build(config: Mapping[str, Any], *, output_stride: int | None = None) -> nn.Module:

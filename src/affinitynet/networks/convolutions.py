@@ -34,7 +34,7 @@ FUSION = "_convolution_pointwise"
 NOTHING = nn.Identity()
 
 
-def quicken(network: nn.Module) -> None:
+def optimize_for_cpu(network: nn.Module) -> None:
     """Let the convolutions of a network on a CPU work as `convolve` does, if they do not yet.
 
     Args:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from affinitynet.errors import UserError
 from affinitynet.networks.convolutions import is_plain
 from affinitynet.networks.precision import Precision, uses_bfloat16
 from affinitynet.networks.timm_parts import Conv2dSame
@@ -206,17 +207,6 @@ class Canvas:
             half=uses_bfloat16(bfloat16, images.device),
         )
 
-    @torch.inference_mode()
-    def run_plain(
-        self, images: Tensor, sizes: Sequence[Size], *, bfloat16: Precision = False
-    ) -> Tensor:
-        """Score photos of one shape, which fill the canvas; see `run`."""
-        pixels = (images.float() / 255).contiguous(memory_format=torch.channels_last)
-        half = uses_bfloat16(bfloat16, images.device)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
-            scores = self.score(pixels)
-        return scores.float()
-
     def grid(self, size: Size) -> Size:
         """Cells of a photo's maps."""
         return -(-size[0] // self.stride), -(-size[1] // self.stride)
@@ -316,6 +306,22 @@ def _resizing(
         weights = (1 - (cell + 0.5 - centre).abs() / reach).clamp(min=0) * is_inside
         matrices.append(weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-9))
     return torch.cat(matrices).float()
+
+
+@contextmanager
+def memory_errors(parameter: str) -> Iterator[None]:
+    """Report which parameter to lower where a GPU's memory runs out.
+
+    Raises:
+        UserError: Instead of torch's error.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"The GPU's memory is too small for a batch; lower {parameter} of this stage "
+            f"({str(error).splitlines()[0]})"
+        ) from error
 
 
 def largest_batch(run: Callable[[int], object], device: torch.device, *, at_most: int) -> int:

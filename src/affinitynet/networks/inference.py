@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from affinitynet.networks.checkpoint import Checkpoint, restore
-from affinitynet.networks.convolutions import quicken
+from affinitynet.networks.convolutions import optimize_for_cpu
 from affinitynet.networks.cuda import Canvas, Size, optimize_for_cuda, without_determinism
 from affinitynet.networks.folding import fold_norms, fuse_activations
 from affinitynet.networks.precision import Precision, uses_bfloat16
@@ -33,7 +33,7 @@ def scorers(
         device: Where the networks go.
     """
     networks = {
-        stride: for_inference(restore(checkpoint, output_stride=stride, device=device))
+        stride: prepare_for_inference(restore(checkpoint, output_stride=stride, device=device))
         for _, stride in scales
     }
     return [(scale, partial(score, networks[stride])) for scale, stride in scales]
@@ -45,7 +45,7 @@ def class_probabilities(network: nn.Module, images: Tensor) -> Tensor:
     return logits.float().softmax(dim=1)
 
 
-def for_inference(network: nn.Module) -> nn.Module:
+def prepare_for_inference(network: nn.Module) -> nn.Module:
     """Prepare a restored network to be run often: it computes the same in less time.
 
     Args:
@@ -55,7 +55,7 @@ def for_inference(network: nn.Module) -> nn.Module:
     match next(folded.parameters()).device.type:
         case "cpu":
             fuse_activations(folded)
-            quicken(folded)
+            optimize_for_cpu(folded)
         case "cuda":
             optimize_for_cuda(folded)
     return folded

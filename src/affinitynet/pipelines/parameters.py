@@ -26,19 +26,16 @@ from affinitynet.execution import Execution
 from affinitynet.networks.parameters import (
     AffinityNetwork,
     CAMNetwork,
-    FeatureParameters,
     InferenceParameters,
     SegmentationInference,
     SegmentationNetwork,
     Stride,
 )
+from affinitynet.stages.parameters import Alphas, Radius, RandomWalk
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
 Names = OneOrMore[Annotated[Text, MinLen(1)]]
 Thresholds = OneOrMore[OpenProbability]
-Radius = Annotated[PositiveInt, Ge(2)]
-"""Pairs of cells closer than this are compared: below 2 there are none."""
-
 
 DatabasePath = Annotated[
     FilePath,
@@ -82,18 +79,6 @@ class CAM:
 
 
 @parameters
-class Alphas:
-    """Exponents of the background (eq. 2): a low one makes it strong."""
-
-    low: Positive
-    high: Positive
-
-    def __post_init__(self) -> None:
-        if self.low > self.high:
-            raise ValueError(f"low is {self.low:g}, above high, {self.high:g}; swap them")
-
-
-@parameters
 class AffinityLabels:
     """Stage 2."""
 
@@ -113,23 +98,6 @@ class AffinityTraining:
 
 
 @parameters
-class RandomWalk(FeatureParameters):
-    """The random walk, and how AffinityNet computes its features.
-
-    Attributes:
-        alpha: Exponent of the background, eq. 2.
-        beta: Exponent of the affinities.
-        steps: t.
-        radius: Of the neighbourhood.
-    """
-
-    alpha: Positive
-    beta: Positive
-    steps: NonNegativeInt
-    radius: Radius
-
-
-@parameters
 class Revision:
     """Stage 4."""
 
@@ -139,15 +107,21 @@ class Revision:
     long_side: PositiveInt | None
 
 
+NO_SUPERVISION = matching(
+    "pseudo_labels".__eq__,
+    "left out; to train on the masks: kedro run --pipeline segmentation_from_masks",
+)
+
+
 @parameters
 class Segmentation:
     """Stage 5."""
 
-    supervision: Literal["pseudo_labels", "masks"]
     network: SegmentationNetwork
     training: TrainingParameters
     augmentation: Augmentation
     inference: SegmentationInference
+    supervision: Annotated[Literal["pseudo_labels", "masks"], NO_SUPERVISION] = "pseudo_labels"
 
 
 @parameters
@@ -375,7 +349,8 @@ class Parameters:
     inference: InferenceOverrides
 
     heads: Literal["released", "paper"] | None = None
-    backbone: Text | None = None
+    backbone: Annotated[Text, MinLen(1)] | None = None
+    weights: FilePath | None = ""  # an empty text: not given
     tags: FilePath | None = None
     masks: FilePath | None = None
     classes: Names | Annotated[Text, MinLen(1)] | None = None

@@ -14,11 +14,13 @@ import numpy.typing as npt
 import pandas as pd
 import scipy
 
+from affinitynet.core.class_maps import ClassMaps
+from affinitynet.core.images import resize_labels, upsample
 from affinitynet.core.label_maps import IGNORE_INDEX, decode
 from affinitynet.core.metrics import confusion_matrix, intersection_over_union, mean_iou
+from affinitynet.data.files import Readers
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, stream
-from affinitynet.pipelines.images import Readers, resize_labels, upsample
+from affinitynet.execution import Execution, map_in_chunks
 
 Counts = npt.NDArray[np.int64]
 NEUTRAL = "neutral"
@@ -61,7 +63,7 @@ def count(
         masks = dict.fromkeys(ids, partial(np.full, (1, 1), IGNORE_INDEX, np.uint8))
     values = list(classes.values())
     total, scores = None, {}
-    for chunk in stream(
+    for chunk in map_in_chunks(
         partial(_count_one, predict, values),
         ((i, items[i], masks[i]) for i in ids),
         total=len(ids),
@@ -95,16 +97,14 @@ def count_labels(
     return confusion_matrix(truth, labels, num_classes=len(values) + 1)
 
 
-def count_maps(
-    stored: Mapping[str, npt.NDArray[Any]], truth: npt.NDArray[np.uint8], values: list[int]
-) -> Counts:
+def count_maps(stored: ClassMaps, truth: npt.NDArray[np.uint8], values: list[int]) -> Counts:
     """Count the argmax of stored score maps, upsampled to the truth's size: (K + 1, K + 1)."""
-    best = upsample(stored["maps"], truth.shape).argmax(axis=0)
-    return confusion_matrix(truth, stored["labels"][best], num_classes=len(values) + 1)
+    best = stored.argmax((truth.shape[0], truth.shape[1]))
+    return confusion_matrix(truth, best, num_classes=len(values) + 1)
 
 
 def count_thresholds(
-    stored: Mapping[str, npt.NDArray[Any]],
+    stored: ClassMaps,
     truth: npt.NDArray[np.uint8],
     values: list[int],
     *,
@@ -118,8 +118,8 @@ def count_thresholds(
         (T + 1, (K + 1)²) pixels by the number of thresholds that they exceed, and by truth and
         highest CAM. Sparse, as a photo shows few of the classes.
     """
-    cams = upsample(stored["maps"], truth.shape)
-    classes = stored["labels"][cams.argmax(axis=0)]
+    cams = upsample(stored.maps, (truth.shape[0], truth.shape[1]))
+    classes = stored.labels[cams.argmax(axis=0)]
     bins = np.digitize(cams.max(axis=0), thresholds, right=True)
     size = len(values) + 1
     valid = truth != IGNORE_INDEX

@@ -1,15 +1,19 @@
 """The nodes that every trained stage has: start, train, and keep what came out."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 from pydantic_core import to_jsonable_python
 
-from affinitynet.core.label_maps import decode
+from affinitynet.core.checkpoint import Checkpoint
+from affinitynet.core.label_maps import LabelMap, decode
+from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, RankDiedError, launch, pick_device, track
 from affinitynet.networks.parameters import (
@@ -18,38 +22,21 @@ from affinitynet.networks.parameters import (
     SegmentationInference,
     SegmentationNetwork,
 )
-from affinitynet.pipelines.images import Readers, memory_errors
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
 if TYPE_CHECKING:
-    from PIL import Image
     from torch.utils.data import Dataset
 
-    from affinitynet.networks.checkpoint import Checkpoint
 
-
-def initialise_classifier(network: CAMNetwork, classes: dict[str, int], seed: int) -> Any:
-    """Make the checkpoint that the classifier's training starts from: epoch 0.
-
-    Args:
-        network: The network.
-        classes: Class name to mask value.
-        seed: Seed of the new layers' weights.
-    """
+def initialise_classifier(network: CAMNetwork, classes: dict[str, int], seed: int) -> Checkpoint:
+    """Make the checkpoint that the classifier's training starts from: epoch 0."""
     return _initialise(network_config("cam", network, classes), seed)
 
 
 def initialise_affinity_net(
-    network: AffinityNetwork, classes: dict[str, int], seed: int, classifier: dict[str, Any]
-) -> Any:
-    """Make the checkpoint that AffinityNet's training starts from.
-
-    Args:
-        network: The network.
-        classes: Class name to mask value.
-        seed: Seed of the new layers' weights.
-        classifier: The checkpoint whose backbone is taken over.
-    """
+    network: AffinityNetwork, classes: dict[str, int], seed: int, classifier: Checkpoint
+) -> Checkpoint:
+    """Make the checkpoint that AffinityNet's training starts from."""
     return _initialise(network_config("affinity", network, classes), seed, classifier)
 
 
@@ -57,19 +44,10 @@ def initialise_segmentation_net(
     network: SegmentationNetwork,
     classes: dict[str, int],
     seed: int,
-    classifier: dict[str, Any],
+    classifier: Checkpoint,
     inference: SegmentationInference,
-) -> Any:
-    """Make the checkpoint that the segmentation network's training starts from.
-
-    Args:
-        network: The network.
-        classes: Class name to mask value.
-        seed: Seed of the new layers' weights.
-        classifier: The checkpoint whose backbone is taken over.
-        inference: How the network is meant to be used; kept with it, so that it can be used
-            without these parameters.
-    """
+) -> Checkpoint:
+    """Make the checkpoint that the segmentation network's training starts from."""
     config = network_config("segmentation", network, classes)
     return _initialise(config | {"inference": to_jsonable_python(inference)}, seed, classifier)
 
@@ -82,11 +60,11 @@ def network_config(
     return {"kind": kind, "classes": classes, **config}
 
 
-def _initialise(config: dict[str, Any], seed: int, parent: dict[str, Any] | None = None) -> Any:
-    from affinitynet.networks.checkpoint import Checkpoint, initialise
+def _initialise(config: dict[str, Any], seed: int, parent: Checkpoint | None = None) -> Checkpoint:
+    from affinitynet.networks.checkpoint import initialise
 
     try:
-        return initialise(config, seed=seed, backbone_from=Checkpoint(**parent) if parent else None)
+        return initialise(config, seed=seed, backbone_from=parent)
     except (TypeError, ValueError, FileNotFoundError, ModuleNotFoundError) as error:
         raise UserError(
             f"The {config['kind']} network cannot be made (parameters network): {error}"
@@ -94,26 +72,16 @@ def _initialise(config: dict[str, Any], seed: int, parent: dict[str, Any] | None
 
 
 def train_on_tags(
-    initial: dict[str, Any],
+    initial: Checkpoint,
     index: pd.DataFrame,
-    photos: Readers,
+    photos: Partitions[Image.Image],
     classes: dict[str, int],
     training: TrainingParameters,
     augmentation: Augmentation,
     seed: int,
     execution: Execution,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Checkpoint]]:
     """Train the classifier on the training photos and their tags; no mask is involved.
-
-    Args:
-        initial: The checkpoint to go on from.
-        index: The images of the data set.
-        photos: Image id to a function that reads the photo.
-        classes: Class name to mask value.
-        training: How to train.
-        augmentation: How the photos are varied.
-        seed: Seed of order, variation and dropout.
-        execution: Device.
 
     Yields:
         The checkpoint after each epoch, by the epoch's number, four digits.
@@ -135,30 +103,18 @@ def train_on_tags(
 
 
 def train_on_pairs(
-    initial: dict[str, Any],
+    initial: Checkpoint,
     index: pd.DataFrame,
-    photos: Readers,
-    labels: Readers,
+    photos: Partitions[Image.Image],
+    labels: Partitions[LabelMap],
     classes: dict[str, int],
     training: TrainingParameters,
     augmentation: Augmentation,
     seed: int,
     execution: Execution,
     radius: int,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Checkpoint]]:
     """Train AffinityNet on the training photos and pairs of labelled cells.
-
-    Args:
-        initial: The checkpoint to go on from.
-        index: The images of the data set.
-        photos: Image id to a function that reads the photo.
-        labels: Image id to a function that reads the label map, in mask values.
-        classes: Class name to mask value.
-        training: How to train.
-        augmentation: How photos and label maps are varied.
-        seed: Seed of order, variation and dropout.
-        execution: Device.
-        radius: Pairs of cells closer than this are compared.
 
     Yields:
         The checkpoint after each epoch, by the epoch's number, four digits.
@@ -171,28 +127,17 @@ def train_on_pairs(
 
 
 def train_on_pixels(
-    initial: dict[str, Any],
+    initial: Checkpoint,
     index: pd.DataFrame,
-    photos: Readers,
-    labels: Readers,
+    photos: Partitions[Image.Image],
+    labels: Partitions[LabelMap],
     classes: dict[str, int],
     training: TrainingParameters,
     augmentation: Augmentation,
     seed: int,
     execution: Execution,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Checkpoint]]:
     """Train a segmentation network on the training photos and each labelled pixel.
-
-    Args:
-        initial: The checkpoint to go on from.
-        index: The images of the data set.
-        photos: Image id to a function that reads the photo.
-        labels: Image id to a function that reads the label map, in mask values.
-        classes: Class name to mask value.
-        training: How to train.
-        augmentation: How photos and label maps are varied.
-        seed: Seed of order, variation and dropout.
-        execution: Device.
 
     Yields:
         The checkpoint after each epoch, by the epoch's number, four digits.
@@ -205,26 +150,24 @@ def train_on_pixels(
     )
 
 
-def keep_last(
-    checkpoints: Mapping[str, Callable[[], dict[str, Any]]],
-) -> tuple[Any, pd.DataFrame]:
+def select_final_checkpoint(
+    checkpoints: Mapping[str, Callable[[], Checkpoint]],
+) -> tuple[Checkpoint, pd.DataFrame]:
     """Take the trained network from the last epoch's checkpoint.
 
     Returns:
         The checkpoint without the optimiser's state, and the training curves: one row an epoch.
     """
-    from affinitynet.networks.checkpoint import Checkpoint
-
     last = checkpoints[max(checkpoints)]()
     columns = ["epoch", "step", "loss", "learning_rate"]
-    history = pd.DataFrame(last["progress"]["history"], columns=columns)
-    return Checkpoint(config=last["config"], weights=last["weights"]), history
+    history = pd.DataFrame(last.progress["history"], columns=columns)
+    return replace(last, progress={}), history
 
 
 def _labelled_photos(
     index: pd.DataFrame,
-    photos: Readers,
-    labels: Readers,
+    photos: Partitions[Image.Image],
+    labels: Partitions[LabelMap],
     classes: dict[str, int],
     training: TrainingParameters,
     augmentation: Augmentation,
@@ -244,18 +187,16 @@ def _labelled_photos(
 
 
 def _epochs(
-    initial: dict[str, Any],
+    initial: Checkpoint,
     samples: "Callable[[], Dataset[Any]]",
     loss: Callable[..., Any],
     training: TrainingParameters,
     seed: int,
     execution: Execution,
     name: str,
-) -> Iterator[dict[str, Any]]:
-    from affinitynet.networks.checkpoint import Checkpoint
-
+) -> Iterator[dict[str, Checkpoint]]:
     loop = partial(_train, samples, loss, training, seed, execution, name)
-    for checkpoint in launch(loop, Checkpoint(**initial), execution=execution):
+    for checkpoint in launch(loop, initial, execution=execution):
         yield {f"{checkpoint.progress['epoch']:04d}": checkpoint}
 
 
@@ -266,9 +207,10 @@ def _train(
     seed: int,
     execution: Execution,
     name: str,
-    start: "Checkpoint",
+    start: Checkpoint,
 ) -> "Iterator[Checkpoint]":
     """Train where the samples are read: in this process, or in each of those that share batches."""
+    from affinitynet.networks.cuda import memory_errors
     from affinitynet.training.loop import train
     from affinitynet.training.ranks import rank
 
@@ -292,7 +234,5 @@ def _train(
         raise
 
 
-def _read_labels(read: Callable[[], npt.NDArray[np.uint8]], values: list[int]) -> "Image.Image":
-    from PIL import Image
-
+def _read_labels(read: Callable[[], npt.NDArray[np.uint8]], values: list[int]) -> Image.Image:
     return Image.fromarray(decode(read(), values))

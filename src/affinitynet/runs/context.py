@@ -2,14 +2,12 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from kedro.framework.context import KedroContext
-from kedro.framework.project import pipelines
-from kedro.io import CatalogProtocol, DataCatalog
 from kedro.io.core import generate_timestamp
 
 from affinitynet.errors import UserError
@@ -42,6 +40,9 @@ class RunContext(KedroContext):
 
     record: RunRecord | None = None
     """The record of this run, from the moment that its inputs are checked."""
+
+    resumed: RunRecord | None = None
+    """The record of the unfinished run that this one continues, from the start of the run."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Make the context.
@@ -100,48 +101,37 @@ class RunContext(KedroContext):
         """Folder of the run records, a path or the URL of an object store."""
         return f"{self.data}/08_reporting/runs"
 
-    @cached_property
-    def resumed(self) -> RunRecord | None:
-        """The newest unfinished run of this environment and pipeline if `resume` is set, else None.
+    def find_unfinished(self, pipelines: Sequence[str]) -> RunRecord | None:
+        """Find the newest unfinished run of this environment if `resume` is set, else None.
 
         One from the future, of a clock that was ahead, comes last.
 
+        Args:
+            pipelines: Names of the pipelines that are run.
+
         Raises:
-            UserError: If `resume` is set and there is no unfinished run.
+            UserError: If `resume` is set and there is no unfinished run of these pipelines.
         """
         if not self.raw_parameters.get("resume"):
             return None
         env = self.env or "base"
-        # The session notes the pipelines asked for before it makes the context; there is no
-        # public way to read them back.
-        names = pipelines._requested_pipelines or ["__default__"]
         now = generate_timestamp()
         unfinished = sorted(
             (run for run in read_records(self.records) if not run.finished),
             key=lambda run: run.version > now,
         )
         for run in unfinished:
-            if run.env == env and set(run.pipelines) == set(names):
+            if run.env == env and set(run.pipelines) == set(pipelines):
                 return run
         others = "".join(
             f"\n  {run.version}: {', '.join(run.pipelines)} in environment '{run.env}'"
             for run in unfinished
         )
         raise UserError(
-            f"resume=true: {', '.join(names)} has no unfinished run in environment '{env}' "
+            f"resume=true: {', '.join(pipelines)} has no unfinished run in environment '{env}' "
             f"(records: {self.records}). Leave `resume` out to start a new one."
             + (f"\nUnfinished are:{others}" if others else "")
         )
-
-    def _get_catalog(
-        self,
-        catalog_class: type = DataCatalog,
-        save_version: str | None = None,
-        load_versions: dict[str, str] | None = None,
-    ) -> CatalogProtocol:
-        if save_version and (run := self.resumed):
-            save_version = run.version
-        return super()._get_catalog(catalog_class, save_version, load_versions)
 
 
 def _choose_tracking(told: dict[str, Any], environment: str | None) -> None:

@@ -22,9 +22,8 @@ from affinitynet.datasets.atomic import sweep
 from affinitynet.datasets.output_folder import begin_outputs
 from affinitynet.errors import UserError
 from affinitynet.execution import ItemHandlers, handle_items
-from affinitynet.pipeline_registry import build_pipelines
-from affinitynet.pipelines.inference.pipeline import BESIDE_MASKS
-from affinitynet.pipelines.ingestion.pipeline import LAYOUTS
+from affinitynet.pipeline_registry import CONDITIONS
+from affinitynet.pipelines.ingestion.nodes import LAYOUTS
 from affinitynet.runs.context import RunContext
 from affinitynet.runs.lock import IsHeldError, Lock, acquire
 from affinitynet.runs.networks import check_networks
@@ -37,18 +36,21 @@ from affinitynet.runs.record import (
     read_record,
     read_records,
 )
+from affinitynet.runs.session import RemainingRunner, select_requested, select_unfinished
 from affinitynet.runs.versions import (
     fix_versions,
     is_begun,
-    is_finished,
     item_saver,
     list_mixed_inputs,
-    narrow,
+    location,
     reopen,
     versioned,
 )
 
 logger = logging.getLogger(__name__)
+
+OUTPUT_FOLDERS = ("output", "overlays", "confidences", "coco")
+"""Parameters that name folders which inference writes to."""
 
 PER_IMAGE, TRAINING = "per_image", "training"
 """Tags of the nodes that can go on in the middle: by image, or from the last epoch."""
@@ -57,9 +59,9 @@ PER_IMAGE, TRAINING = "per_image", "training"
 class RunHooks:
     """Keep the record of a run from its start to its end.
 
-    A resumed run takes over the unfinished run's record, skips the nodes whose outputs are
-    complete, and hands the others what is left: nodes tagged `per_image` the images that their
-    output lacks, nodes tagged `training` the last epoch's checkpoint.
+    A resumed run takes over the unfinished run's record. The runner skips the nodes whose outputs
+    are complete. The others are handed what is left: nodes tagged `per_image` the images that
+    their output lacks, nodes tagged `training` the last epoch's checkpoint.
     """
 
     context: RunContext
@@ -70,25 +72,14 @@ class RunHooks:
 
     @hook_impl
     def after_context_created(self, context: RunContext) -> None:
-        """Shape the pipelines by the parameters that decide what runs at all."""
+        """Keep the context, which knows the run's parameters and record."""
         self.context = context
-        parameters = context.raw_parameters
-        pipelines.clear()
-        pipelines.update(
-            build_pipelines(
-                rendered=bool(parameters["scenes"]),
-                layout=parameters["data_set"]["layout"],
-                supervision=parameters["segmentation"]["supervision"],
-                beside_masks=[name for name in BESIDE_MASKS if parameters[name]],
-                exported_layout=parameters["labels_export"]["layout"],
-            )
-        )
 
     @hook_impl(wrapper=True, tryfirst=True)  # a run that is refused here never reaches MLflow
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> Generator[None, Any, Any]:
-        """Fix all versions, check the inputs, open the record, skip what a resumed run has done.
+        """Fix all versions, check the inputs, open or take over the record.
 
         Raises:
             UserError: If an input was never made, the unfinished run was another one, or it is
@@ -105,12 +96,29 @@ class RunHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         check_runner(run_params["runner"])
-        if before := self.context.resumed:
-            before = self._take_over(before)
+        names = run_params["pipeline_names"] or ["__default__"]
+        if before := self.context.find_unfinished(names):
+            before = self.context.resumed = self._take_over(before)
+        pipeline = select_requested(whole := pipeline, catalog)
+        if not pipeline.nodes:  # no error: a scheduler runs each pipeline, in any environment
+            left_out = ", ".join(f"{node.name} ({CONDITIONS[node.name]})" for node in whole.nodes)
+            logger.warning("The parameters leave out all that was to run: %s", left_out)
+        if RemainingRunner.__name__ not in run_params["runner"] and (
+            before or len(pipeline.nodes) < len(whole.nodes)
+        ):
+            raise UserError(
+                "A KedroSession runs nodes that this run leaves out. Use kedro run, or in Python "
+                "affinitynet.runs.session.RunSession in its place."
+            )
         if run_params["only_missing_outputs"]:
-            narrow(pipeline, _select_missing(pipeline, catalog, before))
+            pipeline = (
+                pipeline.filter(node_names=before.nodes)
+                if before
+                else select_unfinished(pipeline, catalog)
+            )
         asked = (before.inputs if before else {}) | (run_params["load_versions"] or {})
-        inputs = fix_versions(pipeline, catalog, asked)
+        own = before.version if before else run_params["run_id"]
+        inputs = fix_versions(pipeline, catalog, asked, own=own)
         check_inputs(pipeline, catalog, inputs, asked, env=self.context.env)
         check_folders(pipeline, catalog, self.context.raw_parameters)
         check_device(self.context.checked.execution)
@@ -138,7 +146,7 @@ class RunHooks:
                     + "\nRepeat its command, or leave `resume` out to start a new run."
                 )
             self.context.record = replace(before, process=now.process)
-            self._skip_finished(before, pipeline, catalog)
+            self._reopen_unfinished(before, pipeline, catalog)
         self.context.record.write(self.context.records)
 
     @hook_impl
@@ -208,7 +216,7 @@ class RunHooks:
                 f"resume=true: the run {run.version} is still going on, in the process {pid} of "
                 f"{host}. Wait for its end, or end it."
             ) from error
-        self.context.resumed = run = read_record(self.context.records, run.version)
+        run = read_record(self.context.records, run.version)
         if run.finished:
             raise UserError(
                 f"resume=true: another process has just finished the run {run.version}."
@@ -260,11 +268,11 @@ class RunHooks:
             process=f"{socket.gethostname()} {os.getpid()}",
         )
 
-    def _skip_finished(
+    def _reopen_unfinished(
         self, record: RunRecord, pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
-        """Take the nodes whose outputs are complete out of the pipeline that is about to run."""
-        left = [node for node in pipeline.nodes if not is_finished(node, catalog)]
+        """Let the nodes that are left add to their outputs, or write them again."""
+        left = select_unfinished(pipeline, catalog).nodes
         for node in left:
             for name in node.outputs:
                 reopen(catalog, name)
@@ -275,7 +283,6 @@ class RunHooks:
             len(pipeline.nodes),
             ", ".join(node.name for node in left) or "nothing",
         )
-        narrow(pipeline, left)
 
     def _sweep(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Remove what dead processes left half-written; an object store has nothing of the kind."""
@@ -298,15 +305,6 @@ class RunHooks:
             )
 
 
-def _select_missing(
-    pipeline: Pipeline, catalog: CatalogProtocol, before: RunRecord | None
-) -> list[Node]:
-    """Select the nodes that `--only-missing-outputs` asks for: before the versions are fixed."""
-    if before:
-        return [node for node in pipeline.nodes if node.name in before.nodes]
-    return SequentialRunner()._filter_pipeline_for_missing_outputs(pipeline, catalog).nodes
-
-
 def check_runner(runner: str) -> None:
     """Check that nodes run one after the other: the work on images is spread within them.
 
@@ -319,7 +317,8 @@ def check_runner(runner: str) -> None:
     command = click.get_current_context(silent=True)
     options = command.params if command else {}
     asynchronous = options.get("is_async") or (options.get("runner_params") or {}).get("is_async")
-    if asynchronous or not ("SequentialRunner" in runner or runner == "None"):
+    known = ("None", SequentialRunner.__name__, RemainingRunner.__name__)
+    if asynchronous or not any(name in runner for name in known):
         wrong = "--async" if asynchronous else f"--runner={options.get('runner') or runner}"
         raise UserError(
             f"{wrong} is not supported: a run's nodes follow one another, and each uses all cores "
@@ -356,7 +355,7 @@ def check_inputs(
             command = f"kedro run{_env_option(env)} --pipeline {maker}"
             hint = f"make it with: {command}" if maker else "no pipeline makes it"
             what = f"no complete version {asked.get(name, '')}".strip()
-            missing.append(f"\n  {name}: {what} in {dataset._filepath}; {hint}")
+            missing.append(f"\n  {name}: {what} in {location(dataset)}; {hint}")
     if missing:
         raise UserError("Inputs that are not there:" + "".join(missing))
 
@@ -382,9 +381,9 @@ def check_folders(
     layout = LAYOUTS[data_set["layout"]]
     needed = {"photos": f"{layout.folder}=<path>"}
     if any(_needs_masks(node, data_set) for node in pipeline.nodes):
-        needed["masks"] = layout.masks_told
+        needed["masks"] = layout.masks_given
     missing = [
-        f"\n  {name}: nothing in {catalog[name]._path}; give --params {told}"
+        f"\n  {name}: nothing in {catalog[name].path}; give --params {told}"
         for name, told in needed.items()
         if name in pipeline.inputs()
         and isinstance(catalog[name], FolderDataset)
@@ -400,8 +399,15 @@ def check_outputs(pipeline: Pipeline, catalog: CatalogProtocol, context: RunCont
     Raises:
         UserError: Naming the parameter of a folder, and what it holds.
     """
+    used = {name for name in OUTPUT_FOLDERS if context.raw_parameters[name]}
+    if "coco" in used:  # its scores are means of the confidences
+        used.add("confidences")
     outputs = [catalog.get(name) for name in sorted(pipeline.all_outputs())]
-    folders = [output for output in outputs if isinstance(output, OutputFolderDataset)]
+    folders = [
+        output
+        for output in outputs
+        if isinstance(output, OutputFolderDataset) and output.parameter in used
+    ]
     if not folders:
         return
     if "masks" in (context.config_loader.runtime_params or {}):
@@ -425,7 +431,9 @@ def _needs_masks(node: Node, data_set: Mapping[str, Any]) -> bool:
 def _fingerprints(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tuple[str, str]]:
     for name in sorted(pipeline.inputs()):
         dataset = catalog.get(name)
-        if isinstance(dataset, FolderDataset | TagsDataset):
+        if isinstance(dataset, OutputFolderDataset):  # of a node that is left out
+            continue
+        if isinstance(dataset, FolderDataset | TagsDataset) and dataset.fingerprint() != "none":
             yield name, dataset.fingerprint()
 
 

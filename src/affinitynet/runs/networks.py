@@ -42,6 +42,13 @@ def check_networks(nodes: Collection[str], parameters: Parameters) -> None:
     named = parameters.data_set.classes
     classes = [*named] if isinstance(named, tuple) else []  # else the tags name them
     problems: list[str] = []
+    backbone = parameters.cam.network.backbone
+    is_chosen = "cam.initialise" in nodes and parameters.backbone and parameters.weights == ""
+    if is_chosen and not (backbone.weights or parameters.cam.network.weights):
+        problems.append(
+            f"backbone={backbone.name}: its weights are not known (conf/base/globals.yml lists "
+            "networks that have some); give weights=<file>, or weights=null for random ones"
+        )
     shapes: dict[str, Any] = {}
     trained = (name.rpartition(".") for name in nodes)
     for stage in KINDS.keys() & {stage for stage, _, node in trained if node in TRAINING}:

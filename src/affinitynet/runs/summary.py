@@ -8,13 +8,14 @@ from typing import Any
 
 from kedro.config import OmegaConfigLoader
 from kedro.framework.hooks import hook_impl
-from kedro.io import AbstractVersionedDataset, CatalogProtocol, MemoryDataset
+from kedro.io import CatalogProtocol, MemoryDataset
 from kedro_viz.integrations.kedro.run_hooks import pipeline_run_hook
 from rich import get_console
 
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.runs.context import RunContext
 from affinitynet.runs.record import RunRecord, flatten
+from affinitynet.runs.versions import locate_version, read_version, versioned
 
 logger = logging.getLogger(__name__)
 
@@ -79,12 +80,15 @@ class RunSummary:
         catalog[RUN] = MemoryDataset(description, metadata={"kedro-viz": {"layer": "data set"}})
 
     @hook_impl(trylast=True)
-    def before_pipeline_run(self, run_params: dict[str, Any]) -> None:
-        """Keep partial runs from Kedro-Viz's Workflow page, which can show whole ones only.
+    def before_pipeline_run(self, run_params: dict[str, Any], catalog: CatalogProtocol) -> None:
+        """Describe a resumed run by its own version, now that it is known.
 
+        Keep partial runs from Kedro-Viz's Workflow page, which can show whole ones only.
         Kedro-Viz 12.5 looks for the pipeline's name where Kedro 1.7 no longer has it, and takes
         every run of a pipeline for one of the default pipeline.
         """
+        if self.context.resumed:
+            self.after_catalog_created(catalog, self.context.resumed.version)
         if run_params.get("pipeline_names"):
             pipeline_run_hook._should_collect_events = False
 
@@ -159,9 +163,8 @@ def read_scores(record: RunRecord, catalog: CatalogProtocol) -> Iterator[tuple[s
         is_made = entry in record.outputs
         version = record.version if is_made else record.inputs.get("cam.maps")
         dataset: Any = catalog.get(entry)
-        if version and (is_made or key == "cam") and hasattr(dataset, "_fs"):
-            path, files = str(dataset._get_versioned_path(version)), dataset._fs
-            scores = json.loads(files.cat_file(path)) if files.exists(path) else {}
+        if version and (is_made or key == "cam") and versioned(catalog, entry):
+            scores = json.loads(read_version(dataset, version) or "{}")
             if name in scores:
                 yield key, float(scores[name])
 
@@ -173,9 +176,9 @@ def list_results(record: RunRecord, catalog: CatalogProtocol) -> Iterator[tuple[
         Entries and paths.
     """
     for entry in RESULTS:
-        dataset = catalog.get(entry) if entry in record.outputs else None
-        if isinstance(dataset, AbstractVersionedDataset):
-            path = dataset._get_versioned_path(record.version)
+        dataset = versioned(catalog, entry) if entry in record.outputs else None
+        if dataset is not None:
+            path = locate_version(dataset, record.version)
             yield entry, str(path / "index.html" if entry in PAGES else path)
 
 

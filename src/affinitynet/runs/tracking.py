@@ -109,12 +109,26 @@ class RunTracking(MlflowHook):  # type: ignore[misc]  # kedro-mlflow has no type
         if before:
             os.environ[TRACKING_URI] = before
         _compare_artifacts(context)
+        self.context = context
 
     @hook_impl
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
-        """Start the run; what kedro-mlflow makes tags of does not include `TOLD_ELSEWHERE`."""
+        """Start the run, or go on in that of the run that is resumed.
+
+        What kedro-mlflow makes tags of does not include `TOLD_ELSEWHERE`.
+        """
+        former = self.context.resumed.mlflow_run if self.context.resumed else None
+        if former and _is_tracked(former):
+            options: Any = self.context.mlflow  # type: ignore[attr-defined]  # set by kedro-mlflow
+            options.tracking.run.id = former
+        elif former:
+            logger.warning(
+                "The MLflow run %s of the resumed run is not in %s. A new one is made there, "
+                "without the scores of the nodes that are finished.",
+                *(former, mlflow.get_tracking_uri()),
+            )
         selection = {key: run_params[key] for key in run_params.keys() - TOLD_ELSEWHERE}
         super().before_pipeline_run(selection, pipeline, catalog)
 
@@ -127,18 +141,8 @@ class TrackingHooks:
 
     @hook_impl
     def after_context_created(self, context: RunContext) -> None:
-        """Let a resumed run go on in the MLflow run of the run that it continues."""
+        """Keep the context, which knows the run's parameters and record."""
         self.context = context
-        former = context.resumed.mlflow_run if context.resumed else None
-        if former and _is_tracked(former):
-            options: Any = context.mlflow  # type: ignore[attr-defined]  # set by kedro-mlflow
-            options.tracking.run.id = former
-        elif former:
-            logger.warning(
-                "The MLflow run %s of the resumed run is not in %s. A new one is made there, "
-                "without the scores of the nodes that are finished.",
-                *(former, mlflow.get_tracking_uri()),
-            )
 
     @hook_impl
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
@@ -162,7 +166,7 @@ class TrackingHooks:
             mlflow.set_tag(MLFLOW_RUN_NAME, run_name(record, pipelines, self.context.told))
             if maker := _maker(record, pipelines, read_records(self.context.records)):
                 mlflow.set_tag(MLFLOW_PARENT_RUN_ID, maker)
-        if INDEX in pipeline.inputs():
+        if INDEX in pipeline.datasets() and catalog.exists(INDEX):  # else it is about to be made
             mlflow.set_tag("data_set", data_fingerprint(catalog.load(INDEX)))
 
     @hook_impl(tryfirst=True)  # before kedro-mlflow ends its run

@@ -7,7 +7,7 @@ names of Kedro's datasets are used in this module only.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -23,15 +23,16 @@ logger = logging.getLogger(__name__)
 
 
 def fix_versions(
-    pipeline: Pipeline, catalog: CatalogProtocol, asked: Mapping[str, str]
+    pipeline: Pipeline, catalog: CatalogProtocol, asked: Mapping[str, str], *, own: str
 ) -> dict[str, str]:
     """Fix the version of everything that a pipeline loads, for as long as the catalog lives.
 
     Args:
         pipeline: What is run.
-        catalog: Its catalog, with the run's version as save version.
+        catalog: Its catalog.
         asked: Versions to read instead of the newest ones, by name: of `--load-versions`, and
             those that a resumed run has begun with.
+        own: Version of what the run makes.
 
     Returns:
         Name of each versioned input to its version; one that has never been made is missing.
@@ -39,13 +40,12 @@ def fix_versions(
     Raises:
         UserError: If another version was asked for of a dataset that the run makes itself.
     """
-    _refuse_foreign_outputs(pipeline, catalog, asked)
+    _refuse_foreign_outputs(pipeline, catalog, asked, own)
     inputs: dict[str, str] = {}
     for name in sorted(pipeline.datasets()):
         dataset = versioned(catalog, name)
         if dataset is None:
             continue
-        own = dataset.resolve_save_version()
         if name not in pipeline.inputs():
             _pin(dataset, Version(own, own))
             continue
@@ -57,13 +57,13 @@ def fix_versions(
 
 
 def _refuse_foreign_outputs(
-    pipeline: Pipeline, catalog: CatalogProtocol, asked: Mapping[str, str]
+    pipeline: Pipeline, catalog: CatalogProtocol, asked: Mapping[str, str], own: str
 ) -> None:
     """Refuse `--load-versions` of what the run makes: it would read another run's."""
     wrong = [
         f"\n  {name}:{asked[name]}"
         for name in sorted(pipeline.all_outputs() & asked.keys())
-        if (dataset := versioned(catalog, name)) and dataset.resolve_save_version() != asked[name]
+        if versioned(catalog, name) and asked[name] != own
     ]
     if wrong:
         raise UserError(
@@ -93,14 +93,30 @@ def newest(name: str, dataset: Any) -> str | None:
         logger.warning(
             "%s: the version %s is later than now (%s), so that it is not taken. Take it with "
             "--load-versions %s:%s, or remove it from %s.",
-            *(name, version, now, name, version, dataset._filepath),
+            *(name, version, now, name, version, location(dataset)),
         )
     return None
 
 
+def location(dataset: Any) -> str:
+    """Return the folder of a dataset's versions."""
+    return str(dataset._filepath)
+
+
+def locate_version(dataset: Any, version: str) -> PurePosixPath:
+    """Return the path of a version of a dataset."""
+    return PurePosixPath(dataset._get_versioned_path(version))
+
+
+def read_version(dataset: Any, version: str) -> bytes | None:
+    """Read the file of a version of a dataset, None if there is none."""
+    path = str(locate_version(dataset, version))
+    return bytes(dataset._fs.cat_file(path)) if dataset._fs.exists(path) else None
+
+
 def list_versions(dataset: Any) -> list[str]:
     """List the version folders of a dataset, newest first, complete or not."""
-    root = str(dataset._filepath)
+    root = location(dataset)
     dataset._fs.invalidate_cache(root)  # of an object store: other processes write too
     try:
         folders = dataset._fs.ls(root, detail=False)
@@ -111,7 +127,7 @@ def list_versions(dataset: Any) -> list[str]:
 
 def is_complete(dataset: Any, version: str) -> bool:
     """Whether a version of a dataset is there, and complete."""
-    return bool(dataset._exists_function(str(dataset._get_versioned_path(version))))
+    return bool(dataset._exists_function(str(locate_version(dataset, version))))
 
 
 def _pin(dataset: Any, version: Version) -> None:
@@ -153,8 +169,10 @@ def reopen(catalog: CatalogProtocol, name: str) -> None:
 
 
 def item_saver(node: Node, catalog: CatalogProtocol) -> Callable[[str, Any], Any] | None:
-    """Return what saves an image, of a node whose one output is a folder of images."""
-    output = catalog.get(node.outputs[0]) if len(node.outputs) == 1 else None
+    """Return what saves an image, of a node that writes to one folder of images."""
+    outputs = [catalog.get(name) for name in node.outputs]
+    used = [each for each in outputs if getattr(each, "is_in_use", True)]
+    output = used[0] if len(used) == 1 else None
     if isinstance(output, FolderDataset | VersionedPartitionsDataset):
         return output.saver()
     return None
@@ -178,12 +196,3 @@ def list_mixed_inputs(
                     f"{name} {inputs[name]} was made with {source} {beside[source]}, but this run "
                     f"reads {source} {inputs[source]}"
                 )
-
-
-def narrow(pipeline: Pipeline, nodes: Collection[Node]) -> None:
-    """Leave only some nodes in a pipeline that is about to run.
-
-    The session hands this very object to the runner, and offers no other way to narrow it.
-    """
-    vars(pipeline).clear()  # also what it has cached of its former nodes
-    vars(pipeline).update(vars(Pipeline(nodes)))

@@ -15,7 +15,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, g
 
 from affinitynet.execution.parameters import cores
 from affinitynet.networks.checkpoint import Checkpoint, restore, snapshot
-from affinitynet.networks.convolutions import quicken
+from affinitynet.networks.convolutions import optimize_for_cpu
 from affinitynet.networks.folding import fold_fixed_norms
 from affinitynet.networks.precision import uses_bfloat16
 from affinitynet.training.parameters import TrainingParameters
@@ -99,7 +99,7 @@ def train(
         fixed += [part for part in backbone.modules() if isinstance(part, _BatchNorm)]
     if device.type == "cpu":  # a GPU waits for the host: more operators take longer there
         fold_fixed_norms(network, fixed)
-        quicken(network)
+        optimize_for_cpu(network)
     optimiser = _optimiser(network, parameters)
     done = initial.progress.get("epoch", 0)
     history = list(initial.progress.get("history", []))

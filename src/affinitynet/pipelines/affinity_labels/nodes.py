@@ -1,99 +1,50 @@
 """Nodes of the `affinity_labels` pipeline."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 
+from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.dense_crf import CRFParameters
-from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode, encode
+from affinitynet.core.images import resize_labels
+from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode
 from affinitynet.core.metrics import confusion_matrix
-from affinitynet.execution import Execution, stream
-from affinitynet.pipelines.finite import check_maps
-from affinitynet.pipelines.images import Readers, read_photo, resize_labels, tagged_photos, upsample
-from affinitynet.pipelines.parameters import Alphas
+from affinitynet.data.files import Partitions
+from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.pipelines.per_image import checked, per_image, tagged_photos
 from affinitynet.pipelines.scoring import Counts, count, tabulate_confusion, tabulate_images
+from affinitynet.stages.parameters import Alphas
 
 
 def label_pixels(
-    index: Any,
-    photos: Readers,
-    maps: Readers,
+    index: pd.DataFrame,
+    photos: Partitions[Image.Image],
+    maps: Partitions[ClassMaps],
     classes: dict[str, int],
     alphas: Alphas,
     crf: CRFParameters,
     long_side: int | None,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
-    """Decide which pixels are surely an object, surely background, or neither.
+    """Decide which pixels are surely an object, surely background, or neither."""
+    from affinitynet.stages.affinity_labels import AffinityLabeller
 
-    Args:
-        index: The images of the data set; the tagged ones of `train` that have CAMs are done.
-        photos: Image id to a function that reads the photo.
-        maps: Image id to a function that reads the CAMs.
-        classes: Class name to mask value.
-        alphas: Exponents of the background, eq. 2.
-        crf: The dense CRF.
-        long_side: Working size in pixels; None for the photo's own size.
-        execution: Processes.
-
-    Yields:
-        Image id to its label map at the working size, in mask values; neutral pixels are 255.
-    """
-    maps = check_maps(maps, "cam.maps")
-    ids = [i for i in tagged_photos(index).index if i in maps]
-    yield from stream(
-        partial(_label_one, list(classes.values()), alphas, crf, long_side),
-        ((i, photos[i], maps[i]) for i in ids),
-        total=len(ids),
-        execution=execution,
-        description="Labelling confident pixels",
-        skip=True,
-        outputs=True,
-    )
-
-
-def _label_one(
-    values: list[int],
-    alphas: Alphas,
-    crf: CRFParameters,
-    long_side: int | None,
-    read: Callable[[], Any],
-    read_maps: Callable[[], dict[str, npt.NDArray[Any]]],
-) -> LabelMap:
-    import torch
-
-    from affinitynet.core.affinity import affinity_labels
-    from affinitynet.core.cams import with_background
-    from affinitynet.core.dense_crf import refine_many, unary_from_probabilities
-
-    photo = read_photo(read, long_side)
-    stored = read_maps()
-    cams = torch.from_numpy(upsample(stored["maps"], photo.shape[:2]))
-    unaries = [
-        unary_from_probabilities(with_background(cams, alpha).numpy())
-        for alpha in (alphas.low, alphas.high)
-    ]
-    low, high = (scores.argmax(axis=0) for scores in refine_many(photo, unaries, crf))
-    labels = np.asarray(affinity_labels(low, high))
-    table = np.full(256, IGNORE_INDEX, np.uint8)  # the image's own labels -> the data set's
-    table[: len(stored["labels"]) + 1] = [0, *stored["labels"]]
-    return encode(table[labels], values)
+    labeller = AffinityLabeller([*classes.values()], alphas, crf, long_side)
+    ids, cams = tagged_photos(index).index, checked(maps, "cam.maps")
+    yield from per_image(labeller, ids, photos, cams, execution, "Labelling confident pixels")
 
 
 def score_labels(
-    labels: Readers, masks: Readers, classes: dict[str, int], execution: Execution
+    labels: Partitions[LabelMap],
+    masks: Partitions[LabelMap],
+    classes: dict[str, int],
+    execution: Execution,
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Score the confident pixels: how many there are, and how many of them are right.
-
-    Args:
-        labels: Image id to a function that reads the label map.
-        masks: Image id to a function that reads the mask.
-        classes: Class name to mask value.
-        execution: Processes.
 
     Returns:
         `coverage`, the share of pixels that have a label, and `accuracy`, the share of those
@@ -131,10 +82,10 @@ def _count_confident(
     return confusion_matrix(truth, named, num_classes=neutral + 1)[:neutral]
 
 
-def _measure_coverage(labels: Readers, execution: Execution) -> float:
+def _measure_coverage(labels: Partitions[LabelMap], execution: Execution) -> float:
     shares = [
         share
-        for chunk in stream(
+        for chunk in map_in_chunks(
             _share_labelled,
             labels.items(),
             total=len(labels),

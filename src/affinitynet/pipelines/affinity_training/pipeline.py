@@ -2,7 +2,11 @@
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from affinitynet.pipelines.training import initialise_affinity_net, keep_last, train_on_pairs
+from affinitynet.pipelines.training import (
+    initialise_affinity_net,
+    select_final_checkpoint,
+    train_on_pairs,
+)
 
 
 def create_pipeline() -> Pipeline:
@@ -34,7 +38,12 @@ def create_pipeline() -> Pipeline:
                 confirms="checkpoints",
                 tags="training",
             ),
-            node(keep_last, inputs="checkpoints", outputs=["model", "history"], name="keep_last"),
+            node(
+                select_final_checkpoint,
+                inputs="checkpoints",
+                outputs=["model", "history"],
+                name="keep_last",
+            ),
         ],
         namespace="affinity_training",
         inputs={"index", "photos", "classes", "cam.model", "affinity_labels.labels"},

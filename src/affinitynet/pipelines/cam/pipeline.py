@@ -3,7 +3,11 @@
 from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.pipelines.cam.nodes import infer_cams, score_cams, score_tags
-from affinitynet.pipelines.training import initialise_classifier, keep_last, train_on_tags
+from affinitynet.pipelines.training import (
+    initialise_classifier,
+    select_final_checkpoint,
+    train_on_tags,
+)
 
 
 def create_pipeline() -> Pipeline:
@@ -33,7 +37,12 @@ def create_pipeline() -> Pipeline:
                 confirms="checkpoints",
                 tags="training",
             ),
-            node(keep_last, inputs="checkpoints", outputs=["model", "history"], name="keep_last"),
+            node(
+                select_final_checkpoint,
+                inputs="checkpoints",
+                outputs=["model", "history"],
+                name="keep_last",
+            ),
             node(
                 infer_cams,
                 inputs=[

@@ -9,10 +9,10 @@ from urllib.error import URLError
 import numpy as np
 
 from affinitynet.core.label_maps import LabelMap
+from affinitynet.data.files import Readers
 from affinitynet.data.voc import parse_split
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, stream
-from affinitynet.pipelines.images import Readers
+from affinitynet.execution import Execution, map_in_chunks
 
 VAL, TRAIN = "val", "train"
 """VOC 2012's official lists."""
@@ -82,7 +82,7 @@ def convert_masks(
     """
     ids = [*list_images(sbd, splits), *parse_split(splits[VAL](), VAL)]
     readers = {**{i: partial(_read_sbd, sbd[i]) for i in sbd}, **voc_masks}
-    yield from stream(
+    yield from map_in_chunks(
         _call,
         ((i, readers[i]) for i in ids),
         total=len(ids),

@@ -4,30 +4,30 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
+from affinitynet.core.checkpoint import Checkpoint
+from affinitynet.core.images import to_pixels
 from affinitynet.core.label_maps import voc_palette
+from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
-from affinitynet.pipelines.images import Readers, read_photo
 
 
-def pack_checkpoint(model: dict[str, Any]) -> bytes:
+def pack_checkpoint(model: Checkpoint) -> bytes:
     """Pack a segmentation network into one complete file.
-
-    Args:
-        model: The segmentation network's checkpoint.
 
     Returns:
         The content of a `.safetensors` file for `affinitynet.load`. Its metadata are the
         configuration (network, normalisation, classes with their mask values, working size and
         scales) and the palette (mask value to RGB), both as JSON.
     """
-    from affinitynet.networks.checkpoint import Checkpoint, to_safetensors
+    from affinitynet.networks.checkpoint import to_safetensors
 
-    return to_safetensors(Checkpoint(**model), palette=_palette(model))
+    return to_safetensors(model, palette=_palette(model))
 
 
 def export_onnx(
-    model: dict[str, Any], index: pd.DataFrame, photos: Readers, onnx: dict[str, Any]
+    model: Checkpoint, index: pd.DataFrame, photos: Partitions[Image.Image], onnx: dict[str, Any]
 ) -> bytes:
     """Write a segmentation network as ONNX, and check it against torch.
 
@@ -49,11 +49,11 @@ def export_onnx(
         UserError: If the network cannot be written as ONNX, or ONNX Runtime finds other
             probabilities than torch.
     """
-    from affinitynet.networks.checkpoint import Checkpoint, restore
+    from affinitynet.networks.checkpoint import restore
     from affinitynet.networks.folding import fold_norms
     from affinitynet.networks.onnx import PhotoSegmenter, deviation, export
 
-    config = model["config"]
+    config = model.config
     _, evaluated = min(config["inference"]["scales"], key=lambda pair: abs(pair[0] - 1))
     stride = onnx["output_stride"] or evaluated
     metadata = {
@@ -63,7 +63,7 @@ def export_onnx(
         "output_stride": stride,
     }
     try:
-        network = fold_norms(restore(Checkpoint(**model), output_stride=stride))
+        network = fold_norms(restore(model, output_stride=stride))
         segmenter = PhotoSegmenter(network, [*config["classes"].values()]).eval()
         content = export(segmenter, metadata)
     except Exception as error:
@@ -75,7 +75,7 @@ def export_onnx(
     image_id = index.index[0]
     longest = max(index.loc[image_id, ["width", "height"]])
     side = min(config["inference"]["long_side"] or longest, onnx["check_side"])
-    photo = read_photo(photos[image_id], int(side))
+    photo = to_pixels(photos[image_id](), int(side))
     for images in (photo[None], np.ascontiguousarray(photo[None, :-1, :-1])):
         difference = deviation(content, segmenter, images)
         if not difference <= onnx["tolerance"]:
@@ -89,9 +89,7 @@ def export_onnx(
     return content
 
 
-def _palette(model: dict[str, Any]) -> dict[str, list[int]]:
+def _palette(model: Checkpoint) -> dict[str, list[int]]:
     """Mask value, as JSON has it, to RGB, of background and classes."""
     colours = voc_palette()
-    return {
-        str(value): colours[value].tolist() for value in (0, *model["config"]["classes"].values())
-    }
+    return {str(value): colours[value].tolist() for value in (0, *model.config["classes"].values())}

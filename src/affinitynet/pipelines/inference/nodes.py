@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -11,21 +12,23 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.label_maps import LabelMap
 from affinitynet.data import coco_export as coco
-from affinitynet.data.files import PHOTO_SUFFIXES, is_too_long
+from affinitynet.data.files import PHOTO_SUFFIXES, Partitions, Readers, inspect_photo, is_too_long
 from affinitynet.datasets.label_map import indexed_image
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, map_images, stream, track
+from affinitynet.execution import Execution, map_images, map_in_chunks, track
 from affinitynet.networks.parameters import SegmentationInference
-from affinitynet.pipelines.images import Readers, inspect_photo
 from affinitynet.pipelines.parameters import InferenceOverrides
-from affinitynet.pipelines.segmentation.nodes import segment, segment_with_confidence
+from affinitynet.pipelines.segmentation.nodes import segment
 
 logger = logging.getLogger(__name__)
 
 
-def inspect_photos(images: Readers, named: str, execution: Execution) -> pd.DataFrame:
+def inspect_photos(
+    images: Partitions[Image.Image], named: str, execution: Execution
+) -> pd.DataFrame:
     """Open every photo once, and list the sizes of those that can be read.
 
     Args:
@@ -51,7 +54,7 @@ def inspect_photos(images: Readers, named: str, execution: Execution) -> pd.Data
         name: read for name, read in images.items() if _is_utf8(name) and not is_too_long(name)
     }
     rows = dict.fromkeys(sound_names, (0, 0, "the process that reads it dies, each time"))
-    for chunk in stream(
+    for chunk in map_in_chunks(
         inspect_photo,
         sound_names.items(),
         total=len(sound_names),
@@ -82,74 +85,59 @@ def _printable(name: str) -> str:
 
 def segment_photos(
     photos: pd.DataFrame,
-    model: dict[str, Any],
-    images: Readers,
+    model: Checkpoint,
+    images: Partitions[Image.Image],
     inference: InferenceOverrides,
+    confidences: str | None,
+    coco: str | None,
     execution: Execution,
-) -> Iterator[dict[str, LabelMap]]:
+) -> Iterator[tuple[dict[str, Image.Image], dict[str, LabelMap]]]:
     """Segment the photos that can be read.
 
     Args:
-        photos: What `inspect_photos` found.
-        model: The segmentation network's checkpoint.
-        images: File name to a function that reads the photo.
+        photos: From `inspect_photos`.
+        model: The segmentation network.
+        images: Of each file name.
         inference: Scales, flips, batches; None: as the checkpoint was evaluated.
+        confidences: Folder of the confidence maps; None if none are asked for.
+        coco: Folder of COCO's results, which have confidences too.
         execution: Device.
 
     Yields:
-        Photo name without suffix to its mask, at the photo's size, in mask values.
+        Photo name without suffix to its confidence map, if asked for: an 8-bit greyscale image of
+        the probability of each pixel's class in 255ths. And to its mask, at the photo's size, in
+        mask values. A mask is saved after its confidence map: where there is a mask, there is both.
     """
-    for image_id, mask in segment(*_sound(photos, model, images, inference), execution):
-        yield {image_id: mask}
-
-
-def segment_photos_with_confidence(
-    photos: pd.DataFrame,
-    model: dict[str, Any],
-    images: Readers,
-    inference: InferenceOverrides,
-    execution: Execution,
-) -> Iterator[tuple[dict[str, Image.Image], dict[str, LabelMap]]]:
-    """Segment the photos that can be read, and say how sure the network is.
-
-    Args:
-        photos: As for `segment_photos`, like all the others.
-        model: The checkpoint.
-        images: File name to a function that reads the photo.
-        inference: Scales, flips, ….
-        execution: Device.
-
-    Yields:
-        Photo name without suffix to its confidence map, an 8-bit greyscale image of the
-        probability of each pixel's class in 255ths; and to its mask. A mask is saved after its
-        confidence map: where there is a mask, there is both.
-    """
-    for image_id, mask, confidence in segment_with_confidence(
-        *_sound(photos, model, images, inference), execution
-    ):
-        yield {image_id: Image.fromarray(confidence)}, {image_id: mask}
+    sound = _sound(photos, model, images, inference)
+    if confidences or coco:
+        take = attrgetter("mask", "confidence")
+        for image_id, (mask, confidence) in segment(*sound, execution, outputs=False, take=take):
+            yield {image_id: Image.fromarray(confidence)}, {image_id: mask}
+    else:
+        for image_id, mask in segment(*sound, execution):
+            yield {}, {image_id: mask}
     yield {}, {}  # Kedro wants one at least, also if nothing is left to do
 
 
 def _sound(
-    photos: pd.DataFrame, model: dict[str, Any], images: Readers, inference: InferenceOverrides
-) -> tuple[pd.DataFrame, dict[str, Any], Readers, SegmentationInference]:
+    photos: pd.DataFrame,
+    model: Checkpoint,
+    images: Partitions[Image.Image],
+    inference: InferenceOverrides,
+) -> tuple[pd.DataFrame, Checkpoint, Readers, SegmentationInference]:
     """What `segment` takes of the photos that can be read."""
     sound = photos[photos["problem"] == ""]
     readers = {str(image_id): images[file] for image_id, file in sound["file"].items()}
-    return sound, model, readers, _fill(inference, model["config"].get("inference", {}))
+    return sound, model, readers, _fill(inference, model.config.get("inference", {}))
 
 
 def paint_overlays(
-    photos: pd.DataFrame, images: Readers, masks: Readers, execution: Execution
+    photos: pd.DataFrame,
+    images: Partitions[Image.Image],
+    masks: Partitions[LabelMap],
+    execution: Execution,
 ) -> Iterator[dict[str, Image.Image]]:
     """Lay the masks' colours over the photos, half through; background stays as it is.
-
-    Args:
-        photos: What `inspect_photos` found.
-        images: File name to a function that reads the photo.
-        masks: Photo name without suffix to a function that reads the mask.
-        execution: Processes.
 
     Yields:
         Photo name without suffix to its overlay, RGB, at the photo's size.
@@ -176,9 +164,9 @@ def _overlay(read: Any, read_mask: Any) -> Image.Image:
 
 def gather_coco(
     photos: pd.DataFrame,
-    masks: Readers,
-    confidences: Readers,
-    model: dict[str, Any],
+    masks: Partitions[LabelMap],
+    confidences: Partitions[Image.Image],
+    model: Checkpoint,
     execution: Execution,
 ) -> tuple[dict[str, Iterator[dict[str, Any]]], dict[str, dict[str, Any]]]:
     """Gather all masks as COCO's results, and describe the photos that they are of.
@@ -198,13 +186,16 @@ def gather_coco(
     info = {
         "info": {"description": "Photos segmented by affinitynet"},
         "images": coco.image_entries(sound),
-        "categories": coco.categories(model["config"]["classes"]),
+        "categories": coco.categories(model.config["classes"]),
     }
     return {"results": _results(sound, masks, confidences, execution)}, {"image_info": info}
 
 
 def _results(
-    sound: pd.DataFrame, masks: Readers, confidences: Readers, execution: Execution
+    sound: pd.DataFrame,
+    masks: Partitions[LabelMap],
+    confidences: Partitions[Image.Image],
+    execution: Execution,
 ) -> Iterator[dict[str, Any]]:
     ids = [str(image_id) for image_id in sound.index]
     encoded = map_images(

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,9 +28,11 @@ from affinitynet.data.report import (
     summarise_photos,
 )
 from affinitynet.data.split import divide_groups, draw_val
+from affinitynet.data.tag_file import MasksHeader, TagSource, read_tagged
 from affinitynet.data.tagged import TAG_SEPARATOR, Tagged
+from affinitynet.data.voc import read_voc
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, stream
+from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.training.parameters import TrainingParameters
 
 if TYPE_CHECKING:
@@ -47,23 +50,63 @@ MAX_LINES = 100
 """Problems printed at most; the rest is counted."""
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How a data set's files say what the photos show, and how messages name them.
+
+    Attributes:
+        read: Maps the photos, `data_set` and the files of all layouts to `Tagged`.
+        folder: Parameter that names the data set's folder.
+        masks_given: What `--params` takes to find the masks.
+        mask_names: Parameter that names the mask values.
+    """
+
+    read: Callable[..., Tagged]
+    folder: str
+    masks_given: str
+    mask_names: str
+
+
+LAYOUTS = {
+    "voc": Layout(
+        lambda photos, data_set, annotations, splits, *_: read_voc(
+            photos, data_set, annotations, splits
+        ),
+        folder="voc_root",
+        masks_given="voc_root=<path>,mask_folder=<name>",
+        mask_names="data_set.mask_classes",
+    ),
+    "tagged": Layout(
+        lambda photos, data_set, _, __, tags, header: read_tagged(photos, data_set, tags, header),
+        folder="images",
+        masks_given="masks=<path>",
+        mask_names="mask_classes",
+    ),
+}
+"""By `data_set.layout`."""
+
+
 def inspect_photos(
-    read: Callable[..., Tagged],
     photos: Readers,
+    annotations: Readers | None,
+    splits: Readers | None,
+    tags: TagSource,
+    masks_header: MasksHeader | None,
     data_set: dict[str, Any],
     seed: int,
     execution: Execution,
-    *sources: Any,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read the tags, look at every tagged photo once, and draw the split where none is given.
 
     Args:
-        read: Maps the photos, `data_set` and the sources to `Tagged`.
         photos: Image id to a function that reads the photo.
-        data_set: See `conf/base/parameters.yml`.
+        annotations: Image id to a function that reads VOC's annotation.
+        splits: List name to a function that reads VOC's list.
+        tags: The tag file, or the files of a folder of annotations.
+        masks_header: Of the file that masks are drawn from.
+        data_set: See `conf/base/parameters.yml`. Its `layout` says which of these files count.
         seed: Of the drawn split.
         execution: Processes.
-        *sources: What `read` reads.
 
     Returns:
         One row a photo, by `id`: `split`, `width` and `height` in pixels, `tags` joined by `|`,
@@ -75,7 +118,8 @@ def inspect_photos(
         UserError: If the tags cannot be read at all.
     """
     try:
-        tagged = read(photos, data_set, *sources)
+        read = LAYOUTS[data_set["layout"]].read
+        tagged = read(photos, data_set, annotations, splits, tags, masks_header)
     except ValueError as error:
         raise UserError(str(error)) from error
     table = tagged.photos
@@ -86,7 +130,7 @@ def inspect_photos(
     table = table[np.array(kept, bool) | (table["split"] == "val").to_numpy()]
 
     looks: dict[str, Inspection] = dict.fromkeys(table.index, CRASHES)
-    for chunk in stream(
+    for chunk in map_in_chunks(
         inspect_photo,
         ((image_id, photos[image_id]) for image_id in table.index),
         total=len(table),
@@ -144,17 +188,11 @@ def check_data_set(
     findings: dict[str, Any],
     masks: Readers,
     data_set: dict[str, Any],
-    folder: str,
-    mask_folder: str | None,
-    cam: TrainingParameters,
-    affinity_training: TrainingParameters,
-    segmentation: TrainingParameters,
-    supervision: str,
+    voc_root: str,
+    mask_folder: str,
+    images: str,
     execution: Execution,
-    *,
-    parameter: str,
-    masks_told: str,
-    mask_names: str = "data_set.mask_classes",
+    *trained: TrainingParameters,
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, Figure]:
     """Check the masks, report on the data set, and stop if something is wrong with it.
 
@@ -163,16 +201,11 @@ def check_data_set(
         findings: Likewise.
         masks: Image id to a function that reads the mask.
         data_set: See `conf/base/parameters.yml`.
-        folder: Of the data set, for messages.
-        mask_folder: Likewise, of the masks.
-        cam: How the classifier is trained.
-        affinity_training: How AffinityNet is trained.
-        segmentation: How the segmentation network is trained.
-        supervision: What that learns from: `pseudo_labels` or `masks`.
+        voc_root: Folder of a data set in VOC's layout, for messages.
+        mask_folder: Of the masks in it, for messages.
+        images: Folder of tagged photos, for messages.
         execution: Processes.
-        parameter: That names the folder, for messages.
-        masks_told: What `--params` takes to find the masks, for messages.
-        mask_names: Parameter that names the mask values, for messages.
+        *trained: How each stage of `TRAINED` is trained.
 
     Returns:
         The report; the photos of each class; how many photos show each two classes; a figure.
@@ -183,16 +216,16 @@ def check_data_set(
     classes: dict[str, int] = findings["classes"]
     sound = inspected[inspected["problem"] == ""]
     problems = [*findings["problems"]]
-    problems += _list_mask_gaps(inspected, masks, data_set, mask_folder, masks_told)
+    layout = LAYOUTS[data_set["layout"]]
+    problems += _list_mask_gaps(inspected, masks, data_set, mask_folder)
     if not findings["problems"]:  # of which what follows is likely a consequence
-        trained = dict(zip(TRAINED, (cam, affinity_training, segmentation), strict=True))
-        supervised = masks if supervision == "masks" else None
-        problems += _list_gaps(sound, classes, trained, supervised, data_set.get("val_share", 0.0))
+        stages = dict(zip(TRAINED, trained, strict=True))
+        problems += _list_gaps(sound, classes, stages, data_set.get("val_share", 0.0))
     masked = [str(image_id) for image_id in inspected.index if image_id in masks]
     sizes = inspected.loc[masked, ["width", "height"]]
     shown: dict[str, tuple[int, ...]] = {}
     wrong: dict[str, list[str]] = {}
-    for chunk in stream(
+    for chunk in map_in_chunks(
         inspect_mask,
         (
             (i, masks[i], int(width), int(height), len(findings["mask_classes"]))
@@ -212,7 +245,7 @@ def check_data_set(
         shown,
         classes,
         findings["mask_classes"],
-        mask_names,
+        layout.mask_names,
     )
     if agreement.problems:  # values of no class are a consequence of it
         problems = [line for line in problems if UNKNOWN_VALUES not in line]
@@ -228,9 +261,10 @@ def check_data_set(
     if problems:
         lines = "".join(f"\n  {line}" for line in problems[:MAX_LINES])
         more = len(problems) - MAX_LINES
+        folder = {"voc_root": voc_root, "images": images}[layout.folder]
         raise UserError(
             f"{len(problems)} problem{'s' * (len(problems) > 1)} with the data set in '{folder}' "
-            f"(parameter {parameter}):" + lines + (f"\n  … and {more} more" if more > 0 else "")
+            f"(parameter {layout.folder}):" + lines + (f"\n  … and {more} more" if more > 0 else "")
         )
     doubts = [*findings["warnings"], *agreement.warnings]
     if binary:
@@ -248,17 +282,19 @@ def _list_mask_gaps(
     inspected: pd.DataFrame,
     masks: Readers,
     data_set: dict[str, Any],
-    mask_folder: str | None,
-    masks_told: str,
+    mask_folder: str,
 ) -> Iterator[str]:
     """Say which photos and masks are missing that must be there, masks' contents apart."""
     if data_set["strict"]:
         wrong = inspected.loc[inspected["problem"] != "", "problem"]
         yield from (f"{image_id}: {problem}" for image_id, problem in wrong.items())
         if not masks:
+            layout = data_set["layout"]
+            folder = mask_folder if layout == "voc" else data_set["masks"]
+            given = LAYOUTS[layout].masks_given
             yield (
-                f"the masks' folder {mask_folder or '(none is named)'}: missing or empty; give "
-                f"--params {masks_told}, or data_set.strict=false to do without masks"
+                f"the masks' folder {folder or '(none is named)'}: missing or empty; give "
+                f"--params {given}, or data_set.strict=false to do without masks"
             )
         else:
             val = inspected.index[(inspected["problem"] == "") & (inspected["split"] == "val")]
@@ -277,7 +313,6 @@ def _list_gaps(
     sound: pd.DataFrame,
     classes: dict[str, int],
     trained: dict[str, TrainingParameters],
-    masks: Readers | None,
     val_share: float,
 ) -> Iterator[str]:
     """Say what keeps a data set without problems from being learned or evaluated.
@@ -286,7 +321,6 @@ def _list_gaps(
         sound: The photos that can be read.
         classes: Class name to mask value.
         trained: Stage to how it is trained.
-        masks: What the segmentation network learns from, if not from pseudo labels.
         val_share: Share of the photos that is drawn for val where no split is given.
     """
     train = sound[sound["split"] == "train"]
@@ -302,8 +336,6 @@ def _list_gaps(
             f"{val_share} of {len(sound)} photos"
         )
     samples = {"cam": train.index, "affinity_training": tagged, "segmentation": tagged}
-    if masks is not None:
-        samples["segmentation"] = train.index.intersection([*masks])
     for stage, training in trained.items():
         count = len(samples[stage])
         if len(tagged) and training.epochs and training.batch_size > count:

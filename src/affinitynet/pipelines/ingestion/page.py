@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from affinitynet.core.images import to_pixels
 from affinitynet.data.files import Readers
 from affinitynet.data.tagged import TAG_SEPARATOR
-from affinitynet.execution import Execution, stream
+from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.description import RunDescription
-from affinitynet.pipelines.images import read_photo
 from affinitynet.pipelines.pages import fill_template
 from affinitynet.pipelines.reporting.pictures import data_uri
 
@@ -115,7 +115,7 @@ def _classes(counts: pd.DataFrame, sound: pd.DataFrame) -> Iterator[dict[str, An
 
 def _draw(ids: list[str], photos: Readers, execution: Execution) -> dict[str, str]:
     pictures: dict[str, str] = {}
-    for chunk in stream(
+    for chunk in map_in_chunks(
         partial(_thumbnail, LONG_SIDE),
         ((image_id, photos[image_id]) for image_id in ids),
         total=len(ids),
@@ -130,5 +130,5 @@ def _draw(ids: list[str], photos: Readers, execution: Execution) -> dict[str, st
 def _thumbnail(long_side: int, read: Callable[[], Any]) -> str:
     """Encode a small photo; one that cannot be read any more becomes an empty text."""
     with suppress(Exception):  # Pillow's decoders raise what they like
-        return data_uri(Image.fromarray(read_photo(read, long_side)))
+        return data_uri(Image.fromarray(to_pixels(read(), long_side)))
     return ""

@@ -9,14 +9,15 @@ from typing import Any
 
 import pandas as pd
 
+from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import LabelMap, decode, encode, voc_palette
 from affinitynet.data import coco_export as coco
+from affinitynet.data.files import Readers
 from affinitynet.data.voc import format_annotation
 from affinitynet.datasets.folder import source
 from affinitynet.datasets.stored_file import LocalFile
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, map_images, stream
-from affinitynet.pipelines.images import Readers, resize_labels
+from affinitynet.execution import Execution, map_images, map_in_chunks
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def take_photos(
     Yields:
         Image id to the file to take over, or to the bytes of a new JPEG file.
     """
-    yield from stream(
+    yield from map_in_chunks(
         partial(_take_photo, options["photos"] == "link", options["quality"]),
         ((image_id, photos[image_id]) for image_id in images.index),
         total=len(images),
@@ -109,7 +110,7 @@ def take_labels(
     Yields:
         Image id to its label map (height, width), in mask values.
     """
-    yield from stream(
+    yield from map_in_chunks(
         partial(_at_photo_size, list(classes.values())),
         _with_sizes(images, labels, masks),
         total=len(images),

@@ -1,8 +1,8 @@
 """labels_export: the newest pseudo labels and their photos -> a data set that other tools open."""
 
 from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline.node import Node
 
-from affinitynet.errors import UserError
 from affinitynet.pipelines.labels_export.nodes import (
     describe_coco,
     describe_voc,
@@ -11,47 +11,26 @@ from affinitynet.pipelines.labels_export.nodes import (
     take_photos,
 )
 
-LAYOUTS = ("voc", "coco")
 LABELS = ["revision.labels", "masks"]
 """What the labels of train and of val are read from."""
 
 
-def create_pipeline(layout: str = "voc") -> Pipeline:
-    """Build the pipeline; it runs only when it is named.
-
-    Args:
-        layout: Of the data set, one of `LAYOUTS`.
-
-    Raises:
-        UserError: If there is no such layout.
-    """
-    if layout not in LAYOUTS:
-        raise UserError(
-            f"parameter labels_export.layout: '{layout}' is none of {', '.join(LAYOUTS)}"
-        )
-    nodes = [
-        node(
-            select_images,
-            inputs=["index", *LABELS, "params:labels_export"],
-            outputs="images",
-            name="select",
-        ),
-        node(
-            take_photos,
-            inputs=["images", "photos", "params:labels_export", "params:execution"],
-            outputs=f"{layout}_photos",
-            name="photos",
-            confirms=f"{layout}_photos",
-            tags="per_image",
-        ),
-    ]
-    if layout == "voc":
-        nodes += [
+def create_pipeline() -> Pipeline:
+    """Build the pipeline: the nodes of both layouts, of which a run executes one's."""
+    return pipeline(
+        [
+            node(
+                select_images,
+                inputs=["index", *LABELS, "params:labels_export"],
+                outputs="images",
+                name="select",
+            ),
+            _photos_node("voc"),
             node(
                 take_labels,
                 inputs=["images", *LABELS, "classes", "params:execution"],
                 outputs="voc_labels",
-                name="labels",
+                name="voc_labels",
                 confirms="voc_labels",
                 tags="per_image",
             ),
@@ -59,23 +38,30 @@ def create_pipeline(layout: str = "voc") -> Pipeline:
                 describe_voc,
                 inputs=["images", "classes"],
                 outputs=["voc_annotations", "voc_lists", "voc_classes"],
-                name="describe",
+                name="voc_describe",
                 confirms=["voc_annotations", "voc_lists", "voc_classes"],
             ),
-        ]
-    else:
-        nodes.append(
+            _photos_node("coco"),
             node(
                 describe_coco,
                 inputs=["images", *LABELS, "classes", "params:labels_export", "params:execution"],
                 outputs="coco_annotations",
-                name="describe",
+                name="coco_describe",
                 confirms="coco_annotations",
-            )
-        )
-    return pipeline(
-        nodes,
+            ),
+        ],
         namespace="labels_export",
         inputs={"index", "photos", "classes", *LABELS},
         parameters={"labels_export", "execution"},
+    )
+
+
+def _photos_node(layout: str) -> Node:
+    return node(
+        take_photos,
+        inputs=["images", "photos", "params:labels_export", "params:execution"],
+        outputs=f"{layout}_photos",
+        name=f"{layout}_photos",
+        confirms=f"{layout}_photos",
+        tags="per_image",
     )

@@ -12,21 +12,17 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode
+from affinitynet.core.checkpoint import Checkpoint
+from affinitynet.core.class_maps import ClassMaps
+from affinitynet.core.images import resize_labels, to_pixels, upsample
+from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode, encode
 from affinitynet.core.metrics import mean_iou
-from affinitynet.execution import Execution, chunks, stream
+from affinitynet.data.files import Arrays, Partitions
+from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.description import RunDescription
-from affinitynet.pipelines.finite import check_maps
-from affinitynet.pipelines.images import (
-    Readers,
-    network_outputs,
-    read_photo,
-    resize_labels,
-    share_out,
-    upsample,
-)
 from affinitynet.pipelines.pages import fill_template
-from affinitynet.pipelines.parameters import Gallery, RandomWalk
+from affinitynet.pipelines.parameters import Gallery
+from affinitynet.pipelines.per_image import checked, per_batch
 from affinitynet.pipelines.reporting.pictures import (
     Name,
     class_colours,
@@ -37,6 +33,7 @@ from affinitynet.pipelines.reporting.pictures import (
     paint_labels,
 )
 from affinitynet.pipelines.scoring import count_maps
+from affinitynet.stages.parameters import RandomWalk
 
 logger = logging.getLogger(__name__)
 
@@ -128,19 +125,12 @@ class Card:
 
 def measure_walk(
     index: pd.DataFrame,
-    cams: Readers,
-    walked: Readers,
+    cams: Partitions[ClassMaps],
+    walked: Partitions[ClassMaps],
     classes: dict[str, int],
     random_walk: RandomWalk,
 ) -> pd.DataFrame:
     """Measure how much of each tagged object the random walk keeps. This needs no masks.
-
-    Args:
-        index: The images of the data set.
-        cams: Image id to a function that reads the CAMs.
-        walked: Image id to a function that reads the revised maps.
-        classes: Class name to mask value.
-        random_walk: `alpha`, with which the walk weighs the background.
 
     Returns:
         By `id`, of the object that loses the largest share: its `object` name, the shares of the
@@ -149,18 +139,17 @@ def measure_walk(
     """
     names, rows = [*classes], {}
     for image_id in index.index[index.index.isin([*walked]) & index.index.isin([*cams])]:
-        before, after = cams[image_id](), walked[image_id]()
-        maps = upsample(before["maps"], after["maps"].shape[1:])
-        background = (1 - maps.max(axis=0, initial=0)) ** random_walk.alpha
-        count = len(maps) + 1
+        before, after = cams[image_id](), walked[image_id]().maps
+        scored = before.resize(after.shape[1:]).with_background(random_walk.alpha).maps
+        count = len(scored)
         found, left = (
             np.bincount(scores.argmax(axis=0).ravel(), minlength=count)[1:] / scores[0].size
-            for scores in (np.concatenate([background[None], maps]), after["maps"])
+            for scores in (scored, after)
         )
         kept = np.where(found >= FOUND, np.minimum(left / np.maximum(found, FOUND), 1), np.nan)
         if not np.isnan(kept).all():
             least = int(np.nanargmin(kept))
-            name = names[before["labels"][least] - 1]
+            name = names[before.labels[least] - 1]
             rows[image_id] = (name, found[least], left[least], kept[least])
     table = pd.DataFrame.from_dict(
         rows, orient="index", columns=["object", "found", "left", "kept"]
@@ -231,41 +220,30 @@ def _new_classes_first(rows: pd.DataFrame) -> list[str]:
 
 def walk_steps(
     sample: pd.DataFrame,
-    model: dict[str, Any],
-    photos: Readers,
-    maps: Readers,
+    model: Checkpoint,
+    photos: Partitions[Image.Image],
+    maps: Partitions[ClassMaps],
     random_walk: RandomWalk,
     gallery: Gallery,
     execution: Execution,
 ) -> Iterator[dict[str, dict[str, npt.NDArray[Any]]]]:
     """Walk the CAMs of some photos for several numbers of steps, in one recurrence.
 
-    Args:
-        sample: The chosen photos; the first of `train` are done.
-        model: AffinityNet's checkpoint.
-        photos: Image id to a function that reads the photo.
-        maps: Image id to a function that reads the CAMs.
-        random_walk: As `revision` has it.
-        gallery: `walks`, how many photos; `steps`, the t, to which `random_walk` adds its own.
-        execution: Device.
-
     Yields:
         Image id to `labels` (K + 1,) uint8, `steps` (T,) int64 and `maps` (T, K + 1, h, w) float16.
     """
-    steps = walk_times(gallery, random_walk)
+    from affinitynet.stages.revision import StepwiseWalker
+
     train = sample[sample["split"] == "train"].head(gallery.walks)
-    work = partial(_walk, model=model, random_walk=random_walk, steps=steps, execution=execution)
-    yield from chunks(
-        share_out(
-            work,
-            train,
-            photos,
-            check_maps(maps, "cam.maps"),
-            options=random_walk,
-            execution=execution,
-            description="Random walk, step by step",
-            outputs=True,
-        )
+    yield from per_batch(
+        partial(StepwiseWalker, steps=walk_times(gallery, random_walk)),
+        model,
+        random_walk,
+        index=train,
+        photos=photos,
+        inputs=checked(maps, "cam.maps"),
+        execution=execution,
+        description="Random walk, step by step",
     )
 
 
@@ -274,49 +252,16 @@ def walk_times(gallery: Gallery, random_walk: RandomWalk) -> list[int]:
     return sorted({*gallery.steps, random_walk.steps})
 
 
-def _walk(
-    train: pd.DataFrame,
-    photos: Readers,
-    maps: Readers,
-    *,
-    model: dict[str, Any],
-    random_walk: RandomWalk,
-    steps: list[int],
-    execution: Execution,
-) -> Iterator[tuple[str, dict[str, npt.NDArray[Any]]]]:
-    import torch
-
-    from affinitynet.core.cams import with_background
-    from affinitynet.core.random_walk import symmetric_transition, walk_many
-
-    done = network_outputs(train, photos, model=model, inference=random_walk, execution=execution)
-    for image_id, features in (pair for batch in done for pair in zip(*batch, strict=True)):
-        stored = maps[image_id]()
-        cams = torch.from_numpy(upsample(stored["maps"], (features.shape[-2], features.shape[-1])))
-        transition = symmetric_transition(
-            features, radius=random_walk.radius, beta=random_walk.beta
-        )
-        scores = with_background(cams.to(features.device), random_walk.alpha)
-        yield (
-            image_id,
-            {
-                "labels": np.concatenate([[0], stored["labels"]]).astype(np.uint8),
-                "steps": np.array(steps),
-                "maps": walk_many(scores, *transition, steps=steps).half().cpu().numpy(),
-            },
-        )
-
-
 def make_gallery(
     sample: pd.DataFrame,
-    photos: Readers,
-    masks: Readers,
-    cams: Readers,
-    labels: Readers,
-    walked: Readers,
-    pseudo: Readers,
-    predictions: Readers,
-    walks: Readers,
+    photos: Partitions[Image.Image],
+    masks: Partitions[LabelMap],
+    cams: Partitions[ClassMaps],
+    labels: Partitions[LabelMap],
+    walked: Partitions[ClassMaps],
+    pseudo: Partitions[LabelMap],
+    predictions: Partitions[LabelMap],
+    walks: Partitions[Arrays],
     stages: pd.DataFrame,
     run: RunDescription,
     classes: dict[str, int],
@@ -325,23 +270,6 @@ def make_gallery(
     execution: Execution,
 ) -> dict[str, str]:
     """Make the page. Photos are drawn one by one; only the small pictures are kept.
-
-    Args:
-        sample: The chosen photos and their scores.
-        photos: Image id to a function that reads the photo.
-        masks: Likewise, the mask; images without one are shown without truth.
-        cams: Likewise, the CAMs.
-        labels: Likewise, the affinity labels.
-        walked: Likewise, the revised maps.
-        pseudo: Likewise, the pseudo labels.
-        predictions: Likewise, the predicted masks.
-        walks: Likewise, the walk's maps at several t; of some photos.
-        stages: The stages' scores, as `tabulate` lays them out.
-        run: For the title.
-        classes: Class name to mask value.
-        random_walk: `steps` of `revision`, where the slider stands first.
-        gallery: `long_side` of the pictures in pixels.
-        execution: Processes.
 
     Returns:
         The page under its name, `index`.
@@ -352,7 +280,7 @@ def make_gallery(
         for row in sample.reset_index().to_dict("records")
     )
     cards: list[Card] = []
-    for chunk in stream(
+    for chunk in map_in_chunks(
         partial(_draw, classes, gallery.long_side),
         items,
         total=len(sample),
@@ -380,7 +308,7 @@ def _draw(
     read_walks: Read,
     read_mask: Read,
 ) -> Card:
-    photo = read_photo(read, long_side)
+    photo = to_pixels(read(), long_side)
     size = photo.shape[:2]
     scores = {step: float(row[step]) for step in STEPS if pd.notna(row.get(step))}
     labels, pseudo, prediction = (
@@ -391,7 +319,6 @@ def _draw(
     for last in (pseudo, prediction):
         if last is not None:
             scores["objects"] = float(((last > 0) & (last != IGNORE_INDEX)).mean())
-    values = np.array([0, *classes.values()], np.uint8)
     names = ["background", *classes]
     mask = read_mask() if read_mask else None
     truth = None if mask is None else decode(mask, list(classes.values()))
@@ -402,8 +329,8 @@ def _draw(
     panels = [Panel("photo", "photo", [])]
     if read_cams:
         stored = read_cams()
-        maps = upsample(stored["maps"], size)
-        tagged = name_peaks(maps, [names[label] for label in stored["labels"]])
+        maps = upsample(stored.maps, size)
+        tagged = name_peaks(maps, [names[label] for label in stored.labels])
         heat = data_uri(paint_heat(maps.max(axis=0, initial=0)))
         panels.append(Panel("CAM", "heat", [Layer(heat, tagged, _note(scores, "cam"))]))
     if labels is not None:
@@ -412,8 +339,7 @@ def _draw(
     if read_walks:
         panels += _walk_panels(read_walks(), size, classes, truth)
     elif read_walked:
-        stored = read_walked()
-        best = values[stored["labels"][upsample(stored["maps"], size).argmax(axis=0)]]
+        best = encode(read_walked().argmax(size), [*classes.values()])
         panels.append(labelled("random walk", best, _note(scores, "random_walk")))
     if pseudo is not None:
         panels.append(labelled("pseudo labels", pseudo, _note(scores, "pseudo_label")))
@@ -461,18 +387,18 @@ def _walk_panels(
     truth: LabelMap | None,
 ) -> list[Panel]:
     """Draw the walk at each t: the strongest object's share against the background, and argmax."""
-    values = np.array([0, *classes.values()], np.uint8)
+    values = list(classes.values())
     heats, masks = [], []
     for t, maps in zip(stored["steps"].tolist(), stored["maps"], strict=True):
+        walked = ClassMaps(stored["labels"], maps)
         scores = upsample(maps, size)
         objects = scores[1:].max(axis=0, initial=0)
         share = paint_heat(objects / np.maximum(objects + scores[0], 1e-6))
         heats.append(Layer(data_uri(share), [], t=t))
         note = ""
         if truth is not None:
-            one = {"labels": stored["labels"], "maps": maps}
-            note = f"{mean_iou(count_maps(one, truth, list(classes.values()))):.2f}"
-        best = values[stored["labels"][scores.argmax(axis=0)]]
+            note = f"{mean_iou(count_maps(walked, truth, values)):.2f}"
+        best = encode(walked.name(scores.argmax(axis=0)), values)
         masks.append(_label_layer(best, classes, note, t))
     return [
         Panel("walk’s scores", "heat", heats),

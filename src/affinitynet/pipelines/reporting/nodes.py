@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 
-from affinitynet.core.label_maps import IGNORE_INDEX, decode
-from affinitynet.pipelines.images import Readers, read_photo, resize_labels, upsample
+from affinitynet.core.class_maps import ClassMaps
+from affinitynet.core.images import resize_labels, to_pixels, upsample
+from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode, encode
+from affinitynet.data.files import Partitions
 from affinitynet.pipelines.parameters import Sheet
 from affinitynet.pipelines.reporting.pictures import blend, paint_heat, paint_labels
 
@@ -51,44 +54,30 @@ def tabulate(
 
 def show_training_images(
     index: pd.DataFrame,
-    photos: Readers,
-    masks: Readers,
-    cams: Readers,
-    labels: Readers,
-    walked: Readers,
-    pseudo: Readers,
+    photos: Partitions[Image.Image],
+    masks: Partitions[LabelMap],
+    cams: Partitions[ClassMaps],
+    labels: Partitions[LabelMap],
+    walked: Partitions[ClassMaps],
+    pseudo: Partitions[LabelMap],
     classes: dict[str, int],
     sheet: Sheet,
 ) -> Figure:
-    """Show what each stage makes of some training photos, side by side.
-
-    Args:
-        index: The images of the data set.
-        photos: Image id to a function that reads the photo.
-        masks: Likewise, the mask.
-        cams: Likewise, the CAMs.
-        labels: Likewise, the confident labels.
-        walked: Likewise, the revised maps.
-        pseudo: Likewise, the pseudo labels.
-        classes: Class name to mask value.
-        sheet: How many, and how large.
-    """
+    """Show what each stage makes of some training photos, side by side."""
     titles = ["photo", "CAM", "affinity labels", "random walk", "pseudo labels", "ground truth"]
     rows = []
     for image_id in _pick(index, "train", [*pseudo], sheet.images):
-        photo = read_photo(photos[image_id], sheet.long_side)
+        photo = to_pixels(photos[image_id](), sheet.long_side)
         size = photo.shape[:2]
-        stored, revised = cams[image_id](), walked[image_id]()
-        values = np.array([0, *classes.values()], np.uint8)
-        heat = upsample(stored["maps"], size).max(axis=0, initial=0)
-        best = upsample(revised["maps"], size).argmax(axis=0)
+        heat = upsample(cams[image_id]().maps, size).max(axis=0, initial=0)
+        revised = encode(walked[image_id]().argmax(size), [*classes.values()])
         truth = masks[image_id]() if image_id in masks else np.zeros(size, np.uint8)
         rows.append(
             [
                 photo,
                 blend(photo, paint_heat(heat)),
                 _paint(resize_labels(labels[image_id](), size)),
-                _paint(values[revised["labels"][best]]),
+                _paint(revised),
                 _paint(resize_labels(pseudo[image_id](), size)),
                 _paint(resize_labels(truth, size)),
             ]
@@ -98,26 +87,17 @@ def show_training_images(
 
 def show_predictions(
     index: pd.DataFrame,
-    photos: Readers,
-    masks: Readers,
-    predictions: Readers,
+    photos: Partitions[Image.Image],
+    masks: Partitions[LabelMap],
+    predictions: Partitions[LabelMap],
     classes: dict[str, int],
     sheet: Sheet,
 ) -> Figure:
-    """Show the segmentation network's masks of some val photos.
-
-    Args:
-        index: The images of the data set.
-        photos: Image id to a function that reads the photo.
-        masks: Likewise, the mask.
-        predictions: Likewise, the predicted mask.
-        classes: Class name to mask value.
-        sheet: How many, and how large.
-    """
+    """Show the segmentation network's masks of some val photos."""
     values = list(classes.values())
     rows = []
     for image_id in _pick(index, "val", [*predictions], sheet.images):
-        photo = read_photo(photos[image_id], sheet.long_side)
+        photo = to_pixels(photos[image_id](), sheet.long_side)
         size = photo.shape[:2]
         predicted = resize_labels(predictions[image_id](), size)
         stored = masks[image_id]() if image_id in masks else np.zeros(size, np.uint8)

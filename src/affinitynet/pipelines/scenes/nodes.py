@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from affinitynet.execution import Execution, stream
+from affinitynet.errors import UserError
+from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.parameters import Scenes
 
 if TYPE_CHECKING:
@@ -17,12 +18,12 @@ Items = dict[str, Any]
 
 
 def render_scenes(
-    scenes: Scenes, seed: int, execution: Execution
+    scenes: Scenes | None, seed: int, execution: Execution
 ) -> Iterator[tuple[Items, Items, Items, Items]]:
     """Render the data set, a few images at a time.
 
     Args:
-        scenes: How many images, and how large.
+        scenes: How many images, and how large; None where the photos are the user's.
         seed: Image i is a function of `[seed, i]` alone.
         execution: Processes.
 
@@ -31,10 +32,12 @@ def render_scenes(
     """
     from affinitynet.pipelines.scenes.render import voc_annotation
 
+    if scenes is None:
+        raise UserError("parameter scenes is null: there is nothing to render")
     counts = {split: getattr(scenes, split) for split in ("train", "val")}
     ids = [f"scene_{number:05d}" for number in range(sum(counts.values()))]
     items = ((image_id, [seed, i], scenes.long_side) for i, image_id in enumerate(ids))
-    for chunk in stream(
+    for chunk in map_in_chunks(
         _render, items, total=len(ids), execution=execution, description="Rendering scenes"
     ):
         photos = {image_id: Image.fromarray(scene.image) for image_id, scene in chunk.items()}

@@ -16,15 +16,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 
+from affinitynet.core.checkpoint import Checkpoint
+from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.dense_crf import CRFParameters
-from affinitynet.core.label_maps import decode
+from affinitynet.core.images import upsample
+from affinitynet.core.label_maps import LabelMap, decode
 from affinitynet.core.metrics import class_counts, mean_iou, mean_iou_of_counts
+from affinitynet.data.files import Arrays, Partitions
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, chunks, stream
-from affinitynet.pipelines.finite import check_maps
-from affinitynet.pipelines.images import Readers, network_outputs, share_out, upsample
-from affinitynet.pipelines.parameters import RandomWalk, Range, RefinementSpace, WalkSpace
+from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.pipelines.parameters import Range, RefinementSpace, WalkSpace
+from affinitynet.pipelines.per_image import checked, per_batch
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels
 from affinitynet.pipelines.scoring import (
     Counts,
@@ -34,11 +38,11 @@ from affinitynet.pipelines.scoring import (
     count_thresholds,
     threshold_counts,
 )
+from affinitynet.stages.parameters import RandomWalk
 
 logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.floating[Any]]
-Maps = Mapping[str, npt.NDArray[Any]]
 WALK = "revision.random_walk."
 
 # torch's sparse matrices announce themselves once a process, and there are several here.
@@ -46,15 +50,9 @@ warnings.filterwarnings("ignore", message="Sparse ", category=UserWarning)
 
 
 def choose_photos(
-    index: pd.DataFrame, masks: Readers, images: int | None, seed: int
+    index: pd.DataFrame, masks: Partitions[LabelMap], images: int | None, seed: int
 ) -> pd.DataFrame:
     """Draw training photos that can be scored: those with a tag and a mask.
-
-    Args:
-        index: The images of the data set.
-        masks: Image id to a function that reads the mask; none is read here.
-        images: How many to draw; None, or more than there are, takes all.
-        seed: Of the draw.
 
     Returns:
         Their rows of the index, in its order.
@@ -75,65 +73,38 @@ def choose_photos(
 
 def compute_affinities(
     sample: pd.DataFrame,
-    model: dict[str, Any],
-    photos: Readers,
+    model: Checkpoint,
+    photos: Partitions[Image.Image],
     random_walk: RandomWalk,
     execution: Execution,
 ) -> Iterator[dict[str, dict[str, Floats]]]:
     """Compute the affinities of neighbours, as the random walk of `revision` has them.
 
-    Args:
-        sample: The photos to do.
-        model: AffinityNet's checkpoint.
-        photos: Image id to a function that reads the photo.
-        random_walk: `radius`, `long_side`, `output_stride`, `batch_size`, `bfloat16`.
-        execution: Device.
-
     Yields:
         Image id to `affinities` (P, h, w), float16 in [0, 1], before any exponent.
     """
-    work = partial(_affinities, model=model, random_walk=random_walk, execution=execution)
-    yield from chunks(
-        share_out(
-            work,
-            sample,
-            photos,
-            options=random_walk,
-            execution=execution,
-            description="Affinities",
-            outputs=True,
-        )
+    from affinitynet.stages.revision import AffinityExtractor
+
+    yield from per_batch(
+        AffinityExtractor,
+        model,
+        random_walk,
+        index=sample,
+        photos=photos,
+        execution=execution,
+        description="Affinities",
     )
-
-
-def _affinities(
-    sample: pd.DataFrame, photos: Readers, *, random_walk: RandomWalk, **options: Any
-) -> Iterator[tuple[str, dict[str, Floats]]]:
-    from affinitynet.core.affinity import pair_affinities
-
-    for ids, features in network_outputs(sample, photos, inference=random_walk, **options):
-        affinities = pair_affinities(features, radius=random_walk.radius)
-        for image_id, planes in zip(ids, affinities.half().cpu().numpy(), strict=True):
-            yield image_id, {"affinities": planes}
 
 
 def search_thresholds(
     sample: pd.DataFrame,
-    maps: Readers,
-    masks: Readers,
+    maps: Partitions[ClassMaps],
+    masks: Partitions[LabelMap],
     classes: dict[str, int],
     thresholds: list[float],
     execution: Execution,
 ) -> pd.DataFrame:
     """Score the CAMs at every background threshold, as `cam` does on all photos.
-
-    Args:
-        sample: The photos to score.
-        maps: Image id to a function that reads the CAMs.
-        masks: Image id to a function that reads the mask.
-        classes: Class name to mask value.
-        thresholds: In (0, 1).
-        execution: Processes.
 
     Returns:
         One row a threshold: `cam.thresholds` and `miou`.
@@ -141,7 +112,7 @@ def search_thresholds(
     grid = np.unique(np.asarray(thresholds, float))
     joint, _ = count(
         partial(count_thresholds, thresholds=grid),
-        check_maps({i: maps[i] for i in sample.index if i in maps}, "cam.maps"),
+        checked({i: maps[i] for i in sample.index if i in maps}, "cam.maps"),
         masks,
         classes,
         execution,
@@ -153,9 +124,9 @@ def search_thresholds(
 
 
 def search_walks(
-    affinities: Readers,
-    maps: Readers,
-    masks: Readers,
+    affinities: Partitions[Arrays],
+    maps: Partitions[ClassMaps],
+    masks: Partitions[LabelMap],
     classes: dict[str, int],
     space: WalkSpace,
     random_walk: RandomWalk,
@@ -163,19 +134,10 @@ def search_walks(
 ) -> pd.DataFrame:
     """Score the random walk at every setting of a grid, in one pass over the photos.
 
-    Args:
-        affinities: Image id to a function that reads the affinities.
-        maps: Image id to a function that reads the CAMs.
-        masks: Image id to a function that reads the mask.
-        classes: Class name to mask value.
-        space: Values of `alpha`, `beta` and `steps`.
-        random_walk: `radius` of the affinities' neighbourhood.
-        execution: Processes.
-
     Returns:
         One row a setting: its parameters by their full names, and `miou`.
     """
-    maps = check_maps(maps, "cam.maps")
+    maps = checked(maps, "cam.maps")
     counts, _ = count(
         partial(_count_walks, space=space, radius=random_walk.radius),
         {i: partial(_read_both, affinities[i], maps[i]) for i in affinities if i in maps},
@@ -197,8 +159,8 @@ def settings(space: WalkSpace) -> list[tuple[float, float, int]]:
 
 
 def walks(
-    affinities: Floats, cams: Floats, space: WalkSpace, *, radius: int
-) -> Iterator[npt.NDArray[np.float16]]:
+    affinities: Floats, cams: ClassMaps, space: WalkSpace, *, radius: int
+) -> Iterator[ClassMaps]:
     """Walk one image's CAMs at every setting of a grid.
 
     The settings share what they can: a beta has one transition matrix, all steps one recurrence,
@@ -207,21 +169,22 @@ def walks(
 
     Args:
         affinities: (P, H, W) in [0, 1].
-        cams: (K, h, w) in [0, 1].
+        cams: The image's CAMs.
         space: Values of `alpha`, `beta` and `steps`.
         radius: Of the affinities' neighbourhood.
 
     Yields:
-        (K + 1, H, W), background first, for each of `settings(space)`.
+        The walked maps on the affinities' grid, background first, for each of `settings(space)`.
     """
     import torch
 
     from affinitynet.core.cams import background
     from affinitynet.core.random_walk import transition_from_affinities, walk_many
 
-    classes = torch.from_numpy(upsample(cams, affinities.shape[-2:]))
+    classes = torch.from_numpy(upsample(cams.maps, affinities.shape[-2:]))
     backgrounds = [background(classes, alpha) for alpha in space.alpha]
     scores = torch.cat([torch.stack(backgrounds), classes])
+    labels = np.array([0, *cams.labels], np.uint8)
     for beta in space.beta:
         transition = transition_from_affinities(
             torch.from_numpy(affinities), radius=radius, beta=beta
@@ -229,11 +192,11 @@ def walks(
         walked = walk_many(scores, *transition, steps=space.steps).numpy().astype(np.float16)
         for alpha, _ in enumerate(backgrounds):
             for maps in walked:
-                yield np.concatenate([maps[[alpha]], maps[len(backgrounds) :]])
+                yield ClassMaps(labels, np.concatenate([maps[[alpha]], maps[len(backgrounds) :]]))
 
 
 def _count_walks(
-    stored: Maps,
+    stored: tuple[Floats, ClassMaps],
     truth: npt.NDArray[np.uint8],
     values: list[int],
     *,
@@ -241,9 +204,7 @@ def _count_walks(
     radius: int,
 ) -> Counts:
     """Count one image at every setting: (settings, 3, K + 1), what IoU needs."""
-    labels = _with_background(stored["labels"])
-    tried = walks(stored["affinities"], stored["maps"], space, radius=radius)
-    counted = (count_maps({"labels": labels, "maps": maps}, truth, values) for maps in tried)
+    counted = (count_maps(maps, truth, values) for maps in walks(*stored, space, radius=radius))
     return np.stack([*map(class_counts, counted)])
 
 
@@ -253,30 +214,22 @@ def _no_score(counts: Any) -> None:
 
 def walk_best(
     sample: pd.DataFrame,
-    affinities: Readers,
-    maps: Readers,
+    affinities: Partitions[Arrays],
+    maps: Partitions[ClassMaps],
     walk_trials: pd.DataFrame,
     random_walk: RandomWalk,
     execution: Execution,
-) -> Iterator[dict[str, dict[str, npt.NDArray[Any]]]]:
+) -> Iterator[dict[str, ClassMaps]]:
     """Spread the CAMs by the best random walk that was found.
 
-    Args:
-        sample: The photos to do.
-        affinities: Image id to a function that reads the affinities.
-        maps: Image id to a function that reads the CAMs.
-        walk_trials: What `search_walks` found.
-        random_walk: `radius` of the affinities' neighbourhood.
-        execution: Processes.
-
     Yields:
-        Image id to `labels` (K + 1,) uint8 and `maps` (K + 1, h, w) float16, as `revision` makes.
+        Image id to its walked maps, as `revision` makes them.
     """
     chosen = best_of(walk_trials)
     space = WalkSpace(**{name: (chosen[f"{WALK}{name}"],) for name in ("alpha", "beta", "steps")})
-    maps = check_maps(maps, "cam.maps")
+    maps = checked(maps, "cam.maps")
     ids = [i for i in sample.index if i in affinities and i in maps]
-    yield from stream(
+    yield from map_in_chunks(
         partial(_walk_one, space, random_walk.radius),
         ((i, affinities[i], maps[i]) for i in ids),
         total=len(ids),
@@ -288,19 +241,18 @@ def walk_best(
 def _walk_one(
     space: WalkSpace,
     radius: int,
-    read_affinities: Callable[[], Maps],
-    read_maps: Callable[[], Maps],
-) -> dict[str, npt.NDArray[Any]]:
-    stored = _read_both(read_affinities, read_maps)
-    (maps,) = walks(stored["affinities"], stored["maps"], space, radius=radius)
-    return {"labels": _with_background(stored["labels"]), "maps": maps}
+    read_affinities: Callable[[], Mapping[str, Floats]],
+    read_maps: Callable[[], ClassMaps],
+) -> ClassMaps:
+    (walked,) = walks(*_read_both(read_affinities, read_maps), space, radius=radius)
+    return walked
 
 
 def search_refinements(
     sample: pd.DataFrame,
-    photos: Readers,
-    maps: Readers,
-    masks: Readers,
+    photos: Partitions[Image.Image],
+    maps: Partitions[ClassMaps],
+    masks: Partitions[LabelMap],
     classes: dict[str, int],
     space: RefinementSpace,
     trials: int,
@@ -313,20 +265,6 @@ def search_refinements(
     """Search the dense CRF's parameters by the pseudo labels' score (Optuna's TPE sampler).
 
     The first trial takes the present values, as far as they lie in the space.
-
-    Args:
-        sample: The photos to score.
-        photos: Image id to a function that reads the photo.
-        maps: Image id to a function that reads the walked maps.
-        masks: Image id to a function that reads the mask.
-        classes: Class name to mask value.
-        space: Values or ranges to try.
-        trials: How many settings to try; 0 for none.
-        crf: The present values.
-        confidence: The present value.
-        long_side: Working size in pixels; None for the photo's own size.
-        seed: Of the sampler.
-        execution: Processes.
 
     Returns:
         One row a trial: its parameters by their full names, and `miou`.
@@ -408,7 +346,9 @@ def _has(values: Range | Sequence[Any], value: Any) -> bool:
 
 
 def _score(
-    labels: Iterator[dict[str, npt.NDArray[np.uint8]]], masks: Readers, values: list[int]
+    labels: Iterator[dict[str, npt.NDArray[np.uint8]]],
+    masks: Partitions[LabelMap],
+    values: list[int],
 ) -> float:
     size = len(values) + 1
     total = np.zeros((size, size), np.int64)
@@ -463,9 +403,7 @@ def best_of(trials: pd.DataFrame) -> dict[str, Any]:
     return {str(name): value for name, value in best.items()}
 
 
-def _read_both(read_affinities: Callable[[], Maps], read_maps: Callable[[], Maps]) -> Maps:
-    return {**read_affinities(), **read_maps()}
-
-
-def _with_background(labels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    return np.concatenate([[0], labels]).astype(np.uint8)
+def _read_both(
+    read_affinities: Callable[[], Mapping[str, Floats]], read_maps: Callable[[], ClassMaps]
+) -> tuple[Floats, ClassMaps]:
+    return read_affinities()["affinities"], read_maps()

@@ -2,26 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 
-from affinitynet.core.dense_crf import CRFParameters, refine, unary_from_probabilities
-from affinitynet.core.label_maps import LabelMap, encode
+from affinitynet.core.checkpoint import Checkpoint
+from affinitynet.core.label_maps import LabelMap
+from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, ahead, chunks, map_images
+from affinitynet.execution import Execution, chunks, map_images
 from affinitynet.networks.parameters import SegmentationInference
-from affinitynet.pipelines.images import (
-    Readers,
-    read_photo,
-    score_photos,
-    share_out,
-    to_255ths,
-    upsample,
-    upsampled_argmax,
-)
+from affinitynet.pipelines.per_image import map_on_devices
 from affinitynet.pipelines.scoring import (
     count,
     count_labels,
@@ -30,26 +25,16 @@ from affinitynet.pipelines.scoring import (
     tabulate_images,
 )
 
-T = TypeVar("T")
-
 
 def predict_masks(
     index: pd.DataFrame,
-    model: dict[str, Any],
-    photos: Readers,
+    model: Checkpoint,
+    photos: Partitions[Image.Image],
     classes: dict[str, int],
     inference: SegmentationInference,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Segment the photos of `val`, at their own size.
-
-    Args:
-        index: The images of the data set; those of `val` are done.
-        model: The segmentation network's checkpoint.
-        photos: Image id to a function that reads the photo.
-        classes: Class name to mask value; the network must have learned the same.
-        inference: Scales, flips, CRF.
-        execution: Device, and processes for the CRF.
 
     Yields:
         Image id to its predicted mask, in mask values.
@@ -62,17 +47,13 @@ def predict_masks(
     yield from chunks(segment(val, model, photos, inference, execution))
 
 
-def check_classes(model: dict[str, Any], classes: dict[str, int]) -> None:
+def check_classes(model: Checkpoint, classes: dict[str, int]) -> None:
     """Check that a checkpoint, which all environments share, is for this one's classes.
-
-    Args:
-        model: The segmentation network's checkpoint.
-        classes: Class name to mask value.
 
     Raises:
         UserError: If it was trained for other classes.
     """
-    learned = model["config"]["classes"]
+    learned = model.config["classes"]
     if learned != classes:
         raise UserError(
             "The newest checkpoint segmentation.model was trained for other classes "
@@ -84,91 +65,50 @@ def check_classes(model: dict[str, Any], classes: dict[str, int]) -> None:
 
 def segment(
     index: pd.DataFrame,
-    model: dict[str, Any],
-    photos: Readers,
+    model: Checkpoint,
+    photos: Partitions[Image.Image],
     inference: SegmentationInference,
     execution: Execution,
-) -> Iterator[tuple[str, LabelMap]]:
-    """Segment photos with a trained network, for a node that yields the masks.
+    *,
+    outputs: bool = True,
+    take: Callable[[Any], Any] = attrgetter("mask"),
+) -> Iterator[tuple[str, Any]]:
+    """Segment photos on devices; the dense CRF, if there is one, runs in processes.
 
     Args:
         index: The images to do, with `width` and `height`.
         model: The segmentation network's checkpoint.
-        photos: Image id to a function that reads the photo.
+        photos: Of each image.
         inference: Scales, flips, CRF.
         execution: Device, and processes for the CRF.
+        outputs: Whether the results are what a node yields: then they are saved where they are
+            made.
+        take: Maps an `affinitynet.stages.refinement.Segmentation` to the part that is wanted.
 
     Yields:
-        Image id and its mask (height, width), in mask values.
+        Image id and that part; confidences are in 255ths.
     """
-    yield from _segment(index, model, photos, inference, execution, pick=_mask_alone, outputs=True)
+    from affinitynet.stages.refinement import CRFLabeller
+    from affinitynet.stages.segmentation import ClassScorer, Segmenter
 
-
-def segment_with_confidence(
-    index: pd.DataFrame,
-    model: dict[str, Any],
-    photos: Readers,
-    inference: SegmentationInference,
-    execution: Execution,
-) -> Iterator[tuple[str, LabelMap, npt.NDArray[np.uint8]]]:
-    """Segment photos as `segment` does, and say how sure the network is of each pixel.
-
-    Args:
-        index: As for `segment`, like all the others.
-        model: The checkpoint.
-        photos: Image id to a function that reads the photo.
-        inference: Scales, flips, CRF.
-        execution: Device, and processes for the CRF.
-
-    Yields:
-        Image id, its mask (height, width) in mask values, and the probability of each pixel's
-        class (height, width) in 255ths.
-    """
-    segmented = _segment(index, model, photos, inference, execution, pick=_both, outputs=False)
-    for image_id, (mask, confidence) in segmented:
-        yield image_id, mask, confidence
-
-
-def _mask_alone(mask: LabelMap, _: npt.NDArray[np.uint8]) -> LabelMap:
-    return mask
-
-
-def _both(
-    mask: LabelMap, confidence: npt.NDArray[np.uint8]
-) -> tuple[LabelMap, npt.NDArray[np.uint8]]:
-    return mask, confidence
-
-
-def _segment(
-    index: pd.DataFrame,
-    model: dict[str, Any],
-    photos: Readers,
-    inference: SegmentationInference,
-    execution: Execution,
-    *,
-    pick: Callable[..., T],
-    outputs: bool,
-) -> Iterator[tuple[str, T]]:
-    """Segment photos where the devices are; keep what `pick` takes of mask and confidence."""
-    values = list(model["config"]["classes"].values())
-    scoring: dict[str, Any] = {"model": model, "inference": inference, "execution": execution}
-    crf = inference.crf
-    work = partial(_score, **scoring) if crf else partial(_label, values, pick, **scoring)
-    done: Iterator[tuple[str, Any]] = share_out(
-        work,
-        index,
-        photos,
-        options=inference,
+    run = partial(
+        map_on_devices,
+        index=index,
+        photos=photos,
         execution=execution,
         description="Segmenting photos",
-        outputs=outputs and not crf,
     )
-    if not crf:
-        yield from done
+    if not inference.crf:
+        make = partial(Segmenter, in_255ths=True)
+        own = zip(index["height"].tolist(), index["width"].tolist(), strict=True)
+        inputs = dict(zip(index.index, own, strict=True))
+        yield from run(make, model, inference, inputs=inputs, outputs=outputs, take=take)
         return
+    values = [*model.config["classes"].values()]
+    labeller = CRFLabeller(values, inference.crf, in_255ths=True)
     yield from map_images(
-        partial(_refine_one, values, crf, pick),
-        ((image_id, scores, photos[image_id]) for image_id, scores in done),
+        partial(_refine_one, labeller, take),
+        ((i, photos[i], scores) for i, scores in run(ClassScorer, model, inference)),
         total=len(index),
         execution=execution,
         skip=True,
@@ -176,58 +116,22 @@ def _segment(
     )
 
 
-def _label(
-    values: list[int],
-    pick: Callable[..., T],
-    index: pd.DataFrame,
-    photos: Readers,
-    *,
-    inference: SegmentationInference,
-    **options: Any,
-) -> Iterator[tuple[str, T]]:
-    """The best label of each pixel, upsampled while the network does the next photos."""
-    import torch
-
-    sizes = dict(zip(index.index, zip(index["height"], index["width"], strict=True), strict=True))
-    scored = _score(index, photos, inference=inference, **options)
-    for image_id, scores in ahead(scored, inference.batch_size):
-        labels, confidence = upsampled_argmax(torch.from_numpy(scores), sizes[image_id])
-        yield image_id, pick(encode(labels, values), confidence)
-
-
-def _score(
-    index: pd.DataFrame, photos: Readers, **options: Any
-) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
-    from affinitynet.networks.inference import class_probabilities
-
-    for image_id, scores in score_photos(index, photos, score=class_probabilities, **options):
-        yield image_id, scores.cpu().numpy()
-
-
 def _refine_one(
-    values: list[int],
-    crf: CRFParameters,
-    pick: Callable[..., T],
-    scores: npt.NDArray[np.float32],
-    read: Any,
-) -> T:
-    photo = read_photo(read, None)
-    unary = unary_from_probabilities(upsample(scores, photo.shape[:2]))
-    probabilities = refine(photo, unary, crf)
-    labels = encode(probabilities.argmax(axis=0), values)
-    return pick(labels, to_255ths(probabilities.max(axis=0)))
+    labeller: Callable[..., Any],
+    take: Callable[[Any], Any],
+    read: Callable[[], Image.Image],
+    probabilities: npt.NDArray[np.float32],
+) -> Any:
+    return take(labeller(read(), probabilities))
 
 
 def score_predictions(
-    predictions: Readers, masks: Readers, classes: dict[str, int], execution: Execution
+    predictions: Partitions[LabelMap],
+    masks: Partitions[LabelMap],
+    classes: dict[str, int],
+    execution: Execution,
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Score the predictions of `val`.
-
-    Args:
-        predictions: Image id to a function that reads the predicted mask.
-        masks: Image id to a function that reads the mask.
-        classes: Class name to mask value.
-        execution: Processes.
 
     Returns:
         `miou`, and `iou` by class. The confusion counts, and each image's own mIoU.

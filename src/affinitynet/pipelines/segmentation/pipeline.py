@@ -2,30 +2,21 @@
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from affinitynet.errors import UserError
 from affinitynet.pipelines.segmentation.nodes import predict_masks, score_predictions
-from affinitynet.pipelines.training import initialise_segmentation_net, keep_last, train_on_pixels
+from affinitynet.pipelines.training import (
+    initialise_segmentation_net,
+    select_final_checkpoint,
+    train_on_pixels,
+)
 
-SUPERVISION = {"pseudo_labels": "revision.labels", "masks": "masks"}
-"""What the network learns from: `segmentation.supervision` -> catalog entry."""
 
-
-def create_pipeline(supervision: str = "pseudo_labels") -> Pipeline:
+def create_pipeline(labels: str = "revision.labels") -> Pipeline:
     """Build the pipeline.
 
     Args:
-        supervision: A key of `SUPERVISION`. `masks` gives the fully supervised upper bound; only
-            then does the graph lead from the masks to a training node.
-
-    Raises:
-        UserError: If there is no such supervision.
+        labels: Catalog entry that the network learns from. `masks` gives the fully supervised
+            upper bound; only then does the graph lead from the masks to a training node.
     """
-    if supervision not in SUPERVISION:
-        raise UserError(
-            f"parameter segmentation.supervision: '{supervision}' is none of "
-            f"{', '.join(SUPERVISION)}"
-        )
-    labels = SUPERVISION[supervision]
     return pipeline(
         [
             node(
@@ -58,7 +49,12 @@ def create_pipeline(supervision: str = "pseudo_labels") -> Pipeline:
                 confirms="checkpoints",
                 tags="training",
             ),
-            node(keep_last, inputs="checkpoints", outputs=["model", "history"], name="keep_last"),
+            node(
+                select_final_checkpoint,
+                inputs="checkpoints",
+                outputs=["model", "history"],
+                name="keep_last",
+            ),
             node(
                 predict_masks,
                 inputs=[

@@ -2,28 +2,32 @@
 
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Any
 from zipfile import ZipFile
 
 import pandas as pd
+from PIL import Image
 
+from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.label_maps import LabelMap
+from affinitynet.data.files import Partitions, inspect_photo
 from affinitynet.data.voc import parse_split
 from affinitynet.datasets.label_map import indexed_image
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, chunks, stream
+from affinitynet.execution import Execution, chunks, map_in_chunks
 from affinitynet.networks.parameters import SegmentationInference
-from affinitynet.pipelines.images import Readers, inspect_photo
 from affinitynet.pipelines.segmentation.nodes import check_classes, segment
 
 
 def list_images(
-    splits: Readers, photos: Readers, submission: dict[str, str], execution: Execution
+    splits: Partitions[bytes] | None,
+    photos: Partitions[Image.Image],
+    submission: dict[str, str],
+    execution: Execution,
 ) -> pd.DataFrame:
     """List the images to submit, with their photos' sizes; they have no annotations.
 
     Args:
-        splits: List name to a function that reads it.
+        splits: List name to a function that reads it; None of a data set in another layout.
         photos: Image id to a function that reads the photo.
         submission: `list`, the list's name.
         execution: Processes.
@@ -34,6 +38,8 @@ def list_images(
     Raises:
         UserError: If the list is missing or empty, or a photo is missing or cannot be read.
     """
+    if splits is None:
+        raise UserError("submission needs VOC's layout and lists: --env voc or voc_cpu")
     name = submission["list"]
     ids = parse_split(splits[name](), name, photos) if name in splits else []
     if not ids:
@@ -48,7 +54,7 @@ def list_images(
             + (f", and {len(missing) - 1} more" if len(missing) > 1 else "")
         )
     sizes: dict[str, tuple[int, int]] = {}
-    for chunk in stream(
+    for chunk in map_in_chunks(
         inspect_photo,
         ((image_id, photos[image_id]) for image_id in ids),
         total=len(ids),
@@ -65,21 +71,13 @@ def list_images(
 
 def segment_images(
     images: pd.DataFrame,
-    model: dict[str, Any],
-    photos: Readers,
+    model: Checkpoint,
+    photos: Partitions[Image.Image],
     classes: dict[str, int],
     inference: SegmentationInference,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Segment the images to submit, at their own size.
-
-    Args:
-        images: What `list_images` gives.
-        model: The segmentation network's checkpoint.
-        photos: Image id to a function that reads the photo.
-        classes: Class name to mask value; the network must have learned the same.
-        inference: Scales, flips, CRF.
-        execution: Device, and processes for the CRF.
 
     Yields:
         Image id to its mask, in mask values.
@@ -91,7 +89,7 @@ def segment_images(
     yield from chunks(segment(images, model, photos, inference, execution))
 
 
-def pack(predictions: Readers, submission: dict[str, str]) -> bytes:
+def pack(predictions: Partitions[LabelMap], submission: dict[str, str]) -> bytes:
     """Pack the masks as the server takes them.
 
     Args:

@@ -1,0 +1,236 @@
+"""Stages mapped over the images of the catalog: where they run, what is saved, what is skipped."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import pandas as pd
+
+from affinitynet.core.checkpoint import Checkpoint
+from affinitynet.core.class_maps import ClassMaps
+from affinitynet.data.files import Partitions
+from affinitynet.errors import UserError
+from affinitynet.execution import (
+    Execution,
+    chunks,
+    item_handlers,
+    map_images,
+    map_in_chunks,
+    pick_device,
+    track,
+)
+from affinitynet.networks.parameters import BatchParameters
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from affinitynet.stages.predictor import NetworkStage
+
+T = TypeVar("T")
+B = TypeVar("B", bound=BatchParameters, contravariant=True)
+SHARE = 64
+"""Images per task on a device. The network is rebuilt for each task."""
+
+
+class MakeStage(Protocol[B]):
+    """A class of `affinitynet.stages` whose objects run a network on a device."""
+
+    def __call__(
+        self, checkpoint: Checkpoint, inference: B, device: "torch.device", /
+    ) -> "NetworkStage[Any]":
+        """Build the stage."""
+
+
+def tagged_photos(index: pd.DataFrame) -> pd.DataFrame:
+    """Select the training photos that show any class: those that have CAMs and pseudo labels."""
+    return index[(index["split"] == "train") & (index["tags"] != "")]
+
+
+def checked(maps: Partitions[ClassMaps], name: str) -> Partitions[ClassMaps]:
+    """Let score maps be checked when they are read: they must be finite.
+
+    Args:
+        maps: Of each image.
+        name: Of the catalog's entry, for messages.
+    """
+    return {image_id: partial(_read_maps, read, image_id, name) for image_id, read in maps.items()}
+
+
+def _read_maps(read: Callable[[], ClassMaps], image_id: str, name: str) -> ClassMaps:
+    stored = read()
+    if not stored.is_finite():
+        raise UserError(
+            f"{name} of the photo {image_id} are NaN or infinite. Make them again with: kedro run "
+            f"--pipeline {name.partition('.')[0]}"
+        )
+    return stored
+
+
+def per_image(
+    stage: "Callable[[Image.Image, ClassMaps], T]",
+    ids: Iterable[str],
+    photos: "Partitions[Image.Image]",
+    maps: Partitions[ClassMaps],
+    execution: Execution,
+    description: str,
+) -> Iterator[dict[str, T]]:
+    """Map a stage without a network over images, in processes.
+
+    Args:
+        stage: Maps a photo and its score maps to the result. Picklable.
+        ids: The images to do, those without maps left out.
+        photos: Of each image.
+        maps: Of each image.
+        execution: Processes.
+        description: For the progress bar.
+
+    Yields:
+        Image id to result, a few images at a time; images over which processes die are skipped.
+    """
+    ids = [image_id for image_id in ids if image_id in maps]
+    yield from map_in_chunks(
+        partial(_read_and_do, stage),
+        ((image_id, photos[image_id], maps[image_id]) for image_id in ids),
+        total=len(ids),
+        execution=execution,
+        description=description,
+        skip=True,
+        outputs=True,
+    )
+
+
+def _read_and_do(
+    stage: Callable[..., T], read: Callable[[], Any], read_maps: Callable[[], Any]
+) -> T:
+    return stage(read(), read_maps())
+
+
+def per_batch(
+    make: MakeStage[B],
+    model: Checkpoint,
+    inference: B,
+    *,
+    index: pd.DataFrame,
+    photos: "Partitions[Image.Image]",
+    inputs: Mapping[str, Any] | None = None,
+    execution: Execution,
+    description: str,
+) -> Iterator[dict[str, Any]]:
+    """Map a stage with a network over images, on devices; see `map_on_devices`.
+
+    Yields:
+        Image id to result, a few images at a time, for a node.
+    """
+    done = map_on_devices(
+        make,
+        model,
+        inference,
+        index=index,
+        photos=photos,
+        inputs=inputs,
+        execution=execution,
+        description=description,
+        outputs=True,
+    )
+    yield from chunks(done)
+
+
+def map_on_devices(
+    make: MakeStage[B],
+    model: Checkpoint,
+    inference: B,
+    *,
+    index: pd.DataFrame,
+    photos: "Partitions[Image.Image]",
+    inputs: Mapping[str, Any] | None = None,
+    execution: Execution,
+    description: str,
+    outputs: bool = False,
+    take: Callable[[Any], Any] | None = None,
+) -> Iterator[tuple[str, Any]]:
+    """Run a stage in this process, or in processes that have a device each.
+
+    Args:
+        make: Builds the stage, from the next two and a device. Picklable, as are the results.
+        model: Its network.
+        inference: How the photos are read and scored.
+        index: The images to do, with `width` and `height`.
+        photos: Of each image.
+        inputs: What the stage needs besides of each image, or what reads it.
+        execution: Engine and devices.
+        description: For the progress bar.
+        outputs: Whether the results are what a node yields: then they are saved where they are
+            made, see `affinitynet.execution.map_images`.
+        take: Maps a result to the part that is wanted.
+
+    Yields:
+        Image id and result; images over which processes die are skipped.
+    """
+    if index.empty:
+        return
+    sizes = _sizes(index)
+    save = item_handlers().save_item if outputs else None
+    work = partial(_do_share, make, model, inference, execution, take, save)
+    if execution.in_process:
+        done = work(sizes, photos, inputs)
+        yield from track(done, description, total=len(index))
+        return
+
+    def share(ids: list[str]) -> tuple[Any, ...]:
+        some = {i: inputs[i] for i in ids} if inputs else None
+        return ids[0], {i: sizes[i] for i in ids}, {i: photos[i] for i in ids}, some
+
+    shares = _shares(sizes, inference)
+    results = map_images(
+        partial(_listed, work),
+        map(share, shares),
+        total=len(shares),
+        execution=execution,
+        networks=True,
+        skip=True,
+        parts=lambda _, own, *__: [share([image_id]) for image_id in own],
+        size=lambda item: len(item[1]),
+    )
+    pairs = (pair for _, pairs in results for pair in pairs)
+    yield from track(pairs, description, total=len(index))
+
+
+def _sizes(index: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """Image id to height and width."""
+    sizes = zip(index["height"].tolist(), index["width"].tolist(), strict=True)
+    return dict(zip(index.index, sizes, strict=True))
+
+
+def _shares(sizes: Mapping[str, tuple[int, int]], inference: BatchParameters) -> list[list[str]]:
+    """Divide images into tasks of whole batches."""
+    from affinitynet.stages.batches import plan_batches
+
+    size = inference.batch_size
+    plan = plan_batches(sizes, long_side=inference.long_side, batch_size=size)
+    some = max(1, SHARE // size)
+    return [
+        [image_id for batch in plan[start : start + some] for image_id in batch]
+        for start in range(0, len(plan), some)
+    ]
+
+
+def _do_share(
+    make: MakeStage[B],
+    model: Checkpoint,
+    inference: B,
+    execution: Execution,
+    take: Callable[[Any], Any] | None,
+    save: Callable[[str, Any], Any] | None,
+    sizes: Mapping[str, tuple[int, int]],
+    photos: "Partitions[Image.Image]",
+    inputs: Mapping[str, Any] | None,
+) -> Iterator[tuple[str, Any]]:
+    stage = make(model, inference, pick_device(execution))
+    for image_id, result in stage.stream(stage.reader.read(sizes, photos, inputs)):
+        wanted = take(result) if take else result
+        yield image_id, save(image_id, wanted) if save else wanted
+
+
+def _listed(work: Callable[..., Iterator[T]], *arguments: Any) -> list[T]:
+    return list(work(*arguments))

@@ -1,0 +1,60 @@
+"""Stage 1: class activation maps (paper, section 3.1)."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from affinitynet.core.cams import normalise
+from affinitynet.core.checkpoint import Checkpoint
+from affinitynet.core.class_maps import ClassMaps
+from affinitynet.networks.cam_net import CAMNet
+from affinitynet.networks.parameters import FeatureParameters, InferenceParameters
+from affinitynet.stages.batches import Batch
+from affinitynet.stages.predictor import FeatureExtractor, NetworkStage, Predictor
+
+
+class CamExtractor(NetworkStage[ClassMaps]):
+    """Class activation maps of a photo's tagged classes: M_c / max M_c (eq. 1).
+
+    A batch's inputs are the labels of each photo's tags, (K,) uint8 from 1.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, inference: InferenceParameters, device: torch.device
+    ) -> None:
+        self.reader = self.predictor = Predictor(checkpoint, _activations, inference, device)
+
+    def stream(self, batches: Iterable[Batch]) -> Iterator[tuple[str, ClassMaps]]:
+        """Extract the CAMs of each photo."""
+        for batch, scores in self.predictor(batches):
+            for image_id, activations, labels in zip(batch.ids, scores, batch.inputs, strict=True):
+                cams = normalise(activations[labels.astype(int) - 1])
+                yield image_id, ClassMaps(labels, cams.numpy().astype(np.float16))
+
+
+def _activations(network: nn.Module, images: Tensor) -> Tensor:
+    assert isinstance(network, CAMNet)
+    return network.cam(images)
+
+
+class TagClassifier(NetworkStage[list[float]]):
+    """Logits of the classes at the first of the scales, unflipped."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, inference: InferenceParameters, device: torch.device
+    ) -> None:
+        once = FeatureParameters(
+            long_side=inference.long_side,
+            batch_size=inference.batch_size,
+            bfloat16=inference.bfloat16,
+            output_stride=inference.scales[0][1],
+        )
+        self.reader = self.logits = FeatureExtractor(checkpoint, once, device)
+
+    def stream(self, batches: Iterable[Batch]) -> Iterator[tuple[str, list[float]]]:
+        """Classify each photo."""
+        for batch, logits in self.logits(batches):
+            # as lists: arrays would lie scattered over memory that layers free
+            yield from zip(batch.ids, logits.tolist(), strict=True)

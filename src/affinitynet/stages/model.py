@@ -1,0 +1,191 @@
+"""A trained segmentation network outside the pipelines: `affinitynet.load(path).predict(image)`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from affinitynet.core.checkpoint import Checkpoint
+from affinitynet.core.images import load_photo, to_rgb
+from affinitynet.core.label_maps import LabelMap, voc_palette
+from affinitynet.data.files import why_unreadable
+from affinitynet.networks.checkpoint import read
+from affinitynet.networks.devices import find_device
+from affinitynet.networks.parameters import SegmentationInference
+from affinitynet.stages.predictor import NonFiniteError
+from affinitynet.stages.segmentation import Segmenter
+
+FILE = "model.safetensors"
+"""What the pipeline `export` calls a model."""
+
+Photo = str | Path | Image.Image | npt.NDArray[np.uint8]
+"""A file's path, a Pillow image of any mode, or an RGB array (H, W, 3) uint8."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A photo's segmentation, at its own size.
+
+    Attributes:
+        mask: (H, W) uint8, in mask values.
+        confidence: (H, W) float32: the probability of each pixel's class, in [0, 1].
+        classes: Class name to mask value, background (0) first.
+    """
+
+    mask: LabelMap
+    confidence: npt.NDArray[np.float32]
+    classes: dict[str, int]
+
+    def to_image(self) -> Image.Image:
+        """Return the mask as an indexed image in VOC's colours, as the pipelines write it."""
+        image = Image.fromarray(self.mask)
+        image.putpalette(voc_palette().tobytes())
+        return image
+
+
+class Model:
+    """A trained segmentation network, used as it was evaluated: same scales, flips and CRF.
+
+    Args:
+        checkpoint: The network's.
+        device: `cpu`, `cuda`, `cuda:1`, …; `auto` takes CUDA where there is one.
+
+    Attributes:
+        classes: Class name to mask value, background (0) first.
+        config: The checkpoint's configuration; `inference` says how photos are scored.
+
+    Raises:
+        ValueError: If the checkpoint is no segmentation network's, or there is no such device.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, device: str = "cpu") -> None:
+        self.config = checkpoint.config
+        if self.config.get("kind") != "segmentation" or "inference" not in self.config:
+            raise ValueError(
+                f"a checkpoint of kind '{self.config.get('kind')}' makes no masks; take "
+                "segmentation's (06_models/segmentation/model.pt) or an exported model"
+            )
+        self.classes: dict[str, int] = {"background": 0, **self.config["classes"]}
+        self.device = find_device(device)
+        inference = SegmentationInference(**self.config["inference"])
+        with torch.random.fork_rng(devices=[]):  # layers are random before they get their weights
+            self._segment = Segmenter(checkpoint, inference, self.device)
+
+    @overload
+    def predict(self, image: Photo) -> Prediction: ...  # type: ignore[overload-overlap]
+    @overload
+    def predict(self, image: Sequence[Photo]) -> list[Prediction]: ...
+    def predict(self, image: Photo | Sequence[Photo]) -> Prediction | list[Prediction]:
+        """Segment a photo, or each of a list.
+
+        Args:
+            image: Files and Pillow images may have any mode and an EXIF rotation.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If a file is no image, an array no RGB photo, or an output NaN or infinite.
+        """
+        if isinstance(image, list | tuple):
+            return [self._predict(one) for one in image]
+        return self._predict(image)  # type: ignore[arg-type]
+
+    def _predict(self, image: Photo) -> Prediction:
+        try:
+            found = self._segment(to_rgb(_read(image)))
+        except NonFiniteError as error:
+            raise ValueError(
+                "the network's outputs for this photo are NaN or infinite: its training has "
+                "diverged, or its file is damaged"
+            ) from error
+        return Prediction(found.mask, found.confidence, self.classes)
+
+
+def load(path: str | Path, *, device: str = "cpu") -> Model:
+    """Load a trained segmentation network; nothing is unpickled, nothing downloaded.
+
+    Args:
+        path: An exported `model.safetensors`; a folder that has one, where the newest version
+            counts; or a segmentation checkpoint of a run (`.pt`).
+        device: `cpu`, `cuda`, `cuda:1`, …; `auto` takes CUDA where there is one.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or none in the folder.
+        ValueError: If the file is no segmentation network's, or there is no such device.
+
+    Example:
+        ```python
+        model = affinitynet.load("data/06_models/export")
+        model.predict("photo.jpg").to_image().save("mask.png")
+        ```
+    """
+    file = Path(path)
+    if file.is_dir():
+        found = [each for each in file.rglob(FILE) if each.is_file()]
+        if not found:
+            raise FileNotFoundError(
+                f"{path}: no {FILE} in this folder; `kedro run --pipeline export` writes one to "
+                "<data>/06_models/export"
+            )
+        if len({each.parents[1] for each in found}) > 1 and len(found) > 1:
+            places = "".join(f"\n  {each.parents[1]}" for each in found)
+            raise ValueError(f"{path}: models lie in several folders; name one of them:{places}")
+        file = max(found)  # versions are named by their time
+    elif not file.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    try:
+        return Model(read(file), device=device)
+    except RuntimeError as error:  # load_state_dict's
+        raise ValueError(f"{file}: weights and configuration do not fit: {error}") from error
+
+
+def _read(image: Photo) -> Image.Image:
+    if isinstance(image, Image.Image):
+        return image
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise ValueError(
+                f"image: array {image.shape} of {image.dtype}; give (height, width, 3) uint8, RGB"
+            )
+        return Image.fromarray(image)
+    if not isinstance(image, str | Path):
+        raise ValueError(f"image: give a path, a Pillow image or an array, not {type(image)}")
+    return open_photo(image)
+
+
+def check_pixels(width: int, height: int, most: int | None) -> None:
+    """Check that a photo is not larger than a limit, None for no limit.
+
+    Raises:
+        ValueError: If it is.
+    """
+    if most is not None and width * height > most:
+        raise ValueError(
+            f"a photo of {width} x {height} pixels; at most {most:,} pixels are allowed, make it "
+            "smaller"
+        )
+
+
+def open_photo(file: str | Path | BinaryIO, *, max_pixels: int | None = None) -> Image.Image:
+    """Read an image file in full.
+
+    Args:
+        file: Its path, or an open file.
+        max_pixels: Pixels at most, tested before the file is decoded; None for Pillow's limit only.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If Pillow cannot read it, or it is larger.
+    """
+    try:
+        return load_photo(file, check=partial(check_pixels, most=max_pixels))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Pillow's decoders raise what they like
+        name = f"{file}: " if isinstance(file, str | Path) else ""
+        raise ValueError(f"{name}{why_unreadable(error)}") from error

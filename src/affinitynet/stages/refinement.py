@@ -1,0 +1,84 @@
+"""The dense CRF at the end of stages 4 and 5; worker processes import no network for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from affinitynet.core.class_maps import ClassMaps
+from affinitynet.core.dense_crf import (
+    CRFParameters,
+    refine,
+    unary_from_labels,
+    unary_from_probabilities,
+)
+from affinitynet.core.images import to_255ths, to_pixels, upsample
+from affinitynet.core.label_maps import LabelMap, encode
+
+Probabilities = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """The dense CRF that makes pseudo labels of the walk's argmax.
+
+    Attributes:
+        values: Mask value of each class.
+        crf: The dense CRF.
+        confidence: Probability that the unary gives to the walk's label, in (0, 1).
+        long_side: Working size in pixels; None for the photo's own size.
+    """
+
+    values: Sequence[int]
+    crf: CRFParameters
+    confidence: float
+    long_side: int | None
+
+    def __call__(self, photo: Image.Image, walked: ClassMaps) -> LabelMap:
+        """Label a photo at the working size, in mask values."""
+        pixels = to_pixels(photo, self.long_side)
+        best = walked.resize(pixels.shape[:2]).maps.argmax(axis=0)
+        unary = unary_from_labels(best, len(walked.labels), confidence=self.confidence)
+        refined = refine(pixels, unary, self.crf).argmax(axis=0)
+        return encode(walked.name(refined), self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """A photo's mask, at its own size.
+
+    Attributes:
+        mask: (H, W) in mask values.
+        confidence: (H, W) the probability of each pixel's class: float32 in [0, 1], or uint8 in
+            255ths.
+    """
+
+    mask: LabelMap
+    confidence: npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class CRFLabeller:
+    """The dense CRF on the network's probabilities.
+
+    Attributes:
+        values: Mask value of each class.
+        crf: The dense CRF.
+        in_255ths: As for `Segmenter`.
+    """
+
+    values: Sequence[int]
+    crf: CRFParameters
+    in_255ths: bool = False
+
+    def __call__(self, photo: Image.Image, probabilities: Probabilities) -> Segmentation:
+        """Label a photo at its own size."""
+        pixels = to_pixels(photo)
+        unary = unary_from_probabilities(upsample(probabilities, pixels.shape[:2]))
+        refined = refine(pixels, unary, self.crf)
+        best = refined.max(axis=0)
+        mask = encode(refined.argmax(axis=0), self.values)
+        return Segmentation(mask, to_255ths(best) if self.in_255ths else best)

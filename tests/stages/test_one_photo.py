@@ -1,0 +1,109 @@
+"""A stage does one photo as it does a batch of them, and asks nothing of Kedro."""
+
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from affinitynet.core.class_maps import ClassMaps
+from affinitynet.networks.checkpoint import initialise
+from affinitynet.networks.parameters import SegmentationInference
+from affinitynet.stages.cam import CamExtractor, TagClassifier
+from affinitynet.stages.parameters import RandomWalk
+from affinitynet.stages.revision import AffinityExtractor, RandomWalker, StepwiseWalker
+from affinitynet.stages.segmentation import ClassScorer, Segmenter
+
+CPU = torch.device("cpu")
+SIZES = {"wide": (24, 40), "high": (40, 24), "again": (24, 40)}
+INFERENCE = SegmentationInference(
+    long_side=32, scales=((1.0, 8), (0.5, 8)), flip=True, cell=8, batch_size=2, bfloat16=False
+)
+WALK = RandomWalk(
+    long_side=32,
+    output_stride=8,
+    batch_size=2,
+    bfloat16=False,
+    alpha=4.0,
+    beta=8.0,
+    steps=4,
+    radius=3,
+)
+LABELS = np.array([2, 1], np.uint8)
+CAMS = ClassMaps(LABELS, np.random.default_rng(0).random((2, 3, 4)).astype(np.float16))
+
+
+@pytest.fixture(scope="module")
+def photos():
+    noise = np.random.default_rng(0)
+    return {i: Image.fromarray(noise.integers(0, 256, (*s, 3), np.uint8)) for i, s in SIZES.items()}
+
+
+def network(kind):
+    heads = {"segmentation": {"channels": 8}, "affinity": {"channels": [4, 8, 16]}}
+    config = {
+        "kind": kind,
+        "backbone": {"name": "test_resnet", "output_stride": 8, "weights": None},
+        "head": heads.get(kind, {}),
+        "classes": {"cat": 8, "dog": 12},
+    }
+    return initialise(config, seed=0)
+
+
+def arrays(result):
+    if isinstance(result, dict):
+        return [*result.values()]
+    return [*vars(result).values()] if hasattr(result, "__dataclass_fields__") else [result]
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "options", "needs"),
+    [
+        (CamExtractor, "cam", INFERENCE, dict.fromkeys(SIZES, LABELS)),
+        (TagClassifier, "cam", INFERENCE, None),
+        (RandomWalker, "affinity", WALK, dict.fromkeys(SIZES, CAMS)),
+        (partial(StepwiseWalker, steps=[0, 4]), "affinity", WALK, dict.fromkeys(SIZES, CAMS)),
+        (AffinityExtractor, "affinity", WALK, None),
+        (ClassScorer, "segmentation", INFERENCE, None),
+        (Segmenter, "segmentation", INFERENCE, SIZES),
+    ],
+)
+def test_one_photo_equals_a_batch(photos, make, kind, options, needs):
+    stage = make(network(kind), options, CPU)
+    readers = {i: (lambda photo=photo: photo) for i, photo in photos.items()}
+    done = dict(stage.stream(stage.reader.read(SIZES, readers, needs)))
+    assert done.keys() == SIZES.keys()
+    for image_id, photo in photos.items():
+        alone = stage(photo, needs and needs[image_id])
+        for one, other in zip(arrays(alone), arrays(done[image_id]), strict=True):
+            np.testing.assert_allclose(one, other, atol=2e-3)
+
+
+def test_a_walker_with_other_parameters_shares_the_network(photos):
+    walker = RandomWalker(network("affinity"), WALK, CPU)
+    still = walker.replace(steps=0)(photos["wide"], CAMS)
+    grid = still.maps.shape[1:]
+    expected = CAMS.resize(grid).with_background(WALK.alpha).maps
+    np.testing.assert_allclose(still.maps, expected, atol=2e-3)
+    assert walker.walk == WALK
+    assert walker.replace(steps=0).features is walker.features
+
+
+def test_stages_import_neither_kedro_nor_an_engine():
+    heavy = {"kedro", "mlflow", "pandas", "loky", "rich"}
+    modules = "cam, affinity_labels, revision, refinement, segmentation, model"
+    code = (
+        f"import sys; from affinitynet.stages import {modules}\nprint({heavy} & {{*sys.modules}})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_dense_crf_s_processes_import_no_network():
+    code = "import sys, affinitynet.stages.refinement, affinitynet.stages.affinity_labels\n"
+    code += "print('timm' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"

@@ -77,8 +77,9 @@ def ingest(folder, text, truth=None, header=None, **options):
     source = text.encode() if isinstance(text, str) else text
     given = OPTIONS | options | ({"tags": None} if text is None else {})
     execution = Execution(workers=1)
+    given = {"layout": "tagged"} | given
     inspected, findings = inspect_photos(
-        read_tagged, load(folder), given, 0, execution, source, header
+        load(folder), None, None, source, header, given, 0, execution
     )
     training = TrainingParameters(epochs=1, batch_size=1)
     report, *_ = check_data_set(
@@ -86,14 +87,11 @@ def ingest(folder, text, truth=None, header=None, **options):
         findings,
         truth or {},
         given,
+        "",
+        "",
         str(folder),
-        given["masks"],
-        *[training] * 3,
-        "pseudo_labels",
         execution,
-        parameter="images",
-        masks_told="masks=<path>",
-        mask_names="mask_classes",
+        *[training] * 3,
     )
     return *build_index(inspected, findings), report
 

@@ -245,7 +245,16 @@ def test_wrong_parameters_are_told(folder, options, message):
 
 def test_missing_files_and_folders_are_told(folder, tmp_path):
     with pytest.raises(UserError, match=r"tags=tags.csv: there is no such file"):
-        inspect_photos(read_tagged, load(folder), OPTIONS, 0, Execution(workers=1), None)
+        inspect_photos(
+            load(folder),
+            None,
+            None,
+            None,
+            None,
+            {"layout": "tagged"} | OPTIONS,
+            0,
+            Execution(workers=1),
+        )
     with pytest.raises(UserError, match=r"no such folder, or no photo in it \(.jpg, .jpeg"):
         ingest(tmp_path / "nowhere", EXAMPLES["tags.csv"])
     assert TagsDataset(filepath=str(tmp_path / "gone.csv")).load() is None
@@ -348,7 +357,9 @@ def test_no_photo_is_opened_twice(folder):
         for name, read in load(folder).items()
     }
     source = EXAMPLES["tags.csv"].encode()
-    inspect_photos(read_tagged, photos, OPTIONS, 0, Execution(workers=1), source)
+    inspect_photos(
+        photos, None, None, source, None, {"layout": "tagged"} | OPTIONS, 0, Execution(workers=1)
+    )
     assert sorted(opened) == sorted(TAGS)
 
 

@@ -19,7 +19,7 @@ def draw(seed, count=40, names=NAMES):
 
 
 def masks_of(tags, values):
-    return {image_id: (0, *sorted(values[tag] for tag in each)) for image_id, each in tags.items()}
+    return {image_id: tuple(sorted(values[tag] for tag in each)) for image_id, each in tags.items()}
 
 
 def test_masks_of_the_same_order_agree():
@@ -114,10 +114,10 @@ def test_drawn_orders_are_found(seed):
 @pytest.mark.parametrize(
     "renumber",
     [
-        lambda values: [255 if value == 0 else value - 1 for value in values],  # no background
-        lambda values: [value + 1 for value in values],
+        lambda values: [value - 1 for value in values],  # the background is 255
+        lambda values: [1, *(value + 1 for value in values)],
         lambda values: [value * 40 for value in values],
-        lambda values: [value for value in values if value < 2],  # the others are lost
+        lambda values: [value for value in values if value < 2],  # no others
     ],
 )
 def test_masks_that_no_names_mend_are_to_be_numbered(renumber):

@@ -77,8 +77,9 @@ def ingest(folder, text, truth=None, header=None, **options):
     source = text.encode() if isinstance(text, str) else text
     given = OPTIONS | options | ({"tags": None} if text is None else {})
     execution = Execution(workers=1)
+    given = {"layout": "tagged"} | given
     inspected, findings = inspect_photos(
-        read_tagged, load(folder), given, 0, execution, source, header
+        load(folder), None, None, source, header, given, 0, execution
     )
     training = TrainingParameters(epochs=1, batch_size=1)
     report, *_ = check_data_set(
@@ -86,14 +87,11 @@ def ingest(folder, text, truth=None, header=None, **options):
         findings,
         truth or {},
         given,
+        "",
+        "",
         str(folder),
-        given["masks"],
-        *[training] * 3,
-        "pseudo_labels",
         execution,
-        parameter="images",
-        masks_told="masks=<path>",
-        mask_names="mask_classes",
+        *[training] * 3,
     )
     return *build_index(inspected, findings), report
 
@@ -170,9 +168,9 @@ def test_spellings_that_are_understood(folder, text):
     ("text", "message"),
     [
         ("", "tags=tags.csv: the file is empty"),
-        ("name,tags\nrex.jpg,dog", "its columns are name, tags; they must be file, tags"),
+        ("name,tags\nrex,dog", "its columns are name, tags; they must be file, tags"),
         ("file\nrex.jpg", "its columns are file; they must be"),
-        ("file,tags,cat\nrex.jpg,dog,1", "its columns are file, tags, cat; they must be"),
+        ("file,tags,cat\nrex.jpg,dog,1", "the column tags has tags, and cat has flags"),
         ("file,cat,cat\nrex.jpg,1,0", "the column cat is there twice"),
         ("file,cat,dog\nrex.jpg,0.7,1", "line 2: '0.7' in the column cat is neither 0 nor 1"),
         ("file,tags\nrex.jpg,dog,cat", "line 2: 3 cells where there are 2 columns; quote a cell"),
@@ -236,7 +234,6 @@ def test_no_index_is_built_of_a_data_set_with_problems():
         ({"classes": ["\ud800"]}, "half a character; save the tags as UTF-8"),
         ({"classes": ["cat"], "mask_classes": ["dog"]}, "'cat' is none of data_set.mask_classes"),
         ({"classes": [f"c{i}" for i in range(255)]}, "255 classes are too many"),
-        ({"masks": "/nowhere"}, "masks=/nowhere: there is no such file or folder"),
         ({"classes": ["zebra"]}, "classes: no photo has the tag 'zebra'; the tags are: cat, dog"),
         ({"classes": ["Dog"]}, "no photo has the tag 'Dog'; the tags are: dog"),
     ],
@@ -248,7 +245,16 @@ def test_wrong_parameters_are_told(folder, options, message):
 
 def test_missing_files_and_folders_are_told(folder, tmp_path):
     with pytest.raises(UserError, match=r"tags=tags.csv: there is no such file"):
-        inspect_photos(read_tagged, load(folder), OPTIONS, 0, Execution(workers=1), None)
+        inspect_photos(
+            load(folder),
+            None,
+            None,
+            None,
+            None,
+            {"layout": "tagged"} | OPTIONS,
+            0,
+            Execution(workers=1),
+        )
     with pytest.raises(UserError, match=r"no such folder, or no photo in it \(.jpg, .jpeg"):
         ingest(tmp_path / "nowhere", EXAMPLES["tags.csv"])
     assert TagsDataset(filepath=str(tmp_path / "gone.csv")).load() is None
@@ -258,7 +264,7 @@ def test_missing_files_and_folders_are_told(folder, tmp_path):
 def test_no_tags_at_all_are_told(tmp_path):
     noise(0).save(tmp_path / "a.jpg")
     noise(1).save(tmp_path / "b.jpg")
-    with pytest.raises(UserError, match=r"no training photo has a tag \(parameter tags\)"):
+    with pytest.raises(UserError, match="no sub-folder names a class: give the tags with tags="):
         ingest(tmp_path, None)
 
 
@@ -351,7 +357,9 @@ def test_no_photo_is_opened_twice(folder):
         for name, read in load(folder).items()
     }
     source = EXAMPLES["tags.csv"].encode()
-    inspect_photos(read_tagged, photos, OPTIONS, 0, Execution(workers=1), source)
+    inspect_photos(
+        photos, None, None, source, None, {"layout": "tagged"} | OPTIONS, 0, Execution(workers=1)
+    )
     assert sorted(opened) == sorted(TAGS)
 
 
@@ -765,8 +773,6 @@ def test_a_file_that_is_there_is_not_said_to_be_missing(folder):
     (folder / "notes.svg").write_text("")
     (folder / "raw.CR2").write_bytes(b"")
     tagged = read(folder, "file,tags\nrex.jpg,dog\nnotes.svg,dog\ngone.jpg,dog\nraw.CR2,cat")
-    assert tagged.problems == [
-        "tags.csv, line 3: no photo has the suffix of 'notes.svg'",
-        "tags.csv, line 4: there is no photo 'gone.jpg'",
-    ]
+    assert tagged.problems == ["tags.csv, line 4: there is no photo 'gone.jpg'"]
+    assert "1 files whose suffix is no photo's are left out: notes.svg" in tagged.warnings
     assert "raw" in tagged.photos.index

@@ -50,7 +50,7 @@ def compare(
 
     Args:
         tags: Photo id to its tags, of the photos that have masks.
-        shown: Photo id to the values in its mask, 255 apart.
+        shown: Photo id to the values in its mask, 0 and 255 apart.
         classes: Class name to mask value.
         mask_classes: Names of the mask values 1, 2, ….
         parameter: That sets `mask_classes`, for messages.
@@ -92,7 +92,8 @@ def compare(
     much = lacking.sum() >= MIN_PHOTOS and lacking.mean() > MUCH
     if is_moved or (differ and much):
         table = _propose(names, likely, best, own, masked, mask_classes)
-        has_background = any(0 in shown[image_id] for image_id in ids)
+        everywhere = {*np.flatnonzero(masked.all(axis=0)).tolist()}
+        has_background = everywhere <= {*likely[best > 0].tolist()}  # else it has a number
         return Agreement(
             [_tell(ids, names, own, likely, best, uses, moved, table, parameter, has_background)]
         )

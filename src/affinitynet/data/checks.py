@@ -71,7 +71,7 @@ class MaskInspection:
 
     Attributes:
         problems: What is wrong with it.
-        shown: Values that it has, `IGNORE_INDEX` apart; None if it cannot be read.
+        shown: Values that it has, 0 and `IGNORE_INDEX` apart; None if it cannot be read.
     """
 
     problems: list[str]
@@ -98,7 +98,7 @@ def inspect_mask(
         shape = f"{mask.shape[1]} x {mask.shape[0]}"
         turned = TURNED_MASK if mask.shape == (width, height) else ""
         problems.append(f"the mask is {shape}, the photo {width} x {height} pixels{turned}")
-    values = np.setdiff1d(mask, [IGNORE_INDEX])
+    values = np.setdiff1d(mask, [0, IGNORE_INDEX])
     wrong = values[values > num_values]
     if wrong.size:
         problems.append(

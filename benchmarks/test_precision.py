@@ -27,7 +27,7 @@ def training_step(precision: str) -> Callable[[], Any]:
 
     from affinitynet.networks.checkpoint import initialise
     from affinitynet.training.loop import train
-    from affinitynet.training.losses import tag_loss
+    from affinitynet.training.losses import classification_loss
     from affinitynet.training.parameters import TrainingParameters
 
     samples = TensorDataset(
@@ -35,7 +35,9 @@ def training_step(precision: str) -> Callable[[], Any]:
     )
     initial = initialise(_config(16), seed=0)
     parameters = TrainingParameters(epochs=1, batch_size=PHOTOS, precision=precision)  # type: ignore[arg-type]
-    return lambda: list(train(initial, samples, tag_loss, parameters, seed=0, device="cpu"))
+    return lambda: list(
+        train(initial, samples, classification_loss, parameters, seed=0, device="cpu")
+    )
 
 
 def inference(precision: Any) -> Callable[[], Any]:

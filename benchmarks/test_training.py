@@ -12,7 +12,7 @@ from affinitynet.core.affinity import affinity_loss, neighbourhood
 from affinitynet.networks.checkpoint import Checkpoint, initialise, restore
 from affinitynet.networks.convolutions import depthwise
 from affinitynet.training.loop import train
-from affinitynet.training.losses import tag_loss
+from affinitynet.training.losses import classification_loss
 from affinitynet.training.parameters import TrainingParameters
 
 PHOTOS, CHANNELS, SIDE = 8, 448, 28  # crops of 224 pixels at stride 8
@@ -119,7 +119,7 @@ def plain_training(initial: Checkpoint, samples: TensorDataset, rate: float, fix
     optimiser = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9)
     losses = []
     for batch in torch.utils.data.DataLoader(samples, batch_size=PHOTOS):
-        loss = tag_loss(network, batch)
+        loss = classification_loss(network, batch)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -152,7 +152,9 @@ def test_training_step(compare: Any, fixed: bool) -> None:
     )
 
     def ours() -> float:
-        (checkpoint,) = train(initial, samples, tag_loss, parameters, seed=0, device="cpu")
+        (checkpoint,) = train(
+            initial, samples, classification_loss, parameters, seed=0, device="cpu"
+        )
         loss: float = checkpoint.progress["history"][0]["loss"]
         return loss
 

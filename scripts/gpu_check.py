@@ -200,7 +200,7 @@ def training(folder: Path, device: str, count: int, network: str, source: str) -
 
     from affinitynet.execution import Execution, pick_device
     from affinitynet.training.loop import train
-    from affinitynet.training.losses import tag_loss
+    from affinitynet.training.losses import classification_loss
     from affinitynet.training.parameters import Augmentation, TrainingParameters
     from affinitynet.training.samples import TaggedPhotos
 
@@ -231,7 +231,9 @@ def training(folder: Path, device: str, count: int, network: str, source: str) -
     )
     where = pick_device(Execution(device=device))
     times = [time.perf_counter()]
-    for _ in train(_initial(network), samples, tag_loss, parameters, seed=0, device=where):
+    for _ in train(
+        _initial(network), samples, classification_loss, parameters, seed=0, device=where
+    ):
         times.append(time.perf_counter())
     steps = count // batch_size
     yield {
@@ -300,7 +302,7 @@ def repeat(folder: Path, device: str, count: int) -> Iterator[Row]:
     from affinitynet.execution import Execution, pick_device
     from affinitynet.networks.parameters import InferenceParameters
     from affinitynet.training.loop import train
-    from affinitynet.training.losses import tag_loss
+    from affinitynet.training.losses import classification_loss
     from affinitynet.training.parameters import Augmentation, TrainingParameters
     from affinitynet.training.samples import TaggedPhotos
 
@@ -315,7 +317,9 @@ def repeat(folder: Path, device: str, count: int) -> Iterator[Row]:
 
     def once() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         where = pick_device(execution)
-        *_, last = train(_initial("lite0"), samples, tag_loss, parameters, seed=0, device=where)
+        *_, last = train(
+            _initial("lite0"), samples, classification_loss, parameters, seed=0, device=where
+        )
         scored = _score(index, photos, last, options, execution).items()
         scores = {image_id: own.cpu().flatten() for image_id, own in scored}
         return last.weights, torch.cat([scores[i] for i in sorted(scores)])

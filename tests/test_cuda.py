@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from affinitynet.core.affinity import affinity_loss, pair_affinities
+from affinitynet.core import affinity
+from affinitynet.core.affinity import pair_affinities
 from affinitynet.core.random_walk import propagate
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, launch, map_images
@@ -20,7 +21,7 @@ from affinitynet.networks.inference import multi_scale, scorers
 from affinitynet.networks.parameters import InferenceParameters
 from affinitynet.stages.predictor import Predictor
 from affinitynet.training.loop import train
-from affinitynet.training.losses import pair_loss, pixel_loss, tag_loss
+from affinitynet.training.losses import affinity_loss, classification_loss, segmentation_loss
 from tests.core.test_random_walk import dense_walk, scene
 from tests.training.test_loop import CONFIG, PARAMETERS, Colours
 
@@ -56,7 +57,7 @@ def test_affinities_loss_and_gradient():
     gradients = []
     for device in ("cpu", "cuda"):
         leaf = features.detach().clone().to(device).requires_grad_()
-        affinity_loss(leaf, labels.to(device)).backward()
+        affinity.affinity_loss(leaf, labels.to(device)).backward()
         gradients.append(leaf.grad.cpu())
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
 
@@ -142,7 +143,7 @@ class Halves(Dataset):
 
 @pytest.mark.parametrize(
     ("kind", "samples", "loss"),
-    [("cam", Colours(), tag_loss), ("segmentation", Halves(), pixel_loss)],
+    [("cam", Colours(), classification_loss), ("segmentation", Halves(), segmentation_loss)],
 )
 def test_training_learns_and_is_the_same_each_time(kind, samples, loss):
     head = {"head": {"channels": 16}} if kind == "segmentation" else {}
@@ -173,9 +174,9 @@ def test_training_learns_and_is_the_same_each_time(kind, samples, loss):
 @pytest.mark.parametrize(
     ("kind", "samples", "loss"),
     [
-        ("cam", Colours(), tag_loss),
-        ("affinity", Halves(), partial(pair_loss, radius=3)),
-        ("segmentation", Halves(), pixel_loss),
+        ("cam", Colours(), classification_loss),
+        ("affinity", Halves(), partial(affinity_loss, radius=3)),
+        ("segmentation", Halves(), segmentation_loss),
     ],
 )
 def test_no_step_waits_for_the_device(kind, samples, loss):

@@ -9,7 +9,7 @@ from torch.utils.data import TensorDataset
 
 from affinitynet.networks.checkpoint import initialise
 from affinitynet.training.loop import train
-from affinitynet.training.losses import pair_loss, pixel_loss, tag_loss
+from affinitynet.training.losses import affinity_loss, classification_loss, segmentation_loss
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
 
@@ -66,9 +66,9 @@ def test_backbone_and_weights_are_one_parameter_each_for_all_stages(empty_projec
 @pytest.mark.parametrize(
     ("kind", "loss", "labels"),
     [
-        ("cam", tag_loss, torch.eye(20)[:1]),
-        ("affinity", partial(pair_loss, radius=5), torch.arange(2).repeat(1, 448, 224)),
-        ("segmentation", pixel_loss, torch.arange(2).repeat(1, 448, 224)),
+        ("cam", classification_loss, torch.eye(20)[:1]),
+        ("affinity", partial(affinity_loss, radius=5), torch.arange(2).repeat(1, 448, 224)),
+        ("segmentation", segmentation_loss, torch.arange(2).repeat(1, 448, 224)),
     ],
 )
 def test_a_step_at_the_recipes_crop(parameters, kind, loss, labels):

@@ -173,7 +173,7 @@ def test_processes_that_prepare_samples_read_by_themselves(bucket, project):
         "scenes",
         "ingestion",
         "cam",
-        to_nodes=["cam.keep_last"],
+        to_nodes=["cam.select_final_checkpoint"],
         parameters={"data": "s3://bucket/data"} | training,
     )
     (record,) = bucket.glob("bucket/data/08_reporting/runs/*.json")

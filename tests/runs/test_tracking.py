@@ -39,7 +39,9 @@ def test_a_run_is_named_by_what_tells_it_from_others():
 
 def test_the_last_loss_is_said(finished_copy, caplog):
     with caplog.at_level("INFO", logger="affinitynet"):
-        finished_copy.run("affinity_training", from_nodes=["affinity_training.keep_last"])
+        finished_copy.run(
+            "affinity_training", from_nodes=["affinity_training.select_final_checkpoint"]
+        )
     loss = finished_copy.catalog().load("affinity_training.history")["loss"].iloc[-1]
     assert f"affinity_training: loss {loss:.3f}" in caplog.messages
 

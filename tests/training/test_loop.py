@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from affinitynet.networks.checkpoint import Checkpoint, initialise, restore
 from affinitynet.training import loop
 from affinitynet.training.loop import train
-from affinitynet.training.losses import tag_loss
+from affinitynet.training.losses import classification_loss
 from affinitynet.training.parameters import TrainingParameters
 
 CONFIG = {
@@ -46,7 +46,7 @@ def initial():
     return initialise(CONFIG, seed=0)
 
 
-def run(initial, parameters=PARAMETERS, loss=tag_loss, seed=7):
+def run(initial, parameters=PARAMETERS, loss=classification_loss, seed=7):
     return list(train(initial, Colours(), loss, parameters, seed=seed, device="cpu"))
 
 
@@ -156,7 +156,7 @@ def test_auto_may_take_another_precision_on_the_machine_that_goes_on(initial, mo
 
 def test_a_loss_that_is_not_finite_stops_the_training(initial):
     def diverging(network, batch):
-        return tag_loss(network, batch) * float("nan")
+        return classification_loss(network, batch) * float("nan")
 
     with pytest.raises(
         FloatingPointError, match=r"nan in epoch 1, step 1; lower training\.learning_rate"
@@ -213,7 +213,17 @@ def test_progress_sees_every_batch(initial):
         seen.append((len(batches), description))
         return batches
 
-    list(train(initial, Colours(), tag_loss, PARAMETERS, seed=0, device="cpu", progress=progress))
+    list(
+        train(
+            initial,
+            Colours(),
+            classification_loss,
+            PARAMETERS,
+            seed=0,
+            device="cpu",
+            progress=progress,
+        )
+    )
 
     assert seen == [(2, f"Epoch {epoch} of 3") for epoch in (1, 2, 3)]
 

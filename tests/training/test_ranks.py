@@ -15,14 +15,14 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
-from affinitynet.core.affinity import affinity_loss
+from affinitynet.core import affinity
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, launch
 from affinitynet.networks.checkpoint import initialise, restore
 from affinitynet.networks.resnet38 import FrozenNorm
 from affinitynet.pipelines.training import _train
 from affinitynet.training.loop import train
-from affinitynet.training.losses import pair_loss, pixel_loss, tag_loss
+from affinitynet.training.losses import affinity_loss, classification_loss, segmentation_loss
 from affinitynet.training.parameters import TrainingParameters
 from affinitynet.training.ranks import share_statistics
 
@@ -77,7 +77,11 @@ def two(loop, start):
 
 @pytest.mark.parametrize(
     ("kind", "loss"),
-    [("cam", tag_loss), ("affinity", partial(pair_loss, radius=3)), ("segmentation", pixel_loss)],
+    [
+        ("cam", classification_loss),
+        ("affinity", partial(affinity_loss, radius=3)),
+        ("segmentation", segmentation_loss),
+    ],
 )
 def test_two_processes_train_as_one(kind, loss):
     """Also where the batch is odd, and the labels are anything but evenly shared out."""
@@ -95,8 +99,8 @@ def test_two_processes_train_as_one(kind, loss):
 
 def test_processes_that_prepare_samples_change_nothing():
     start = untrained("cam")
-    alone = [*run("cam", tag_loss, start)]
-    together = two(partial(run, "cam", tag_loss, workers=1), start)
+    alone = [*run("cam", classification_loss, start)]
+    together = two(partial(run, "cam", classification_loss, workers=1), start)
     losses = [
         [epoch["loss"] for epoch in each[-1].progress["history"]] for each in (alone, together)
     ]
@@ -108,7 +112,7 @@ def test_a_part_of_the_backbone_that_a_network_leaves_out_is_no_hindrance():
     config = untrained("affinity").config
     backbone = {**BACKBONE, "name": "test_efficientnet", "levels": [-3, -2, -1]}
     start = initialise({**config, "backbone": backbone}, seed=0)
-    loop = partial(run, "affinity", partial(pair_loss, radius=3))
+    loop = partial(run, "affinity", partial(affinity_loss, radius=3))
     losses = [
         [epoch["loss"] for epoch in each[-1].progress["history"]]
         for each in ([*loop(start)], two(loop, start))
@@ -146,12 +150,12 @@ def test_shares_of_the_affinity_loss_add_up_to_the_batch_s():
     parts = [slice(0, 2), slice(2, 4)]
 
     def losses(**options):
-        return [affinity_loss(features[p], labels[p], radius=3, **options) for p in parts]
+        return [affinity.affinity_loss(features[p], labels[p], radius=3, **options) for p in parts]
 
     counts = []
-    means = losses(whole=lambda here: counts.append(here) or here)
-    shares = losses(whole=lambda here: sum(counts))
-    whole = affinity_loss(features, labels, radius=3)
+    means = losses(all_reduce_sum=lambda here: counts.append(here) or here)
+    shares = losses(all_reduce_sum=lambda here: sum(counts))
+    whole = affinity.affinity_loss(features, labels, radius=3)
 
     torch.testing.assert_close(sum(shares), whole)
     (gradient,) = torch.autograd.grad(sum(shares), features)
@@ -200,13 +204,19 @@ def test_a_process_that_prepares_samples_may_be_killed(devices, tmp_path, caplog
     start, execution = untrained("cam"), Execution(devices=devices, device="cpu")
     parameters = replace(PARAMETERS, workers=1)
     loop = partial(
-        _train, partial(Deadly, tmp_path), tag_loss, parameters, 3, execution, "Classifier"
+        _train,
+        partial(Deadly, tmp_path),
+        classification_loss,
+        parameters,
+        3,
+        execution,
+        "Classifier",
     )
     trained = [*launch(loop, start, execution=execution)]
     assert [checkpoint.progress["epoch"] for checkpoint in trained] == [1, 2, 3]
     assert (tmp_path / "died").exists()
     assert "goes on from its last epoch" in caplog.text
-    undisturbed = [*run("cam", tag_loss, start)]
+    undisturbed = [*run("cam", classification_loss, start)]
     for one, other in zip(undisturbed, trained, strict=True):
         assert one.progress["history"][-1] == pytest.approx(other.progress["history"][-1], rel=1e-5)
 
@@ -248,6 +258,6 @@ def test_errors_of_the_loop_come_out_as_they_are():
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(monkeypatch):
-    monkeypatch.setattr("affinitynet.training.loop.ranks", lambda: 8)
+    monkeypatch.setattr("affinitynet.training.loop.world_size", lambda: 8)
     with pytest.raises(ValueError, match="5 samples cannot be shared out among 8"):
-        next(run("cam", tag_loss, untrained("cam")))
+        next(run("cam", classification_loss, untrained("cam")))

@@ -96,7 +96,7 @@ def affinity_loss(
     *,
     radius: int = 5,
     ignore_index: int = 255,
-    whole: Callable[[Tensor], Tensor] = lambda counts: counts,
+    all_reduce_sum: Callable[[Tensor], Tensor] = lambda counts: counts,
 ) -> Tensor:
     """Compute the class-balanced loss (L_fg+ + L_bg+ + 2 L-) / 4 (section 3.2.2).
 
@@ -108,8 +108,8 @@ def affinity_loss(
         labels: (N, H, W) integers, 0 for background; pairs with `ignore_index` do not count.
         radius: Of the neighbourhood.
         ignore_index: Label of neutral pixels.
-        whole: Maps the numbers of pairs (3,) here to those of the whole batch, where this is a part
-            of it; the losses of the parts then add up to the batch's.
+        all_reduce_sum: Maps the numbers of pairs (3,) here to those of the whole batch, where this
+            is a part of it; the losses of the parts then add up to the batch's.
 
     Returns:
         Scalar, 0 or more.
@@ -136,7 +136,7 @@ def affinity_loss(
     # -log(1 - exp(-d)), finite also where two features agree
     repulsion = -torch.log(-torch.expm1(-distances.clamp_min(1e-5)))
     terms = ((distances, same_class), (distances, both_background), (repulsion, different))
-    counts = whole(torch.stack([chosen.sum() for _, chosen in terms])).clamp_min(1)
+    counts = all_reduce_sum(torch.stack([chosen.sum() for _, chosen in terms])).clamp_min(1)
     sums = torch.stack([(values * chosen).sum() for values, chosen in terms])
     attraction, background, rest = sums / counts
     loss: Tensor = (attraction + background + 2 * rest) / 4

@@ -86,7 +86,7 @@ def train_on_tags(
     Yields:
         The checkpoint after each epoch, by the epoch's number, four digits.
     """
-    from affinitynet.training.losses import tag_loss
+    from affinitynet.training.losses import classification_loss
     from affinitynet.training.samples import TaggedPhotos
 
     train = index[index["split"] == "train"]
@@ -99,7 +99,9 @@ def train_on_tags(
         augmentation,
         cache_megabytes=training.cache_megabytes if training.epochs else 0,
     )
-    yield from _epochs(initial, samples, tag_loss, training, seed, execution, "Classifier")
+    yield from _epochs(
+        initial, samples, classification_loss, training, seed, execution, "Classifier"
+    )
 
 
 def train_on_pairs(
@@ -119,10 +121,10 @@ def train_on_pairs(
     Yields:
         The checkpoint after each epoch, by the epoch's number, four digits.
     """
-    from affinitynet.training.losses import pair_loss
+    from affinitynet.training.losses import affinity_loss
 
     samples = _labelled_photos(index, photos, labels, classes, training, augmentation)
-    loss = partial(pair_loss, radius=radius)
+    loss = partial(affinity_loss, radius=radius)
     yield from _epochs(initial, samples, loss, training, seed, execution, "AffinityNet")
 
 
@@ -142,11 +144,11 @@ def train_on_pixels(
     Yields:
         The checkpoint after each epoch, by the epoch's number, four digits.
     """
-    from affinitynet.training.losses import pixel_loss
+    from affinitynet.training.losses import segmentation_loss
 
     samples = _labelled_photos(index, photos, labels, classes, training, augmentation)
     yield from _epochs(
-        initial, samples, pixel_loss, training, seed, execution, "Segmentation network"
+        initial, samples, segmentation_loss, training, seed, execution, "Segmentation network"
     )
 
 

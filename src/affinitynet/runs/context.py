@@ -17,7 +17,7 @@ from affinitynet.runs.configuration import Configuration
 from affinitynet.runs.parameters import anchor_paths, check_parameters
 from affinitynet.runs.record import RunRecord, flatten, read_records
 
-CONTROL = (
+EXECUTION_PARAMS = (
     "resume",
     "data",
     "mlflow_db",
@@ -74,21 +74,21 @@ class RunContext(KedroContext):
         return dict(self.config_loader["parameters"])
 
     @property
-    def what_is_run(self) -> dict[str, Any]:
+    def tracked_params(self) -> dict[str, Any]:
         """The parameters that say what is run, flat: paths within the data folder from there."""
         flat = flatten(self.raw_parameters)
         within = f"{flat['data']}/"  # a resumed run may name this folder in other words
         return {
             name: value.removeprefix(within) if isinstance(value, str) else value
             for name, value in flat.items()
-            if name not in CONTROL
+            if name not in EXECUTION_PARAMS
         }
 
     @property
-    def told(self) -> dict[str, Any]:
+    def runtime_params(self) -> dict[str, Any]:
         """The parameters given at run time that say what is run, flat."""
         told = flatten(self.config_loader.runtime_params or {})
-        return {name: value for name, value in told.items() if name not in CONTROL}
+        return {name: value for name, value in told.items() if name not in EXECUTION_PARAMS}
 
     @property
     def data(self) -> str:

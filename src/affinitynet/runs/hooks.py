@@ -260,7 +260,7 @@ class RunHooks:
             env=self.context.env or "base",
             pipelines=list(run_params["pipeline_names"] or ["__default__"]),
             nodes=sorted(node.name for node in pipeline.nodes),
-            parameters=self.context.what_is_run,
+            parameters=self.context.tracked_params,
             code=code_fingerprint(),
             git=git_revision(self.context.project_path),
             inputs={**inputs, **dict(_fingerprints(pipeline, catalog))},

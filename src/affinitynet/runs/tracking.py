@@ -87,7 +87,7 @@ class RunTracking(MlflowHook):  # type: ignore[misc]  # kedro-mlflow has no type
     """kedro-mlflow, but for the parameters of nodes: `TrackingHooks` logs all parameters, flat.
 
     Of an argument that is a dataclass it would log the representation. A run that is resumed with
-    other values of `context.CONTROL` would fail, as MLflow lets no parameter change.
+    other values of `context.EXECUTION_PARAMS` would fail, as MLflow lets no parameter change.
     """
 
     @hook_impl
@@ -151,7 +151,7 @@ class TrackingHooks:
         run = mlflow.active_run()
         if not run:
             return
-        mlflow.log_params(self.context.what_is_run)
+        mlflow.log_params(self.context.tracked_params)
         mlflow.set_tags(
             {
                 "environment": self.context.env or "base",
@@ -163,7 +163,9 @@ class TrackingHooks:
             record.write(self.context.records)
             mlflow.set_tags({"version": record.version, "pipelines": ", ".join(record.pipelines)})
             mlflow.set_tags({f"input.{name}": version for name, version in record.inputs.items()})
-            mlflow.set_tag(MLFLOW_RUN_NAME, run_name(record, pipelines, self.context.told))
+            mlflow.set_tag(
+                MLFLOW_RUN_NAME, run_name(record, pipelines, self.context.runtime_params)
+            )
             if maker := _maker(record, pipelines, read_records(self.context.records)):
                 mlflow.set_tag(MLFLOW_PARENT_RUN_ID, maker)
         if INDEX in pipeline.datasets() and catalog.exists(INDEX):  # else it is about to be made

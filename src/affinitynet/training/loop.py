@@ -19,7 +19,13 @@ from affinitynet.networks.convolutions import optimize_for_cpu
 from affinitynet.networks.folding import fold_fixed_norms
 from affinitynet.networks.precision import uses_bfloat16
 from affinitynet.training.parameters import TrainingParameters
-from affinitynet.training.ranks import Share, rank, ranks, synchronise, whole
+from affinitynet.training.ranks import (
+    DistributedBatchSampler,
+    all_reduce_sum,
+    rank,
+    synchronise,
+    world_size,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -87,10 +93,10 @@ def train(
             f"training.batch_size: {parameters.batch_size} is more than there are samples, "
             f"{len(samples)}; lower it"  # type: ignore[arg-type]
         )
-    if parameters.batch_size < ranks():
+    if parameters.batch_size < world_size():
         raise ValueError(
             f"training.batch_size: {parameters.batch_size} samples cannot be shared out among "
-            f"{ranks()} processes; raise it, or lower execution.devices"
+            f"{world_size()} processes; raise it, or lower execution.devices"
         )
     network = restore(initial, device=device).to(memory_format=torch.channels_last)
     fixed = _frozen_parts(network, parameters.frozen)
@@ -130,9 +136,9 @@ def train(
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
                 value = loss(replica, [_place(tensor, device) for tensor in batch])
             step += 1
-            losses.add(whole(value))
+            losses.add(all_reduce_sum(value))
             optimiser.zero_grad()
-            (value * ranks()).backward()  # the gradients are averaged, and the shares add up
+            (value * world_size()).backward()  # the gradients are averaged, and the shares add up
             optimiser.step()
         history.append(
             {
@@ -239,7 +245,9 @@ def _loader(
     workers = count_workers(parameters.workers, device)
     return DataLoader(
         _Seeded(samples, seed),
-        batch_sampler=Share(BatchSampler(order, parameters.batch_size, drop_last=True)),
+        batch_sampler=DistributedBatchSampler(
+            BatchSampler(order, parameters.batch_size, drop_last=True)
+        ),
         num_workers=workers,
         multiprocessing_context=WORKERS if workers else None,
         prefetch_factor=4 if workers and device.type == "cuda" else None,
@@ -283,7 +291,7 @@ def count_workers(workers: int | None, device: torch.device) -> int:
         return workers
     if device.type != "cuda":
         return 0
-    return max(1, min(MOST_WORKERS, cores() // ranks() - 1))
+    return max(1, min(MOST_WORKERS, cores() // world_size() - 1))
 
 
 def _place(tensor: Tensor, device: torch.device) -> Tensor:

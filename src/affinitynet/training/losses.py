@@ -11,21 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from affinitynet.core.affinity import affinity_loss
+from affinitynet.core import affinity
 from affinitynet.core.label_maps import IGNORE_INDEX
-from affinitynet.training.ranks import whole
+from affinitynet.training.ranks import all_reduce_sum
 
 Batch = tuple[Tensor, Tensor]
 
 
-def tag_loss(network: nn.Module, batch: Batch) -> Tensor:
+def classification_loss(network: nn.Module, batch: Batch) -> Tensor:
     """Multi-label soft margin between a `CAMNet`'s logits and the tags (N, K), 0 or 1."""
     photos, tags = batch
     total = functional.multilabel_soft_margin_loss(network(photos).float(), tags, reduction="sum")
-    return total / whole(tags.new_full((), len(tags)))  # filled there: a copy would wait
+    return total / all_reduce_sum(tags.new_full((), len(tags)))  # filled there: a copy would wait
 
 
-def pair_loss(network: nn.Module, batch: Batch, *, radius: int = 5) -> Tensor:
+def affinity_loss(network: nn.Module, batch: Batch, *, radius: int = 5) -> Tensor:
     """Affinity loss of an `AffinityNet`'s features (paper, section 3.2.2) on label maps (N, H, W).
 
     The labels are taken at the centres of the features' cells.
@@ -40,12 +40,16 @@ def pair_loss(network: nn.Module, batch: Batch, *, radius: int = 5) -> Tensor:
     cells = functional.interpolate(
         labels[:, None].float(), features.shape[-2:], mode="nearest-exact"
     )
-    return affinity_loss(
-        features, cells[:, 0].long(), radius=radius, ignore_index=IGNORE_INDEX, whole=whole
+    return affinity.affinity_loss(
+        features,
+        cells[:, 0].long(),
+        radius=radius,
+        ignore_index=IGNORE_INDEX,
+        all_reduce_sum=all_reduce_sum,
     )
 
 
-def pixel_loss(network: nn.Module, batch: Batch) -> Tensor:
+def segmentation_loss(network: nn.Module, batch: Batch) -> Tensor:
     """Cross-entropy between a `SegmentationNet`'s upsampled logits and label maps (N, H, W)."""
     photos, labels = batch
     logits = _upsample(network(photos).float(), labels.shape[-2:])
@@ -53,7 +57,7 @@ def pixel_loss(network: nn.Module, batch: Batch) -> Tensor:
         logits, labels = logits.movedim(1, -1).flatten(0, -2), labels.flatten()
     total = functional.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
     # no labelled pixel at all makes no loss, where the mean would be 0 / 0
-    return total / whole((labels != IGNORE_INDEX).sum()).clamp(min=1)
+    return total / all_reduce_sum((labels != IGNORE_INDEX).sum()).clamp(min=1)
 
 
 def _upsample(maps: Tensor, size: Sequence[int]) -> Tensor:

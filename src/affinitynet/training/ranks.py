@@ -19,14 +19,14 @@ def rank() -> int:
     return get_rank() if is_initialized() else 0
 
 
-def ranks() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return get_world_size() if is_initialized() else 1
 
 
-def whole(share: Tensor) -> Tensor:
+def all_reduce_sum(share: Tensor) -> Tensor:
     """Sum the processes' shares of a count, or of a loss; of no gradient."""
-    if ranks() == 1:
+    if world_size() == 1:
         return share
     total = share.detach().clone()
     all_reduce(total)
@@ -40,7 +40,7 @@ def synchronise(network: nn.Module) -> nn.Module:
         network: On its device, its parts in the modes that they are trained in: on CUDA, norms
             that learn their statistics are changed to see the whole batch.
     """
-    if ranks() == 1:
+    if world_size() == 1:
         return network
     if next(network.parameters()).is_cuda:
         share_statistics(network)
@@ -57,7 +57,7 @@ def share_statistics(network: nn.Module) -> None:
             setattr(network, name, convert_sync_batchnorm(part))  # timm's: it keeps activations
 
 
-class Share(Sampler[list[int]]):
+class DistributedBatchSampler(Sampler[list[int]]):
     """This process's samples of each batch: all processes' together are the batch."""
 
     def __init__(self, batches: BatchSampler) -> None:
@@ -68,4 +68,4 @@ class Share(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for batch in self.batches:
-            yield batch[rank() :: ranks()]
+            yield batch[rank() :: world_size()]

@@ -42,7 +42,7 @@ def create_pipeline() -> Pipeline:
                 select_final_checkpoint,
                 inputs="checkpoints",
                 outputs=["model", "history"],
-                name="keep_last",
+                name="select_final_checkpoint",
             ),
         ],
         namespace="affinity_training",

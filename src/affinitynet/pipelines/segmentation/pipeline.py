@@ -53,7 +53,7 @@ def create_pipeline(labels: str = "revision.labels") -> Pipeline:
                 select_final_checkpoint,
                 inputs="checkpoints",
                 outputs=["model", "history"],
-                name="keep_last",
+                name="select_final_checkpoint",
             ),
             node(
                 predict_masks,

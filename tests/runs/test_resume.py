@@ -154,7 +154,7 @@ def fail_late(project, *, parameters=None, **options):
 
     told = {"revision.confidence": 0.9, "execution.workers": 1} | (parameters or {})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("affinitynet.pipelines.revision.nodes.refine", fail)
+        patch.setattr("affinitynet.stages.refinement.refine", fail)
         with pytest.raises(ValueError, match="late"):
             project.run("revision", parameters=told, **options)
 

@@ -90,7 +90,11 @@ def compare(
     differ = (tagged != masked[:, own]).any(axis=1).mean() > MOST
     lacking = (tagged & ~masked[:, own]).any(axis=1)
     much = lacking.sum() >= MIN_PHOTOS and lacking.mean() > MUCH
-    if is_moved or (differ and much):
+    # pseudo labels that lack objects are no system: they show nothing that the tags do not name
+    others = masked[:, 1:].copy()
+    others[:, own - 1] &= ~tagged
+    foreign = others.any(axis=1).mean() > MUCH
+    if is_moved or (differ and much and foreign):
         table = _propose(names, likely, best, own, masked, mask_classes)
         everywhere = {*np.flatnonzero(masked.all(axis=0)).tolist()}
         has_background = everywhere <= {*likely[best > 0].tolist()}  # else it has a number

@@ -117,7 +117,6 @@ def test_drawn_orders_are_found(seed):
         lambda values: [value - 1 for value in values],  # the background is 255
         lambda values: [1, *(value + 1 for value in values)],
         lambda values: [value * 40 for value in values],
-        lambda values: [value for value in values if value < 2],  # no others
     ],
 )
 def test_masks_that_no_names_mend_are_to_be_numbered(renumber):
@@ -128,6 +127,14 @@ def test_masks_that_no_names_mend_are_to_be_numbered(renumber):
         "write 0 for the background into the masks, and for the classes 1 ant, 2 bee, 3 cow, "
         "4 dog, 5 elk"
     )
+
+
+def test_masks_that_lack_objects_are_only_named():
+    tags, classes = draw(5)  # as poor pseudo labels do: nothing foreign is in them
+    shown = {i: tuple(v for v in values if v < 2) for i, values in masks_of(tags, classes).items()}
+    found = compare(tags, shown, classes, NAMES, "mask_classes")
+    assert not found.problems
+    assert found.warnings
 
 
 def test_masks_that_show_more_than_the_one_tag_of_a_photo_are_only_named():

@@ -1,5 +1,7 @@
 """What a run reports of itself."""
 
+from types import SimpleNamespace
+
 import pytest
 from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog
@@ -80,7 +82,9 @@ def test_the_workflow_page_of_kedro_viz_hears_of_whole_runs_only(names, monkeypa
     viz = PipelineRunStatusHook()
     monkeypatch.setattr(summary, "pipeline_run_hook", viz)
     manager = _create_hook_manager()
-    manager.register(RunSummary())
+    described = RunSummary()
+    described.context = SimpleNamespace(resumed=None)
+    manager.register(described)
     manager.register(viz)  # the later one is called first, but for `trylast`
     manager.hook.before_pipeline_run(
         run_params={"pipeline_names": names}, pipeline=Pipeline([]), catalog=DataCatalog()

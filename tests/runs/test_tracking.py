@@ -164,7 +164,9 @@ def test_a_model_is_logged_and_registered_once_a_run(finished_copy):
     (path,) = finished_copy.data.glob("06_models/export/model.safetensors/*/*")
     with mlflow_run(finished_copy) as run:
         for registered in (None, "animals", "animals"):  # a run that is killed, and killed again
-            log_model(path.read_bytes(), name="export.model", registered=registered)
+            log_model(
+                path.read_bytes(), name="export.model", registered=registered, max_pixels=10**6
+            )
     models = f"select name from logged_models where source_run_id = '{run}'"
     assert finished_copy.query(models) == [("export_model",)]
     versions = f"select name, version from model_versions where run_id = '{run}'"
@@ -185,5 +187,6 @@ def test_a_table_to_compare_has_its_rows_once(finished_copy):
 
 @pytest.mark.parametrize("log", [log_model, log_compared])
 def test_without_a_run_nothing_is_logged(log):
-    options = {"name": "m", "registered": "m"} if log is log_model else {"file": "iou.json"}
+    model = {"name": "m", "registered": "m", "max_pixels": 1}
+    options = model if log is log_model else {"file": "iou.json"}
     log(b"", **options)

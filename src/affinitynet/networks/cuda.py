@@ -51,13 +51,15 @@ def without_determinism() -> Iterator[None]:
     Deterministic algorithms replace a bilinear resize by 37 operators, because of its gradient.
     cuDNN's own switch, `torch.backends.cudnn.deterministic`, is left as it is.
     """
-    enabled = torch.are_deterministic_algorithms_enabled()
+    if not torch.are_deterministic_algorithms_enabled():
+        yield  # to set it, even to what it is, would import torch's compiler
+        return
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(False)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        torch.use_deterministic_algorithms(True, warn_only=warn_only)
 
 
 def optimize_for_cuda(network: nn.Module) -> None:

@@ -12,9 +12,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 # viz, demo and serve take the environment of the newest run; ENV=tagged names another one.
 NEWEST = $(BIN)/python -m affinitynet.runs.newest
 KEEP ?= 3
+PYTEST = $(BIN)/python -m pytest --quiet --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test bench lint format viz mlflow serve demo screenshots docs clean clean-runs
+.PHONY: help setup run test test-unit bench lint format viz mlflow serve demo screenshots docs clean clean-runs
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,8 +25,11 @@ setup: $(VENV)/.installed ## Create the virtual environment and install the proj
 run: setup ## Run everything on the embedded default (kedro run)
 	$(BIN)/kedro run
 
-test: $(VENV)/.installed-dev ## Run the tests
-	$(BIN)/python -m pytest --quiet --numprocesses=logical --maxprocesses=4 --dist=loadfile
+test: $(VENV)/.installed-dev ## Run all tests
+	$(PYTEST)
+
+test-unit: $(VENV)/.installed-dev ## Run the fast tests, of single functions
+	$(PYTEST) tests/unit
 
 bench: $(VENV)/.installed-dev ## Measure against plain baselines (BENCH="-k walk": some of it)
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-quiet $(BENCH)

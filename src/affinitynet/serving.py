@@ -80,7 +80,7 @@ def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> Serve
 def _rows(images: Iterable[Any]) -> Iterator[Any]:
     """The photos of a column; `{"inputs": {"image": ["…", "…"]}}` comes as a row of texts."""
     for image in images:
-        if isinstance(image, list | np.ndarray) and np.size(image) and _are_texts(image):
+        if isinstance(image, list | np.ndarray) and len(image) and _are_texts(image):
             yield from image
         else:
             yield image

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from tests.conftest import Project
-from tests.runs.test_lock import hold
+from tests.unit.runs.test_lock import hold
 
 from affinitynet.errors import UserError
 

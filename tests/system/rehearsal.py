@@ -1,7 +1,7 @@
 """A rehearsal of losses, by hand: whole runs in which every stage loses a process.
 
-    python -m tests.execution.rehearsal /tmp/rehearsal --images 2000 --lose worker
-    python -m tests.execution.rehearsal /tmp/rehearsal --images 2000 --lose driver
+    python -m tests.system.rehearsal /tmp/rehearsal --images 2000 --lose worker
+    python -m tests.system.rehearsal /tmp/rehearsal --images 2000 --lose driver
 
 The first run in a folder is left alone, and is what the others are compared with: maps, labels and
 predictions to the bit, and all scores. A run that ends is continued with `resume=true`.

@@ -41,19 +41,19 @@ def run_alone(*command, needs="true"):
 
 def test_a_cluster_does_the_same_and_survives_its_losses(finished_copy, tmp_path):
     """Two nodes: killed processes, training, the pipelines' per-image nodes, a killed node."""
-    run_alone("-m", "tests.execution.on_two_nodes", tmp_path, finished_copy.folder)
+    run_alone("-m", "tests.system.on_two_nodes", tmp_path, finished_copy.folder)
 
 
 def test_a_host_that_is_cut_off_costs_its_unfinished_work():
     """Three hosts, each a network namespace: one is lost while two train, one among images."""
     cable = "ip link add one type veth peer name other"
     forward = "echo 1 > /proc/sys/net/ipv4/ip_forward"
-    run_alone("-m", "tests.execution.cut_off", needs=f"{cable} && {forward} && nsenter --version")
+    run_alone("-m", "tests.system.cut_off", needs=f"{cable} && {forward} && nsenter --version")
 
 
 def test_what_a_cluster_cannot_give_is_told_at_once():
     """Three nodes: processes that none of them can hold, and networks that would share a GPU."""
-    run_alone("-m", "tests.execution.on_uneven_nodes")
+    run_alone("-m", "tests.system.on_uneven_nodes")
 
 
 def test_a_cluster_that_does_not_answer_is_named():

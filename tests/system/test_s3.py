@@ -124,7 +124,7 @@ def instead(server, *, answers):
 
 @pytest.mark.parametrize("answers", [False, True])
 def test_a_server_that_goes_away_for_a_while_costs_nothing(bucket, server, answers, caplog):
-    """A short while; `OUTAGE=10 pytest tests/runs/test_s3.py -k goes_away` waits for longer."""
+    """A short while; `OUTAGE=10 pytest tests/system/test_s3.py -k goes_away` waits for longer."""
     outage = float(os.environ.get("OUTAGE", 1))
     dataset = numbers()
     dataset.save({"a": 1})

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 import psutil
 import pytest
 import torch
-from tests.training.deaths import count_epochs
+from tests.system.deaths import count_epochs
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset

@@ -12,7 +12,7 @@ from scripts.parameters_reference import ENVIRONMENTS, parameter_files, read
 
 from affinitynet.pipeline_registry import register_pipelines
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 STAGES = ("cam", "affinity_labels", "affinity_training", "revision", "segmentation")
 
 

@@ -5,7 +5,7 @@ Ray takes a node's word for its GPUs: no process that reserves one would find it
 
 import ray
 from ray.cluster_utils import Cluster
-from tests.execution.on_two_nodes import items, message_of, sum_of_ranks, where
+from tests.system.on_two_nodes import items, message_of, sum_of_ranks, where
 
 from affinitynet.execution import Execution, launch, map_images
 

@@ -14,7 +14,7 @@ from affinitynet.execution.parameters import cores
 from affinitynet.networks.checkpoint import initialise
 from affinitynet.training import loop
 from tests.conftest import PROJECT
-from tests.training.test_loop import CONFIG, PARAMETERS, assert_same, run
+from tests.unit.training.test_loop import CONFIG, PARAMETERS, assert_same, run
 
 
 def test_cores_are_counted_where_there_are_no_affinities(monkeypatch):

@@ -14,7 +14,7 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 from tests.conftest import Project
-from tests.training.deaths import count_epochs
+from tests.system.deaths import count_epochs
 
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, launch, map_images

@@ -22,8 +22,8 @@ from affinitynet.networks.parameters import InferenceParameters
 from affinitynet.stages.predictor import Predictor
 from affinitynet.training.loop import train
 from affinitynet.training.losses import affinity_loss, classification_loss, segmentation_loss
-from tests.core.test_random_walk import dense_walk, scene
-from tests.training.test_loop import CONFIG, PARAMETERS, Colours
+from tests.unit.core.test_random_walk import dense_walk, scene
+from tests.unit.training.test_loop import CONFIG, PARAMETERS, Colours
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 CUDA = Execution(device="cuda", workers=1)

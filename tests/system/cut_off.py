@@ -21,7 +21,7 @@ os.environ |= {  # a host that does not answer counts as lost after seconds, and
 }
 
 import ray
-from tests.execution.on_two_nodes import items, where
+from tests.system.on_two_nodes import items, where
 
 from affinitynet.execution import Execution, launch, map_images
 

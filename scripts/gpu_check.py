@@ -337,7 +337,11 @@ def tests(folder: Path, device: str, count: int) -> Iterator[Row]:
     """tests/system/test_cuda.py, where pytest and what the tests need are installed."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*command, "tests/system/test_cuda.py"], cwd=PROJECT, capture_output=True, text=True, check=False
+        [*command, "tests/system/test_cuda.py"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     lines = done.stdout.strip().splitlines() or done.stderr.strip().splitlines() or [""]
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]

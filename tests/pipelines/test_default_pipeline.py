@@ -9,13 +9,13 @@ import pytest
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.io import AbstractVersionedDataset, MemoryDataset
-from tests.conftest import PROJECT
 
 from affinitynet.errors import UserError
 from affinitynet.pipeline_registry import CONDITIONS, register_pipelines
 from affinitynet.runs.record import flatten
 from affinitynet.runs.session import select_requested
 from affinitynet.runs.tracking import data_fingerprint
+from tests.conftest import PROJECT
 
 
 def ancestors(pipeline, node_name):

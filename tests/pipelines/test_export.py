@@ -26,7 +26,6 @@ import yaml
 from mlflow.artifacts import download_artifacts
 from PIL import Image
 from safetensors import safe_open
-from tests.conftest import PROJECT
 
 import affinitynet
 from affinitynet.core.label_maps import voc_palette
@@ -35,6 +34,7 @@ from affinitynet.networks.checkpoint import build
 from affinitynet.networks.inference import fold_norms
 from affinitynet.networks.onnx import PhotoSegmenter, deviation, export
 from affinitynet.runs.newest import model_uri
+from tests.conftest import PROJECT
 
 ACTIVATED = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
 """The search path in the activated environment: MLflow's server starts uvicorn by its name."""

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pycocotools.coco import COCO
-from tests.conftest import PROJECT
 
 from affinitynet.__main__ import main
 from affinitynet.core import images
@@ -19,6 +18,7 @@ from affinitynet.core.images import upsample
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.errors import UserError
 from affinitynet.pipelines.inference.nodes import _overlay
+from tests.conftest import PROJECT
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
-from tests.conftest import PROJECT
 from torchvision.datasets import CocoDetection, VOCSegmentation
 
 from affinitynet.__main__ import main
@@ -18,6 +17,7 @@ from affinitynet.datasets.folder import source
 from affinitynet.datasets.stored_file import LocalFile
 from affinitynet.errors import UserError
 from affinitynet.pipelines.labels_export.nodes import take_labels, take_photos
+from tests.conftest import PROJECT
 
 
 def export(project, folder, **options):

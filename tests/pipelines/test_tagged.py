@@ -15,7 +15,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.conftest import PROJECT
 
 from affinitynet.data.coco import parse_coco
 from affinitynet.data.files import name_photos
@@ -31,6 +30,7 @@ from affinitynet.pipelines.ingestion.nodes import build_index, check_data_set, i
 from affinitynet.pipelines.scenes.render import render_scene
 from affinitynet.runs.record import flatten
 from affinitynet.training.parameters import TrainingParameters
+from tests.conftest import PROJECT
 
 FILES = ["rex.jpg", "tom.png", "beach/both.webp", "beach/empty.tif"]
 TAGS = {"rex": "dog", "tom": "cat", "beach/both": "cat|dog", "beach/empty": ""}

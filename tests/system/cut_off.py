@@ -21,9 +21,9 @@ os.environ |= {  # a host that does not answer counts as lost after seconds, and
 }
 
 import ray
-from tests.system.on_two_nodes import items, where
 
 from affinitynet.execution import Execution, launch, map_images
+from tests.system.on_two_nodes import items, where
 
 PORT = 6379
 ADDRESS = f"10.0.1.1:{PORT}"

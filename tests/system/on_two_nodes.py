@@ -13,11 +13,11 @@ from pathlib import Path
 
 import ray
 from ray.cluster_utils import Cluster
-from tests.conftest import Project
-from tests.system.deaths import count_epochs
 
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, launch, map_images
+from tests.conftest import Project
+from tests.system.deaths import count_epochs
 
 
 def where(number):

@@ -5,9 +5,9 @@ Ray takes a node's word for its GPUs: no process that reserves one would find it
 
 import ray
 from ray.cluster_utils import Cluster
-from tests.system.on_two_nodes import items, message_of, sum_of_ranks, where
 
 from affinitynet.execution import Execution, launch, map_images
+from tests.system.on_two_nodes import items, message_of, sum_of_ranks, where
 
 GPUS = "1 node(s) of 1 CPUs and 2 GPUs, 2 node(s) of 2 CPUs and 0 GPUs"
 

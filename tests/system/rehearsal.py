@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import psutil
+
 from tests.conftest import Project
 
 OUTPUTS = {

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from tests.conftest import Project
-from tests.unit.runs.test_lock import hold
 
 from affinitynet.errors import UserError
+from tests.conftest import Project
+from tests.unit.runs.test_lock import hold
 
 
 def test_runs_at_once_in_a_fresh_project_do_not_mix(finished_run, tmp_path):

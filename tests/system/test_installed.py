@@ -88,7 +88,12 @@ def test_a_wheel_runs_in_an_empty_folder(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "No Kedro project" not in done.stdout + done.stderr
     assert len(scenes(empty)) == 16
-    assert {path.name for path in empty.iterdir()} <= {"data", "mlflow.db", "mlflow.db.lock", "mlartifacts"}
+    assert {path.name for path in empty.iterdir()} <= {
+        "data",
+        "mlflow.db",
+        "mlflow.db.lock",
+        "mlartifacts",
+    }
 
 
 def test_a_new_project_runs_also_from_its_folders(run, tmp_path):

@@ -10,7 +10,6 @@ from multiprocessing import get_context
 import psutil
 import pytest
 import torch
-from tests.system.deaths import count_epochs
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
@@ -25,6 +24,7 @@ from affinitynet.training.loop import train
 from affinitynet.training.losses import affinity_loss, classification_loss, segmentation_loss
 from affinitynet.training.parameters import TrainingParameters
 from affinitynet.training.ranks import share_statistics
+from tests.system.deaths import count_epochs
 
 BACKBONE = {"name": "test_resnet", "weights": None, "output_stride": 16}
 ACTIVATED = {**BACKBONE, "name": "test_efficientnet"}  # its norms end in activations

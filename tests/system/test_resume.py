@@ -10,10 +10,10 @@ import pytest
 from kedro.framework.project import pipelines
 from kedro.runner import ParallelRunner, ThreadRunner
 from PIL import Image
-from tests.unit.runs.test_lock import hold
 
 from affinitynet.datasets.partitions import MARKER_SUFFIX
 from affinitynet.errors import UserError
+from tests.unit.runs.test_lock import hold
 
 
 def kill_when(process, project, pattern):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from kedro.config import OmegaConfigLoader
-from tests.conftest import PROJECT
 
 from affinitynet.errors import UserError
 from affinitynet.runs.command_line import parse_params
 from affinitynet.runs.networks import check_networks
 from affinitynet.runs.parameters import anchor_paths, check_parameters
 from affinitynet.settings import CONFIG_LOADER_ARGS
+from tests.conftest import PROJECT
 
 NAN, INFINITE = math.nan, math.inf
 

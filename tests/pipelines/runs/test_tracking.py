@@ -10,13 +10,13 @@ import mlflow
 import pandas as pd
 import pytest
 from kedro.framework.startup import bootstrap_project
-from tests.conftest import PROJECT, Project
 
 from affinitynet.pipeline_registry import register_pipelines
 from affinitynet.runs.context import RunContext, _choose_tracking
 from affinitynet.runs.record import RunRecord
 from affinitynet.runs.session import RunSession
 from affinitynet.runs.tracking import log_compared, log_model, run_name
+from tests.conftest import PROJECT, Project
 
 ROAD = register_pipelines()
 

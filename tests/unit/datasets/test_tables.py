@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import yaml
 from kedro_datasets.pandas import CSVDataset
+
 from tests.conftest import PROJECT
 
 CATALOG = yaml.safe_load((PROJECT / "conf/base/catalog.yml").read_text())

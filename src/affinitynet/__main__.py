@@ -48,6 +48,18 @@ def run(options: tuple[str, ...]) -> None:
 
     The configuration is that of the project around the current folder, else the package's.
     """
+    _execute("run", options)
+
+
+@cli.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def seeds(options: tuple[str, ...]) -> None:
+    """Run pipelines once for each seed, and report mean and spread of the scores."""
+    _execute("seeds", options)
+
+
+def _execute(command: str, options: tuple[str, ...]) -> None:
+    """Execute one of the project's commands where a project is, else on the package's."""
     check_platform()
     folder = find_kedro_project(Path.cwd())
     if folder and (package := _package_of(folder)) != PACKAGE.name:
@@ -60,15 +72,18 @@ def run(options: tuple[str, ...]) -> None:
         os.environ.setdefault("KEDRO_LOGGING_CONFIG", str(logging))  # read at the next import
     defaults: dict[str, Any] = {} if folder else {"conf_source": str(configuration)}
 
-    from kedro.framework.cli.utils import find_run_command
     from kedro.framework.project import configure_project
     from kedro.framework.startup import bootstrap_project
 
     if folder:
         bootstrap_project(folder)
     configure_project(PACKAGE.name)
-    command: Any = find_run_command(PACKAGE.name)
-    command.main([*options], prog_name=f"{PACKAGE.name} run", default_map=defaults)
+
+    from affinitynet.cli import cli as commands  # after the project is configured
+
+    commands.commands[command].main(
+        [*options], prog_name=f"{PACKAGE.name} {command}", default_map=defaults
+    )
 
 
 def _package_of(project: Path) -> str:

@@ -1,4 +1,4 @@
-"""Kedro's command line, with `--params` read by what each parameter is declared as."""
+"""Kedro's command line: `run` reads `--params` as declared, and `seeds` runs several times."""
 
 from copy import copy
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import click
 from kedro.framework.cli.project import run as kedro_run
 
+from affinitynet.errors import UserError
 from affinitynet.runs.command_line import parse_params
 
 
@@ -24,3 +25,39 @@ for _option in run.params:
     if _option.name == "params":
         _option.callback = _parse
 cli.add_command(run)
+
+
+@click.pass_context
+def _run_seeds(
+    context: click.Context, /, seeds: tuple[int, ...], params: dict[str, Any], **options: Any
+) -> None:
+    """Run pipelines once for each seed, and report mean and standard deviation of the scores.
+
+    MLflow shows the runs below one that has the means (cam.miou) and deviations (cam.miou.std), and
+    the table for all classes as seeds.csv. All other options are those of `kedro run`.
+    """
+    if wrong := params.keys() & {"seed", "resume"}:
+        raise UserError(f"--params {', '.join(sorted(wrong))}: not with `seeds`, see --seeds")
+
+    from affinitynet.runs.seeds import compare_seeds  # imports MLflow
+
+    def run_once(seed: int) -> None:
+        context.invoke(run, params={**params, "seed": seed}, **options)
+
+    compare_seeds(run_once, seeds)
+
+
+def _parse_seeds(_: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        return (*dict.fromkeys(int(seed) for seed in value.split(",")),)
+    except ValueError as error:
+        raise click.BadParameter(f"{value}: give numbers separated by commas") from error
+
+
+_seeds = click.Option(
+    ["--seeds"], default="0,1,2", show_default=True, callback=_parse_seeds, help="One run each."
+)
+_options = [_seeds, *run.params]
+cli.add_command(
+    click.Command("seeds", callback=_run_seeds, params=_options, help=_run_seeds.__doc__)
+)

@@ -95,6 +95,36 @@ def test_every_photo_gets_a_mask_of_its_name_and_size(finished_copy, folder, tmp
         assert set(np.unique(np.asarray(mask))) <= {0, 1, 2, 3, 4}
 
 
+@pytest.mark.parametrize("crf", [None, {"iterations": 2}])
+def test_photos_are_segmented_within_their_tags(finished_copy, folder, tmp_path, caplog, crf):
+    lines = ["file,tags", "plain.jpg,owl", "grey.png,Fish;bear", "sub/strip.png,"]
+    (tmp_path / "tags.csv").write_text("\n".join(lines))
+    given = {"tags": str(tmp_path / "tags.csv"), "inference": {"crf": crf}}
+    infer(finished_copy, folder, tmp_path / "masks", **given)
+    classes = finished_copy.catalog().load("classes")
+    for name, tag in {"plain": "owl", "grey": "fish", "sub/strip": None}.items():
+        mask = np.asarray(Image.open(tmp_path / f"masks/{name}.png"))
+        assert {*np.unique(mask)} <= {0, classes.get(tag, 0)}
+    assert "Tags that the network has not learned: bear" in caplog.text
+    assert "does not name 6 photos" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,tags\nplain.jpg,bear\n", r"none of its tags \(bear\) is a class .*car, fish"),
+        ("file,tags\nother.jpg,owl\n", "names none of the 9 photos"),
+        (None, "there is no such file"),
+    ],
+)
+def test_tags_of_other_photos_or_classes_are_refused(finished_copy, folder, tmp_path, text, message):
+    if text:
+        (tmp_path / "tags.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        infer(finished_copy, folder, tmp_path / "masks", tags=str(tmp_path / "tags.csv"))
+    assert not (tmp_path / "masks").exists()
+
+
 def test_what_was_made_is_said(finished_copy, folder, tmp_path, caplog):
     with caplog.at_level("INFO", logger="affinitynet"):
         infer(finished_copy, folder, tmp_path / "masks")

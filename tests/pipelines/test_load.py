@@ -73,6 +73,27 @@ def test_predictions_are_those_of_the_inference_pipeline(finished_copy, tmp_path
     assert model.predict(tmp_path / "photos/rotated.jpg").mask.shape == (61, 37)
 
 
+def test_a_photo_is_segmented_within_its_tags(model, photo):
+    names = [name for name in model.classes if name != "background"]
+    for name in names:
+        found = model.predict(photo, tags=[name])
+        assert {*np.unique(found.mask)} <= {0, model.classes[name]}
+        assert (found.confidence >= model.predict(photo).confidence - 1e-6).all()
+    np.testing.assert_array_equal(model.predict(photo, tags=names).mask, model.predict(photo).mask)
+    assert not model.predict(photo, tags=[]).mask.any()
+    one, other = model.predict([photo, photo], tags=[["owl"], None])
+    assert same(one, model.predict(photo, tags=["owl"]))
+    assert same(other, model.predict(photo))
+
+
+@pytest.mark.parametrize("tags", [["owl", "bear"], "owl", ["background2"]])
+def test_a_tag_that_is_no_class_is_named(model, photo, tags):
+    with pytest.raises(ValueError, match=r"tags: .*(bear|owl|background2); .*car, fish, house, owl"):
+        model.predict(photo, tags=tags)
+    with pytest.raises(ValueError, match="each of the 1 photos"):
+        model.predict([photo], tags=[["owl"], ["owl"]])
+
+
 def test_a_prediction_says_how_sure_it_is_of_which_classes(model, photo):
     prediction = model.predict(photo)
     assert prediction.mask.shape == prediction.confidence.shape == (37, 61)

@@ -245,6 +245,38 @@ def read_folders(photos: Collection[str]) -> TagFile:
     return TagFile(rows, notes=notes, problems=problems)
 
 
+def read_known_tags(
+    photos: Collection[str], source: TagSource, path: str, separator: str
+) -> dict[str, list[str]]:
+    """Read the tags of photos that are not learned from; splits do not matter.
+
+    Args:
+        photos: Ids of the photos.
+        source: The tag file, or the files of a folder.
+        path: Its path.
+        separator: Characters, any of which separates two tags in a cell.
+
+    Returns:
+        Photo id to its tags, of the photos that the file names.
+
+    Raises:
+        ValueError: If it is no tag file, or names none of the photos.
+    """
+    if source is None:
+        raise ValueError(f"tags={path}: there is no such file")
+    given = parse_source(source, path, separator)
+    if given.problems:
+        raise ValueError(f"tags={path}: " + "; ".join(given.problems[:MAX_NAMED]))
+    finder = PhotoFinder(photos)
+    tags: dict[str, list[str]] = {}
+    for row in given.rows:
+        if image_id := finder.find(row.file):
+            tags.setdefault(image_id, []).extend(row.tags)
+    if not tags:
+        raise ValueError(f"tags={path}: it names none of the {len(photos)} photos")
+    return {image_id: clean_tags(some) for image_id, some in tags.items()}
+
+
 def match(
     given: TagFile,
     photos: Collection[str],

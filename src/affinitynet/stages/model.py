@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, overload
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from affinitynet.networks.checkpoint import read
 from affinitynet.networks.devices import find_device
 from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.stages.predictor import NonFiniteError
-from affinitynet.stages.segmentation import Segmenter
+from affinitynet.stages.segmentation import Known, Segmenter
 
 FILE = "model.safetensors"
 """What the pipeline `export` calls a model."""
@@ -78,32 +78,53 @@ class Model:
             self._segment = Segmenter(checkpoint, inference, self.device)
 
     @overload
-    def predict(self, image: Photo) -> Prediction: ...  # type: ignore[overload-overlap]
+    def predict(  # type: ignore[overload-overlap]
+        self, image: Photo, tags: Sequence[str] | None = None
+    ) -> Prediction: ...
     @overload
-    def predict(self, image: Sequence[Photo]) -> list[Prediction]: ...
-    def predict(self, image: Photo | Sequence[Photo]) -> Prediction | list[Prediction]:
+    def predict(
+        self, image: Sequence[Photo], tags: Sequence[Sequence[str] | None] | None = None
+    ) -> list[Prediction]: ...
+    def predict(
+        self, image: Photo | Sequence[Photo], tags: Sequence[Any] | None = None
+    ) -> Prediction | list[Prediction]:
         """Segment a photo, or each of a list.
 
         Args:
             image: Files and Pillow images may have any mode and an EXIF rotation.
+            tags: Names of all classes that the photo shows: only they and the background are
+                found. Of a list of photos, a list for each. None where they are not known.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If a file is no image, an array no RGB photo, or an output NaN or infinite.
+            ValueError: If a file is no image, an array no RGB photo, a tag no class, or an output
+                NaN or infinite.
         """
         if isinstance(image, list | tuple):
-            return [self._predict(one) for one in image]
-        return self._predict(image)  # type: ignore[arg-type]
+            known = [None] * len(image) if tags is None else tags
+            if isinstance(known, str) or len(known) != len(image):
+                raise ValueError(f"tags: give a list of tags for each of the {len(image)} photos")
+            return [self._predict(*one) for one in zip(image, known, strict=True)]
+        return self._predict(image, tags)  # type: ignore[arg-type]
 
-    def _predict(self, image: Photo) -> Prediction:
+    def _predict(self, image: Photo, tags: Sequence[str] | None) -> Prediction:
+        labels = None if tags is None else self._labels_of(tags)
+        photo = to_rgb(_read(image))
         try:
-            found = self._segment(to_rgb(_read(image)))
+            found = self._segment(photo, Known((photo.height, photo.width), labels))
         except NonFiniteError as error:
             raise ValueError(
                 "the network's outputs for this photo are NaN or infinite: its training has "
                 "diverged, or its file is damaged"
             ) from error
         return Prediction(found.mask, found.confidence, self.classes)
+
+    def _labels_of(self, tags: Sequence[str]) -> list[int]:
+        names = [*self.classes]
+        if isinstance(tags, str) or (wrong := [tag for tag in tags if tag not in names]):
+            shown = tags if isinstance(tags, str) else ", ".join(map(str, wrong))
+            raise ValueError(f"tags: {shown}; give a list of some of {', '.join(names[1:])}")
+        return [names.index(tag) for tag in tags]
 
 
 def load(path: str | Path, *, device: str = "cpu") -> Model:

@@ -1,6 +1,7 @@
 """Stage 5: masks of the segmentation network (paper, section 3.4)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
@@ -17,8 +18,42 @@ from affinitynet.stages.predictor import NetworkStage, Predictor
 from affinitynet.stages.refinement import CRFLabeller, Probabilities, Segmentation
 
 
+def keep_tagged(probabilities: Tensor, tagged: Sequence[int] | None) -> Tensor:
+    """Share the probability of classes that a photo is not tagged with among those that it shows.
+
+    Args:
+        probabilities: (K + 1, h, w) of background and classes.
+        tagged: Labels of the photo's tags, from 1; None if they are not known: all are kept.
+
+    Returns:
+        (K + 1, h, w), 0 for the classes that are left out. The background always stays.
+    """
+    if tagged is None:
+        return probabilities
+    rows = [0, *map(int, tagged)]
+    kept = torch.zeros_like(probabilities)
+    kept[rows] = probabilities[rows]
+    return kept / kept.sum(dim=0).clamp(min=torch.finfo(kept.dtype).tiny)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a photo before it is segmented.
+
+    Attributes:
+        size: Its own height and width.
+        tagged: Labels of its tags; None if they are not known.
+    """
+
+    size: Size
+    tagged: Sequence[int] | None = None
+
+
 class ClassScorer(NetworkStage[Probabilities]):
-    """Probabilities (K + 1, h, w) of background and classes in each cell."""
+    """Probabilities (K + 1, h, w) of background and classes in each cell.
+
+    A batch's inputs are the labels of the photos' tags; None where they are not known.
+    """
 
     def __init__(
         self, checkpoint: Checkpoint, inference: SegmentationInference, device: torch.device
@@ -28,14 +63,16 @@ class ClassScorer(NetworkStage[Probabilities]):
     def stream(self, batches: Iterable[Batch]) -> Iterator[tuple[str, Probabilities]]:
         """Score each photo."""
         for batch, scores in self.predictor(batches):
-            for image_id, probabilities in zip(batch.ids, scores, strict=True):
-                yield image_id, probabilities.numpy()
+            for image_id, probabilities, tagged in zip(
+                batch.ids, scores, batch.inputs, strict=True
+            ):
+                yield image_id, keep_tagged(probabilities, tagged).numpy()
 
 
 class Segmenter(NetworkStage[Segmentation]):
     """Masks of photos, at their own size.
 
-    A batch's inputs are the photos' own (height, width); the dense CRF needs the photo itself.
+    A batch's inputs are what is known of the photos; the dense CRF needs the photo itself.
 
     Args:
         checkpoint: The segmentation network's.
@@ -63,12 +100,12 @@ class Segmenter(NetworkStage[Segmentation]):
         The masks are upsampled while the network does the next photos.
         """
         for batch, scores in prefetch(self.scorer.predictor(batches), 1):
-            for image_id, probabilities, size in zip(batch.ids, scores, batch.inputs, strict=True):
-                yield image_id, self._label(probabilities, size)
+            for image_id, probabilities, known in zip(batch.ids, scores, batch.inputs, strict=True):
+                yield image_id, self._label(keep_tagged(probabilities, known.tagged), known.size)
 
-    def __call__(self, photo: Image.Image, given: Size | None = None) -> Segmentation:
+    def __call__(self, photo: Image.Image, given: Known | None = None) -> Segmentation:
         """Segment one photo, with the dense CRF if there is one."""
-        probabilities = self.scorer(photo)
+        probabilities = self.scorer(photo, given and given.tagged)
         if self.inference.crf:
             labeller = CRFLabeller(self.values, self.inference.crf, in_255ths=self.in_255ths)
             return labeller(photo, probabilities)

@@ -15,7 +15,7 @@ from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.stages.cam import CamExtractor, TagClassifier
 from affinitynet.stages.parameters import RandomWalk
 from affinitynet.stages.revision import AffinityExtractor, RandomWalker, StepwiseWalker
-from affinitynet.stages.segmentation import ClassScorer, Segmenter
+from affinitynet.stages.segmentation import ClassScorer, Known, Segmenter
 
 CPU = torch.device("cpu")
 SIZES = {"wide": (24, 40), "high": (40, 24), "again": (24, 40)}
@@ -67,8 +67,8 @@ def arrays(result):
         (RandomWalker, "affinity", WALK, dict.fromkeys(SIZES, CAMS)),
         (partial(StepwiseWalker, steps=[0, 4]), "affinity", WALK, dict.fromkeys(SIZES, CAMS)),
         (AffinityExtractor, "affinity", WALK, None),
-        (ClassScorer, "segmentation", INFERENCE, None),
-        (Segmenter, "segmentation", INFERENCE, SIZES),
+        (ClassScorer, "segmentation", INFERENCE, dict.fromkeys(SIZES, [2])),
+        (Segmenter, "segmentation", INFERENCE, {i: Known(SIZES[i], [1]) for i in SIZES}),
     ],
 )
 def test_one_photo_equals_a_batch(photos, make, kind, options, needs):

@@ -16,6 +16,7 @@ from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.label_maps import LabelMap
 from affinitynet.data import coco_export as coco
 from affinitynet.data.files import PHOTO_SUFFIXES, Partitions, Readers, inspect_photo, is_too_long
+from affinitynet.data.tag_file import TagSource, read_known_tags
 from affinitynet.datasets.label_map import indexed_image
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_images, map_in_chunks, track
@@ -83,10 +84,57 @@ def _printable(name: str) -> str:
     return os.fsencode(name).decode(errors="backslashreplace")
 
 
+def read_tags(
+    photos: pd.DataFrame,
+    source: TagSource,
+    tags: str | None,
+    data_set: dict[str, Any],
+    model: Checkpoint,
+) -> dict[str, list[int]]:
+    """Read which classes the photos show.
+
+    Args:
+        photos: From `inspect_photos`.
+        source: The file, or the files of a folder; None without one.
+        tags: Its path.
+        data_set: Its `separator` separates the tags in a cell.
+        model: The segmentation network, which names the classes.
+
+    Returns:
+        Photo name without suffix to the labels of its tags, of the photos that the file names.
+
+    Raises:
+        UserError: If it names none of the photos, or none of the network's classes.
+    """
+    if tags is None:
+        return {}
+    names = {name.casefold(): label for label, name in enumerate(model.config["classes"], start=1)}
+    try:
+        known = read_known_tags(photos.index, source, tags, data_set.get("separator", ",;|"))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    shown = {tag for some in known.values() for tag in some}
+    others = sorted(tag for tag in shown if tag.casefold() not in names)
+    if others and len(others) == len(shown):
+        raise UserError(
+            f"tags={tags}: none of its tags ({', '.join(others)}) is a class of the segmentation "
+            f"network: {', '.join(model.config['classes'])}"
+        )
+    if others:
+        logger.warning("Tags that the network has not learned: %s", ", ".join(others))
+    if unknown := len(photos) - len(known):
+        logger.warning("%s does not name %d photos: any class may be found there.", tags, unknown)
+    return {
+        image_id: [names[tag.casefold()] for tag in some if tag.casefold() in names]
+        for image_id, some in known.items()
+    }
+
+
 def segment_photos(
     photos: pd.DataFrame,
     model: Checkpoint,
     images: Partitions[Image.Image],
+    tagged: dict[str, list[int]],
     inference: InferenceOverrides,
     confidences: str | None,
     coco: str | None,
@@ -98,6 +146,7 @@ def segment_photos(
         photos: From `inspect_photos`.
         model: The segmentation network.
         images: Of each file name.
+        tagged: From `read_tags`; a photo that is in it shows no other classes.
         inference: Scales, flips, batches; None: as the checkpoint was evaluated.
         confidences: Folder of the confidence maps; None if none are asked for.
         coco: Folder of COCO's results, which have confidences too.
@@ -111,10 +160,12 @@ def segment_photos(
     sound = _sound(photos, model, images, inference)
     if confidences or coco:
         take = attrgetter("mask", "confidence")
-        for image_id, (mask, confidence) in segment(*sound, execution, outputs=False, take=take):
+        for image_id, (mask, confidence) in segment(
+            *sound, execution, tagged=tagged, outputs=False, take=take
+        ):
             yield {image_id: Image.fromarray(confidence)}, {image_id: mask}
     else:
-        for image_id, mask in segment(*sound, execution):
+        for image_id, mask in segment(*sound, execution, tagged=tagged):
             yield {}, {image_id: mask}
     yield {}, {}  # Kedro wants one at least, also if nothing is left to do
 

@@ -6,6 +6,7 @@ from affinitynet.pipelines.inference.nodes import (
     gather_coco,
     inspect_photos,
     paint_overlays,
+    read_tags,
     report_problems,
     segment_photos,
 )
@@ -22,11 +23,24 @@ def create_pipeline() -> Pipeline:
                 name="inspect",
             ),
             node(
+                read_tags,
+                inputs=[
+                    "photos",
+                    "tags",
+                    "params:tags",
+                    "params:data_set",
+                    "segmentation.model",
+                ],
+                outputs="tagged",
+                name="read_tags",
+            ),
+            node(
                 segment_photos,
                 inputs=[
                     "photos",
                     "segmentation.model",
                     "images",
+                    "tagged",
                     "params:inference",
                     "params:confidences",
                     "params:coco",
@@ -75,6 +89,8 @@ def create_pipeline() -> Pipeline:
             "execution",
             "images",
             "output",
+            "data_set",
+            "tags",
             "params:confidences",
             "params:coco",
             "params:inference",

@@ -1,6 +1,6 @@
 """Nodes of the `segmentation` pipeline."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -70,6 +70,7 @@ def segment(
     inference: SegmentationInference,
     execution: Execution,
     *,
+    tagged: Mapping[str, Sequence[int]] | None = None,
     outputs: bool = True,
     take: Callable[[Any], Any] = attrgetter("mask"),
 ) -> Iterator[tuple[str, Any]]:
@@ -81,6 +82,7 @@ def segment(
         photos: Of each image.
         inference: Scales, flips, CRF.
         execution: Device, and processes for the CRF.
+        tagged: Labels of the classes that a photo shows, of the photos whose tags are known.
         outputs: Whether the results are what a node yields: then they are saved where they are
             made.
         take: Maps an `affinitynet.stages.refinement.Segmentation` to the part that is wanted.
@@ -89,7 +91,7 @@ def segment(
         Image id and that part; confidences are in 255ths.
     """
     from affinitynet.stages.refinement import CRFLabeller
-    from affinitynet.stages.segmentation import ClassScorer, Segmenter
+    from affinitynet.stages.segmentation import ClassScorer, Known, Segmenter
 
     run = partial(
         map_on_devices,
@@ -98,17 +100,18 @@ def segment(
         execution=execution,
         description="Segmenting photos",
     )
+    labels = {image_id: (tagged or {}).get(image_id) for image_id in index.index}
     if not inference.crf:
         make = partial(Segmenter, in_255ths=True)
         own = zip(index["height"].tolist(), index["width"].tolist(), strict=True)
-        inputs = dict(zip(index.index, own, strict=True))
+        inputs = {i: Known(size, labels[i]) for i, size in zip(index.index, own, strict=True)}
         yield from run(make, model, inference, inputs=inputs, outputs=outputs, take=take)
         return
     values = [*model.config["classes"].values()]
     labeller = CRFLabeller(values, inference.crf, in_255ths=True)
     yield from map_images(
         partial(_refine_one, labeller, take),
-        ((i, photos[i], scores) for i, scores in run(ClassScorer, model, inference)),
+        ((i, photos[i], scores) for i, scores in run(ClassScorer, model, inference, inputs=labels)),
         total=len(index),
         execution=execution,
         skip=True,

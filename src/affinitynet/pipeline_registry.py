@@ -17,6 +17,8 @@ from affinitynet.pipelines import (
     search,
     segmentation,
     submission,
+    tag_check,
+    tagged_masks,
 )
 
 CONDITIONS = {
@@ -41,11 +43,13 @@ def register_pipelines() -> dict[str, Pipeline]:
     default = {
         "scenes": scenes.create_pipeline(),
         "ingestion": ingestion.create_pipeline(),
+        "tag_check": tag_check.create_pipeline(),
         "cam": cam.create_pipeline(),
         "affinity_labels": affinity_labels.create_pipeline(),
         "affinity_training": affinity_training.create_pipeline(),
         "revision": revision.create_pipeline(),
         "segmentation": segmentation.create_pipeline(),
+        "tagged_masks": tagged_masks.create_pipeline(),
         "reporting": reporting.create_pipeline(),
         "export": export.create_pipeline(),
     }

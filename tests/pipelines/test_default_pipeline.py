@@ -66,6 +66,7 @@ def test_masks_are_read_to_check_score_and_show_them_and_for_nothing_else():
         "affinity_labels.score",
         "revision.score",
         "segmentation.score",
+        "tagged_masks.compare",
         "reporting.show_training_images",
         "reporting.show_predictions",
         "reporting.make_gallery",

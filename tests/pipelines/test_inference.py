@@ -117,7 +117,9 @@ def test_photos_are_segmented_within_their_tags(finished_copy, folder, tmp_path,
         (None, "there is no such file"),
     ],
 )
-def test_tags_of_other_photos_or_classes_are_refused(finished_copy, folder, tmp_path, text, message):
+def test_tags_of_other_photos_or_classes_are_refused(
+    finished_copy, folder, tmp_path, text, message
+):
     if text:
         (tmp_path / "tags.csv").write_text(text)
     with pytest.raises(UserError, match=message):

@@ -130,6 +130,7 @@ def test_a_threshold_and_its_alpha_give_the_same_background(finished_run):
 GALLERY = Gallery(
     sample=Count(train=2, val=1),
     worst=Count(train=2, val=1),
+    doubtful=1,
     walks=1,
     steps=(0, 4),
     long_side=64,
@@ -153,6 +154,15 @@ def walk_effect(index):
     return pd.DataFrame(columns, index.index)
 
 
+def estimates(index):
+    return pd.DataFrame({"quality": np.linspace(0.9, 0, len(index))}, index.index)
+
+
+def doubts(index):
+    columns = {"doubt": np.linspace(1, 0, len(index)), "class": "cat", "tagged": True}
+    return pd.DataFrame(columns, index.index)
+
+
 def choose(index, *, scored=True, seed=0, gallery=GALLERY):
     train, val = (index[index["split"] == split] for split in ("train", "val"))
     return choose_photos(
@@ -162,6 +172,8 @@ def choose(index, *, scored=True, seed=0, gallery=GALLERY):
         image_scores(train, "random_walk", "pseudo_label", scored=scored),
         image_scores(val, "segmentation", scored=scored),
         walk_effect(train),
+        pd.concat([estimates(index), estimates(index) + 0.1]),
+        doubts(index),
         gallery,
         seed,
     )
@@ -170,8 +182,10 @@ def choose(index, *, scored=True, seed=0, gallery=GALLERY):
 def test_the_worst_photos_and_a_sample_of_the_others_are_chosen():
     index = photos_of(9, 5)
     chosen = choose(index)
-    assert chosen["why"].tolist() == ["sample"] * 2 + ["worst"] * 2 + ["sample", "worst"]
+    assert chosen["why"].tolist() == ["sample"] * 2 + ["worst"] * 2 + ["sample", "worst", "tags"]
     assert chosen.index.is_unique
+    others = index.index.difference(chosen.index[:-1], sort=False)
+    assert chosen.index[-1] == others[0]
     scores = image_scores(index[index["split"] == "train"], "random_walk", "pseudo_label")
     worst = chosen[(chosen["split"] == "train") & (chosen["why"] == "worst")]
     assert worst.index.tolist() == scores["pseudo_label"].nsmallest(2).index.tolist()
@@ -183,10 +197,10 @@ def test_the_choice_is_seeded():
     assert not choose(index).index.equals(choose(index, seed=1).index)
 
 
-def test_without_masks_the_worst_photos_are_those_that_the_walk_spoils():
+def test_without_masks_the_worst_photos_are_those_of_the_lowest_estimated_quality():
     chosen = choose(photos_of(9, 5), scored=False)
-    assert chosen["why"].tolist() == ["sample"] * 2 + ["worst"] * 2 + ["sample"]
-    assert chosen.index[chosen["why"] == "worst"].tolist() == ["t8", "t7"]
+    assert chosen["why"].tolist() == ["sample"] * 2 + ["worst"] * 2 + ["sample", "worst", "tags"]
+    assert chosen.index[chosen["why"] == "worst"].tolist() == ["t8", "t7", "v4"]
 
 
 def test_the_sample_shows_as_many_classes_as_it_can():
@@ -235,7 +249,18 @@ def test_a_walk_that_spoils_a_good_score_is_reported():
     assert list_warnings({"cam": 0.7, "random_walk": 0.3}) == [
         "The random walk lowers the score from 0.70 to 0.30."
     ]
-    assert list_warnings({"cam": 0.3, "random_walk": 0.1, "kept": np.nan}) == []
+    assert list_warnings({"cam": 0.3, "random_walk": 0.1, "kept": np.nan, "doubt": np.nan}) == []
+
+
+def test_a_tag_that_may_be_wrong_is_named():
+    doubt = {"doubt": 0.97, "class": "cat", "tagged": True}
+    assert list_warnings(doubt) == [
+        "By the tags of the other photos, its tag cat may be wrong (97% likely)."
+    ]
+    assert list_warnings(doubt | {"tagged": False}) == [
+        "By the tags of the other photos, it may show a cat, too (97% likely)."
+    ]
+    assert list_warnings(doubt | {"doubt": 0.8}) == []
 
 
 # ---- plots without masks -------------------------------------------------------------------
@@ -383,6 +408,7 @@ def test_without_masks_there_are_neither_scores_nor_truth(finished_run):
         {},
         *(catalog.load(name) for name in maps),
         catalog.load("segmentation.predictions"),
+        catalog.load("tagged_masks.predictions"),
         catalog.load("reporting.walks"),
         pd.DataFrame(),
         RUN,
@@ -415,7 +441,7 @@ def test_a_run_without_masks_reports_what_it_can(finished_copy):
     assert not any(scores.values())
     catalog = finished_copy.catalog()
     why = catalog.load("reporting.sample")["why"].tolist()
-    assert why == ["sample"] * 3 + ["worst"] * 2 + ["sample"]
+    assert why == ["sample"] * 3 + ["worst"] * 2 + ["sample", "worst", "tags"]
     version = finished_copy.record()["version"]
     drawn = {
         path.parent.name for path in finished_copy.data.glob(f"08_reporting/test/*.png/{version}")

@@ -26,6 +26,7 @@ from affinitynet.execution import Execution
 from affinitynet.networks.parameters import (
     AffinityNetwork,
     CAMNetwork,
+    FeatureParameters,
     InferenceParameters,
     SegmentationInference,
     SegmentationNetwork,
@@ -105,6 +106,33 @@ class Revision:
     crf: CRFParameters
     confidence: OpenProbability
     long_side: PositiveInt | None
+
+
+@parameters
+class TagCheck:
+    """The search for wrong tags.
+
+    Attributes:
+        features: How the backbone sees the photos.
+        folds: Parts that the photos are divided into.
+    """
+
+    features: FeatureParameters
+    folds: Annotated[PositiveInt, Ge(2)]
+
+
+MaskSource = Literal["auto", "network", "pseudo_labels"]
+
+
+@parameters
+class TaggedMasks:
+    """The masks of all tagged photos.
+
+    Attributes:
+        source: Where the masks of photos that have pseudo labels come from.
+    """
+
+    source: MaskSource
 
 
 NO_SUPERVISION = matching(
@@ -247,6 +275,7 @@ class Gallery:
     Attributes:
         sample: Photos drawn at random.
         worst: Further ones, those with the worst scores.
+        doubtful: Further ones, those whose tags are the most likely to be wrong.
         walks: Training photos with a slider over the steps of the walk.
         steps: The t that it shows, besides the walk's own.
         long_side: Pixels of a photo's longer side.
@@ -254,6 +283,7 @@ class Gallery:
 
     sample: Count
     worst: Count
+    doubtful: NonNegativeInt
     walks: NonNegativeInt
     steps: tuple[NonNegativeInt, ...]
     long_side: PositiveInt
@@ -330,11 +360,13 @@ class Parameters:
     mask_folder: Annotated[Text, MinLen(1)]
     data_set: DataSet
 
+    tag_check: TagCheck
     cam: CAM
     affinity_labels: AffinityLabels
     affinity_training: AffinityTraining
     revision: Revision
     segmentation: Segmentation
+    tagged_masks: TaggedMasks
     search: Search
     reporting: Reporting
     export: Export

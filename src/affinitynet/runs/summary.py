@@ -47,6 +47,7 @@ RESULTS = {
     "reporting.gallery": "gallery",
     "revision.labels": "pseudo labels",
     "segmentation.predictions": "predicted masks, val",
+    "tagged_masks.predictions": "masks of all tagged photos",
     "segmentation.model": "model",
     "export.model": "exported model",
     "search.best": "best parameters",

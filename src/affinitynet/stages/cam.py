@@ -58,3 +58,24 @@ class TagClassifier(NetworkStage[list[float]]):
         for batch, logits in self.logits(batches):
             # as lists: arrays would lie scattered over memory that layers free
             yield from zip(batch.ids, logits.tolist(), strict=True)
+
+
+class PhotoFeatures(NetworkStage[list[float]]):
+    """The final features of the classifier's backbone, averaged over the photo."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, inference: FeatureParameters, device: torch.device
+    ) -> None:
+        self.reader = self.features = FeatureExtractor(
+            checkpoint, inference, device, adapt=_drop_classifier
+        )
+
+    def stream(self, batches: Iterable[Batch]) -> Iterator[tuple[str, list[float]]]:
+        """Describe each photo."""
+        for batch, features in self.features(batches):
+            yield from zip(batch.ids, features.tolist(), strict=True)
+
+
+def _drop_classifier(network: nn.Module) -> nn.Module:
+    network.classifier = nn.Identity()
+    return network

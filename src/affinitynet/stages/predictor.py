@@ -186,14 +186,26 @@ class Predictor(BatchReader):
 
 
 class FeatureExtractor(BatchReader):
-    """A network's outputs at one scale: AffinityNet's features, the classifier's logits."""
+    """A network's outputs at one scale: AffinityNet's features, the classifier's logits.
+
+    Args:
+        checkpoint: The network's.
+        inference: How the photos are read.
+        device: Where the network runs.
+        adapt: Changes the restored network.
+    """
 
     def __init__(
-        self, checkpoint: Checkpoint, inference: FeatureParameters, device: torch.device
+        self,
+        checkpoint: Checkpoint,
+        inference: FeatureParameters,
+        device: torch.device,
+        *,
+        adapt: Callable[[nn.Module], nn.Module] = lambda network: network,
     ) -> None:
         super().__init__(checkpoint, inference, device)
         stride = inference.output_stride
-        restored = restore(checkpoint, output_stride=stride, device=device)
+        restored = adapt(restore(checkpoint, output_stride=stride, device=device))
         self._network = prepare_for_inference(restored)
         self._canvas: Canvas | None = None
         if shares_canvases(device):

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from affinitynet.core.checkpoint import Checkpoint
+from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import to_pixels, upsampled_argmax
 from affinitynet.core.label_maps import encode
 from affinitynet.core.prefetch import prefetch
@@ -67,6 +69,28 @@ class ClassScorer(NetworkStage[Probabilities]):
                 batch.ids, scores, batch.inputs, strict=True
             ):
                 yield image_id, keep_tagged(probabilities, tagged).numpy()
+
+
+class TagScorer(NetworkStage[ClassMaps]):
+    """Probabilities of background and tagged classes in each cell, as score maps.
+
+    A batch's inputs are the labels of the photos' tags.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, inference: SegmentationInference, device: torch.device
+    ) -> None:
+        self.reader = self.predictor = Predictor(checkpoint, class_probabilities, inference, device)
+
+    def stream(self, batches: Iterable[Batch]) -> Iterator[tuple[str, ClassMaps]]:
+        """Score each photo."""
+        for batch, scores in self.predictor(batches):
+            for image_id, probabilities, tagged in zip(
+                batch.ids, scores, batch.inputs, strict=True
+            ):
+                labels = np.array([0, *tagged], np.uint8)
+                kept = keep_tagged(probabilities, tagged)[labels.astype(int)]
+                yield image_id, ClassMaps(labels, kept.numpy().astype(np.float16))
 
 
 class Segmenter(NetworkStage[Segmentation]):

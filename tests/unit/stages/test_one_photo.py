@@ -67,7 +67,7 @@ def arrays(result):
         (RandomWalker, "affinity", WALK, dict.fromkeys(SIZES, CAMS)),
         (partial(StepwiseWalker, steps=[0, 4]), "affinity", WALK, dict.fromkeys(SIZES, CAMS)),
         (AffinityExtractor, "affinity", WALK, None),
-        (ClassScorer, "segmentation", INFERENCE, dict.fromkeys(SIZES, [2])),
+        (ClassScorer, "segmentation", INFERENCE, {i: [2] for i in SIZES}),
         (Segmenter, "segmentation", INFERENCE, {i: Known(SIZES[i], [1]) for i in SIZES}),
     ],
 )

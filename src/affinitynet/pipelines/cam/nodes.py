@@ -55,7 +55,7 @@ def infer_cams(
 def tag_labels(index: pd.DataFrame, names: list[str]) -> dict[str, npt.NDArray[np.uint8]]:
     """Return the labels of each image's tags, in the tags' order; the first class is 1."""
     return {
-        str(image_id): np.array([names.index(name) + 1 for name in tags], np.uint8)
+        str(image_id): np.array([names.index(name) + 1 for name in tags if name], np.uint8)
         for image_id, tags in index["tags"].str.split("|").items()
     }
 

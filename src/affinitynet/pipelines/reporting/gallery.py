@@ -45,19 +45,22 @@ STEPS = {
     "random_walk": "random walk",
     "pseudo_label": "pseudo labels",
     "segmentation": "prediction",
+    "quality": "estimated quality",
     "objects": "area of the objects",
 }
 """Scores of an image, in the order of the stages, and their names on the page."""
 
-WITHOUT_MASKS = ("coverage", "kept", "objects")
+WITHOUT_MASKS = ("coverage", "kept", "quality", "objects")
 """Scores that need no masks."""
 
 LAST = {"train": "pseudo_label", "val": "segmentation"}
-"""The score that a split's images are ranked by; without masks, training images by `kept`."""
+"""The score that a split's images are ranked by; without masks, the estimated quality."""
 
 FOUND, LOST = 0.02, 0.1
 """The walk wipes an object out that covered this share of the photo in its CAM, where it keeps at
 most this share of it."""
+DOUBTFUL = 0.9
+"""A tag is named from this probability of its contrary on."""
 GOOD, HARMED = 0.5, 0.5
 """The walk harms a photo whose CAM had this score, where it keeps at most this share of it."""
 
@@ -101,7 +104,7 @@ class Card:
     Attributes:
         id: The image.
         split: `train` or `val`.
-        why: `sample` or `worst`.
+        why: `sample`, `worst` or `tags`, of which one may be wrong.
         tags: Class names.
         photo: The photo, as a data URI.
         width: Of the photo as shown, in pixels.
@@ -172,10 +175,12 @@ def choose_photos(
     revision: pd.DataFrame,
     segmentation: pd.DataFrame,
     walk: pd.DataFrame,
+    quality: pd.DataFrame,
+    suspects: pd.DataFrame,
     gallery: Gallery,
     seed: int,
 ) -> pd.DataFrame:
-    """Choose the photos to show: a random sample, and the worst by the last step's score.
+    """Choose the photos to show: a random sample, the worst, and those whose tags may be wrong.
 
     The sample shows as many classes as it can.
 
@@ -186,24 +191,30 @@ def choose_photos(
         revision: `revision.image_scores`.
         segmentation: `segmentation.image_scores`.
         walk: What the walk keeps, from `measure_walk`.
+        quality: `tagged_masks.quality`, one row an object: the worst counts.
+        suspects: `tag_check.suspects`.
         gallery: How many photos to choose.
         seed: Of the sample.
 
     Returns:
-        Their rows of the index, with `why` (`sample` or `worst`) and the steps' scores.
+        Their rows of the index, with `why` (`sample`, `worst` or `tags`), the steps' scores, and
+        the tag in doubt (`doubt`, `class`, `tagged`).
     """
-    scored = index.join([cam, labels, revision, segmentation, walk])
+    worst_object = quality["quality"].groupby(level=0).min()
+    doubts = suspects[["doubt", "class", "tagged"]]
+    scored = index.join([cam, labels, revision, segmentation, walk, worst_object, doubts])
     numbers = [name for name in (*STEPS, "found", "left") if name in scored]
     scored = scored.astype(dict.fromkeys(numbers, float))  # a table without rows has no types
     chosen = []
     for split, step in LAST.items():
         rows = scored[scored["split"] == split]
-        ranked = step if rows[step].notna().any() else "kept"
+        ranked = step if rows[step].notna().any() else "quality"
         worst = rows.dropna(subset=ranked).nsmallest(getattr(gallery.worst, split), ranked)
         rest = rows.drop(worst.index).sample(frac=1, random_state=seed)
         sample = rest.loc[_new_classes_first(rest)].head(getattr(gallery.sample, split))
         chosen += [sample.sort_index().assign(why="sample"), worst.assign(why="worst")]
-    return pd.concat(chosen)
+    doubtful = scored.drop(pd.concat(chosen).index).nlargest(gallery.doubtful, "doubt")
+    return pd.concat([*chosen, doubtful.assign(why="tags")])
 
 
 def _new_classes_first(rows: pd.DataFrame) -> list[str]:
@@ -261,6 +272,7 @@ def make_gallery(
     walked: Partitions[ClassMaps],
     pseudo: Partitions[LabelMap],
     predictions: Partitions[LabelMap],
+    tagged_masks: Partitions[LabelMap],
     walks: Partitions[Arrays],
     stages: pd.DataFrame,
     run: RunDescription,
@@ -274,7 +286,7 @@ def make_gallery(
     Returns:
         The page under its name, `index`.
     """
-    sources = (cams, labels, walked, pseudo, predictions, walks, masks)
+    sources = (cams, labels, walked, pseudo, predictions, tagged_masks, walks, masks)
     items = (
         (row["id"], row, photos[row["id"]], *(source.get(row["id"]) for source in sources))
         for row in sample.reset_index().to_dict("records")
@@ -305,14 +317,16 @@ def _draw(
     read_walked: Read,
     read_pseudo: Read,
     read_prediction: Read,
+    read_tagged_mask: Read,
     read_walks: Read,
     read_mask: Read,
 ) -> Card:
     photo = to_pixels(read(), long_side)
     size = photo.shape[:2]
     scores = {step: float(row[step]) for step in STEPS if pd.notna(row.get(step))}
-    labels, pseudo, prediction = (
-        read() if read else None for read in (read_labels, read_pseudo, read_prediction)
+    labels, pseudo, prediction, tagged_mask = (
+        read() if read else None
+        for read in (read_labels, read_pseudo, read_prediction, read_tagged_mask)
     )
     if labels is not None:
         scores.setdefault("coverage", float((labels != IGNORE_INDEX).mean()))
@@ -345,6 +359,8 @@ def _draw(
         panels.append(labelled("pseudo labels", pseudo, _note(scores, "pseudo_label")))
     if prediction is not None:
         panels.append(labelled("prediction", prediction, _note(scores, "segmentation")))
+    if tagged_mask is not None:
+        panels.append(labelled("within the tags", tagged_mask))
     if mask is not None:
         known = np.where(truth == IGNORE_INDEX, IGNORE_INDEX, mask).astype(np.uint8)
         panels.append(labelled("ground truth", known))
@@ -363,12 +379,18 @@ def _draw(
 
 
 def list_warnings(row: Mapping[str, Any]) -> list[str]:
-    """Say where the random walk harmed a photo that its CAM found well.
+    """Say which tag may be wrong, and where the walk harmed a photo that its CAM found well.
 
     Args:
         row: Of the chosen photos.
     """
     warnings = []
+    if row.get("doubt", 0) >= DOUBTFUL:
+        means = "its tag {} may be wrong" if row["tagged"] else "it may show a {}, too"
+        warnings.append(
+            f"By the tags of the other photos, {means.format(row['class'])} "
+            f"({row['doubt']:.0%} likely)."
+        )
     if row.get("kept", 1) <= LOST:
         warnings.append(
             f"The random walk wipes out {row['object']}: {row['found']:.0%} of the photo in the "

@@ -1,0 +1,5 @@
+"""Tags that may be wrong, and classes that cannot be told apart; before anything is trained."""
+
+from affinitynet.pipelines.tag_check.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

@@ -1,0 +1,239 @@
+"""Nodes of the `tagged_masks` pipeline."""
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from PIL import Image
+
+from affinitynet.core.checkpoint import Checkpoint
+from affinitynet.core.class_maps import ClassMaps
+from affinitynet.core.images import resize_labels
+from affinitynet.core.label_maps import LabelMap, decode, encode
+from affinitynet.data.files import Partitions
+from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.networks.parameters import SegmentationInference
+from affinitynet.pipelines.cam.nodes import tag_labels
+from affinitynet.pipelines.parameters import MaskSource
+from affinitynet.pipelines.per_image import checked, per_batch
+from affinitynet.pipelines.scoring import (
+    count,
+    count_labels,
+    count_maps,
+    summarise,
+    tabulate_confusion,
+    tabulate_images,
+)
+from affinitynet.pipelines.segmentation.nodes import check_classes
+
+logger = logging.getLogger(__name__)
+
+SOURCES = {"network": "network within the tags", "pseudo_labels": "pseudo labels"}
+"""Where a mask may come from; the first one where there are no masks to compare them on."""
+
+CELL = 4
+"""Pixels a cell of the network's scores at which masks are compared: finer changes nothing."""
+
+
+def score_within_tags(
+    index: pd.DataFrame,
+    model: Checkpoint,
+    photos: Partitions[Image.Image],
+    classes: dict[str, int],
+    inference: SegmentationInference,
+    execution: Execution,
+) -> Iterator[dict[str, ClassMaps]]:
+    """Compute the network's probabilities of background and tagged classes, of all photos.
+
+    Yields:
+        Image id to the probabilities of a cell; they sum to one.
+    """
+    from affinitynet.stages.segmentation import TagScorer
+
+    check_classes(model, classes)
+    yield from per_batch(
+        TagScorer,
+        model,
+        inference,
+        index=index,
+        photos=photos,
+        inputs=tag_labels(index, [*classes]),
+        execution=execution,
+        description="Segmenting within the tags",
+    )
+
+
+def compare_sources(
+    maps: Partitions[ClassMaps],
+    labels: Partitions[LabelMap],
+    masks: Partitions[LabelMap],
+    classes: dict[str, int],
+    execution: Execution,
+) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """Score the sources of masks on the training photos that have pseudo labels and a mask.
+
+    Returns:
+        `network_miou` and `pseudo_labels_miou`, none of them without masks. The confusion counts
+        of both, and each image's own mIoU.
+    """
+    maps = {i: read for i, read in checked(maps, "tagged_masks.maps").items() if i in labels}
+    scored = {
+        "network": count(count_maps, maps, masks, classes, execution, "Scoring within the tags"),
+        "pseudo_labels": count(
+            count_labels, {i: labels[i] for i in maps}, masks, classes, execution, "Scoring labels"
+        ),
+    }
+    totals = {SOURCES[source]: total for source, (total, _) in scored.items()}
+    (_, of_network), (_, of_labels) = scored.values()
+    return (
+        {
+            f"{source}_miou": summary["miou"]
+            for source, (total, _) in scored.items()
+            if (summary := summarise(total, classes))
+        },
+        tabulate_confusion(totals, classes),
+        tabulate_images({i: (of_network[i], of_labels[i]) for i in of_network}, [*scored]),
+    )
+
+
+def draw_masks(
+    index: pd.DataFrame,
+    maps: Partitions[ClassMaps],
+    labels: Partitions[LabelMap],
+    metrics: dict[str, float],
+    classes: dict[str, int],
+    source: MaskSource,
+    execution: Execution,
+) -> Iterator[dict[str, LabelMap]]:
+    """Draw the mask of every photo at its own size: of the network within its tags, or else.
+
+    Args:
+        index: The images of the data set.
+        maps: From `score_within_tags`.
+        labels: Pseudo labels, of training photos.
+        metrics: From `compare_sources`.
+        classes: Class name to mask value.
+        source: Where the masks of photos that have pseudo labels come from.
+        execution: Processes.
+    """
+    chosen = choose_source(metrics, source)
+    logger.info("Masks of the training photos: %s", SOURCES[chosen])
+    values = [*classes.values()]
+    maps = checked(maps, "tagged_masks.maps")
+    sizes = index[["height", "width"]].itertuples(name=None)
+    yield from map_in_chunks(
+        partial(_draw_one, values),
+        (
+            (i, size, maps[i], labels.get(i) if chosen == "pseudo_labels" else None)
+            for i, *size in sizes
+            if i in maps
+        ),
+        total=len(index),
+        execution=execution,
+        description="Drawing the masks",
+        skip=True,
+        outputs=True,
+    )
+
+
+def choose_source(metrics: dict[str, float], source: MaskSource) -> str:
+    """Choose where masks come from: what scores best, if it is not given."""
+    if source != "auto":
+        return source
+    return max(SOURCES, key=lambda name: metrics.get(f"{name}_miou", 0.0))
+
+
+def _draw_one(values: list[int], size: list[int], read: Any, read_labels: Any) -> LabelMap:
+    """Draw a mask; the edges of enlarged pseudo labels are smooth."""
+    import torch
+
+    from affinitynet.core.images import upsampled_argmax
+
+    if read_labels is None:
+        stored = read()
+        scores = stored.maps.astype(np.float32)
+    else:
+        labels = decode(read_labels(), values)
+        shown = np.unique(labels)
+        scores = (labels == shown[:, None, None]).astype(np.float32)
+        stored = ClassMaps(shown, scores)
+    best, _ = upsampled_argmax(torch.from_numpy(scores), (size[0], size[1]), in_255ths=True)
+    return encode(stored.name(best), values)
+
+
+def estimate_quality(
+    index: pd.DataFrame,
+    predictions: Partitions[LabelMap],
+    maps: Partitions[ClassMaps],
+    labels: Partitions[LabelMap],
+    classes: dict[str, int],
+    execution: Execution,
+) -> pd.DataFrame:
+    """Estimate how good the mask of each object is, without any true mask.
+
+    Args:
+        index: The images of the data set.
+        predictions: From `draw_masks`.
+        maps: From `score_within_tags`.
+        labels: Pseudo labels, of training photos.
+        classes: Class name to mask value.
+        execution: Processes.
+
+    Returns:
+        One row an object, by the photo's `id`, photos with the worst object first: `split`,
+        `object`; its `share` of the photo; `expected`, the IoU that the network's probabilities
+        let one expect; `agreement`, the IoU of its pseudo label and the network's mask, if there
+        is a pseudo label; and `quality`, their mean, an estimate of its IoU.
+    """
+    names, values = [*classes], [*classes.values()]
+    ids = [i for i in index.index[index["tags"] != ""] if i in predictions and i in maps]
+    rows: list[dict[str, Any]] = []
+    for chunk in map_in_chunks(
+        partial(_estimate_one, names, values),
+        ((i, predictions[i], maps[i], labels.get(i)) for i in ids),
+        total=len(ids),
+        execution=execution,
+        description="Estimating the quality",
+        skip=True,
+    ):
+        rows += [{"id": i, **row} for i, objects in chunk.items() for row in objects]
+    columns = ["id", "object", "share", "expected", "agreement", "quality"]
+    table = pd.DataFrame(rows, columns=columns).set_index("id")
+    table.insert(0, "split", index.loc[table.index, "split"])
+    worst = table.groupby(level=0)["quality"].transform("min")
+    return table.iloc[np.lexsort((table["quality"], table.index, worst))]
+
+
+def _estimate_one(
+    names: list[str], values: list[int], read: Any, read_maps: Any, read_labels: Any
+) -> list[dict[str, Any]]:
+    stored = read_maps()
+    size = (stored.maps.shape[1] * CELL, stored.maps.shape[2] * CELL)
+    scores = stored.resize(size).maps
+    mask = resize_labels(decode(read(), values), size)
+    best = stored.name(scores.argmax(axis=0))
+    pseudo = None if read_labels is None else resize_labels(decode(read_labels(), values), size)
+    rows = []
+    for label, own in zip(stored.labels[1:], scores[1:], strict=True):
+        inside = mask == label
+        expected = own[inside].sum() / max(inside.sum() + own[~inside].sum(), 1)
+        agreement = np.nan if pseudo is None else _overlap(best == label, pseudo == label)
+        rows.append(
+            {
+                "object": names[label - 1],
+                "share": float(inside.mean()),
+                "expected": float(expected),
+                "agreement": agreement,
+                "quality": float(np.nanmean([expected, agreement])),
+            }
+        )
+    return rows
+
+
+def _overlap(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
+    """The IoU of two regions; 0 if both are empty."""
+    return float((one & other).sum() / max((one | other).sum(), 1))

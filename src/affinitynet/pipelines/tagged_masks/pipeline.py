@@ -1,0 +1,79 @@
+"""tagged_masks: network, pseudo labels, tags -> a mask of every tagged photo, its quality."""
+
+from kedro.pipeline import Pipeline, node, pipeline
+
+from affinitynet.pipelines.tagged_masks.nodes import (
+    compare_sources,
+    draw_masks,
+    estimate_quality,
+    score_within_tags,
+)
+
+
+def create_pipeline() -> Pipeline:
+    """Build the pipeline."""
+    return pipeline(
+        [
+            node(
+                score_within_tags,
+                inputs=[
+                    "index",
+                    "segmentation.model",
+                    "photos",
+                    "classes",
+                    "params:segmentation.inference",
+                    "params:execution",
+                ],
+                outputs="maps",
+                name="score_within_tags",
+                confirms="maps",
+                tags="per_image",
+            ),
+            node(
+                compare_sources,
+                inputs=["maps", "revision.labels", "masks", "classes", "params:execution"],
+                outputs=["metrics", "confusion", "image_scores"],
+                name="compare",
+                tags="scoring",
+            ),
+            node(
+                draw_masks,
+                inputs=[
+                    "index",
+                    "maps",
+                    "revision.labels",
+                    "metrics",
+                    "classes",
+                    "params:source",
+                    "params:execution",
+                ],
+                outputs="predictions",
+                name="draw",
+                confirms="predictions",
+                tags="per_image",
+            ),
+            node(
+                estimate_quality,
+                inputs=[
+                    "index",
+                    "predictions",
+                    "maps",
+                    "revision.labels",
+                    "classes",
+                    "params:execution",
+                ],
+                outputs="quality",
+                name="estimate_quality",
+            ),
+        ],
+        namespace="tagged_masks",
+        inputs={
+            "index",
+            "photos",
+            "classes",
+            "masks",
+            "segmentation.model",
+            "revision.labels",
+        },
+        parameters={"execution", "segmentation.inference"},
+    )

@@ -1,0 +1,96 @@
+"""Masks of all tagged photos: from the better source, at the photos' size, with a quality."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from affinitynet.core.class_maps import ClassMaps
+from affinitynet.execution import Execution
+from affinitynet.pipelines.tagged_masks.nodes import (
+    choose_source,
+    compare_sources,
+    draw_masks,
+    estimate_quality,
+)
+
+CLASSES = {"cat": 8, "dog": 12}
+ALONE = Execution(workers=1)
+INDEX = pd.DataFrame(
+    {"split": ["train", "val"], "height": [48, 40], "width": [64, 80], "tags": ["dog", "cat"]},
+    pd.Index(["a", "b"], name="id"),
+)
+
+
+def halves(label, sure=0.9):
+    """Maps of background on the left, and of an object that fills the right half."""
+    scores = np.full((2, 6, 8), 1 - sure, np.float16)
+    scores[0, :, :4] = scores[1, :, 4:] = sure
+    return ClassMaps(np.array([0, label], np.uint8), scores)
+
+
+MAPS = {"a": lambda: halves(2), "b": lambda: halves(1)}
+LABELS = {"a": lambda: np.repeat(np.uint8([[12, 0, 0, 0]]), 3, axis=0)}
+
+
+def draw(metrics, source="auto"):
+    done = draw_masks(INDEX, MAPS, LABELS, metrics, CLASSES, source, ALONE)
+    return {image_id: mask for chunk in done for image_id, mask in chunk.items()}
+
+
+def test_masks_have_the_photos_size_and_the_data_set_s_values():
+    masks = draw({})
+    assert {i: mask.shape for i, mask in masks.items()} == {"a": (48, 64), "b": (40, 80)}
+    np.testing.assert_array_equal(np.unique(masks["a"][:, :31]), [0])
+    np.testing.assert_array_equal(np.unique(masks["a"][:, 33:]), [12])
+    np.testing.assert_array_equal(np.unique(masks["b"]), [0, 8])
+
+
+def test_a_training_photo_has_its_pseudo_label_where_that_is_better():
+    better = draw({"network_miou": 0.4, "pseudo_labels_miou": 0.5})
+    np.testing.assert_array_equal(better["a"][:, :15], 12)
+    np.testing.assert_array_equal(better["a"][:, 17:], 0)
+    np.testing.assert_array_equal(better["b"], draw({})["b"])  # val has none
+    np.testing.assert_array_equal(draw({}, "pseudo_labels")["a"], better["a"])
+
+
+@pytest.mark.parametrize(
+    ("metrics", "source", "chosen"),
+    [
+        ({}, "auto", "network"),
+        ({"network_miou": 0.5, "pseudo_labels_miou": 0.4}, "auto", "network"),
+        ({"network_miou": 0.5, "pseudo_labels_miou": 0.4}, "pseudo_labels", "pseudo_labels"),
+        ({"network_miou": 0.4, "pseudo_labels_miou": 0.5}, "auto", "pseudo_labels"),
+    ],
+)
+def test_the_better_source_is_taken(metrics, source, chosen):
+    assert choose_source(metrics, source) == chosen
+
+
+def test_sources_are_compared_on_the_same_photos():
+    truth = {"a": lambda: draw({})["a"], "b": lambda: np.zeros((40, 80), np.uint8)}
+    metrics, _, images = compare_sources(MAPS, LABELS, truth, CLASSES, ALONE)
+    assert metrics["network_miou"] == 1 > metrics["pseudo_labels_miou"]
+    assert images.index.tolist() == ["a"]
+    assert compare_sources(MAPS, LABELS, {}, CLASSES, ALONE)[0] == {}
+
+
+def estimate(maps, labels):
+    masks = {i: lambda mask=mask: mask for i, mask in draw({}).items()}
+    return estimate_quality(INDEX, masks, maps, labels, CLASSES, ALONE)
+
+
+def test_quality_falls_with_doubt_and_disagreement():
+    sure = estimate(MAPS, {})
+    unsure = estimate(MAPS | {"b": lambda: halves(1, sure=0.6)}, {})
+    assert unsure.loc["b", "quality"] < sure.loc["b", "quality"] <= 1
+    assert unsure.index.tolist() == ["b", "a"]  # the doubtful first
+    assert estimate(MAPS, LABELS).loc["a", "agreement"] == 0
+    assert estimate(MAPS, LABELS).index.tolist() == ["a", "b"]
+    assert sure["object"].to_dict() == {"a": "dog", "b": "cat"}
+
+
+def test_a_tag_that_no_mask_shows_has_no_quality():
+    nothing = ClassMaps(np.array([0, 1], np.uint8), np.stack([np.ones((6, 8)), np.zeros((6, 8))]))
+    empty = {"b": lambda: np.zeros((40, 80), np.uint8)}
+    found = estimate_quality(INDEX, empty, {"b": lambda: nothing}, {}, CLASSES, ALONE)
+    assert found["quality"].tolist() == [0]

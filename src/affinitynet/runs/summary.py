@@ -44,10 +44,12 @@ HARM = (
 
 RESULTS = {
     "ingestion.page": "data report",
+    "tag_check.suspects": "tags to check",
     "reporting.gallery": "gallery",
     "revision.labels": "pseudo labels",
     "segmentation.predictions": "predicted masks, val",
     "tagged_masks.predictions": "masks of all tagged photos",
+    "tagged_masks.quality": "photos to look at first",
     "segmentation.model": "model",
     "export.model": "exported model",
     "search.best": "best parameters",

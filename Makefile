@@ -12,7 +12,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 # viz, demo and serve take the environment of the newest run; ENV=tagged names another one.
 NEWEST = $(BIN)/python -m affinitynet.runs.newest
 KEEP ?= 3
-PYTEST = $(BIN)/python -m pytest --quiet --numprocesses=logical --maxprocesses=4 --dist=loadfile
+PYTEST = $(BIN)/python -m pytest --quiet --numprocesses=logical --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-unit bench lint format viz mlflow serve demo screenshots docs clean clean-runs

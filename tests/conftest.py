@@ -13,9 +13,11 @@ import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from kedro.framework.startup import bootstrap_project
 
 from affinitynet.datasets import register_atomic_file_systems
@@ -25,6 +27,11 @@ register_atomic_file_systems()  # as in a process of `kedro run`
 
 PROJECT = Path(__file__).parents[1]
 SCORED = ("cam", "affinity_labels", "revision", "segmentation")
+ALL_BUT_EXPORT = (
+    *("scenes", "ingestion", "cam", "affinity_labels", "affinity_training", "revision"),
+    *("segmentation", "reporting"),
+)
+"""The default pipeline's parts without the export, whose ONNX graph takes a third of the time."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,14 @@ class Project:
         return Project(folder)
 
 
+class SharedProject(Project):
+    """A project that no test changes: its catalog is built once, which takes a second."""
+
+    @cache  # noqa: B019  (few projects, that are there for the whole session)
+    def catalog(self, *, env="test"):
+        return super().catalog(env=env)
+
+
 @pytest.fixture(autouse=True)
 def _no_mlflow_run_is_left():
     """A run that failed in a hook stays active, and the next one would take it for its own."""
@@ -128,11 +143,31 @@ def _no_mlflow_run_is_left():
 
 
 @pytest.fixture(scope="session")
-def empty_project(tmp_path_factory):
+def made_once(tmp_path_factory, worker_id):
+    """A function that fills a folder of this name once for all workers of pytest-xdist.
+
+    The worker that asks first does it; the others wait for it. No test may change the folder.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared if worker_id == "master" else shared.parent
+
+    def made_once(name, fill):
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return made_once
+
+
+@pytest.fixture(scope="session")
+def empty_project(made_once):
     """A project that has never been run; not to be changed. MLflow's tables, which take long."""
-    project = Project(tmp_path_factory.mktemp("empty"))
-    project.catalog()
-    return project
+    return SharedProject(made_once("empty", lambda folder: Project(folder).catalog()))
 
 
 @pytest.fixture
@@ -142,11 +177,9 @@ def project(empty_project, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def finished_run(empty_project, tmp_path_factory):
+def finished_run(empty_project, made_once):
     """A project after one whole run; not to be changed."""
-    project = empty_project.copy(tmp_path_factory.mktemp("finished"))
-    project.run()
-    return project
+    return SharedProject(made_once("finished", lambda folder: empty_project.copy(folder).run()))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from affinitynet.pipeline_registry import CONDITIONS, register_pipelines
 from affinitynet.runs.record import flatten
 from affinitynet.runs.session import select_requested
 from affinitynet.runs.tracking import data_fingerprint
-from tests.conftest import PROJECT
+from tests.conftest import ALL_BUT_EXPORT, PROJECT
 
 
 def ancestors(pipeline, node_name):
@@ -267,7 +267,8 @@ def test_the_report_puts_the_stages_side_by_side(finished_run):
 
 
 def test_the_same_seed_gives_the_same_scores(finished_run, project):
-    project.run(parameters={"execution.workers": 2})  # whatever the number of processes
+    # whatever the number of processes
+    project.run(*ALL_BUT_EXPORT, parameters={"execution.workers": 2})
     assert project.metrics() == finished_run.metrics()
 
 

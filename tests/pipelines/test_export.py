@@ -44,6 +44,16 @@ def exported(project, name):
     return max(project.data.glob(f"06_models/export/{name}/*/{name}"))
 
 
+def pack(project, **options):
+    parameters = {f"export.{name}": value for name, value in options.items()}
+    project.run(node_names=["export.pack"], parameters=parameters)
+
+
+def export_onnx(project, **options):
+    parameters = {f"export.onnx.{name}": value for name, value in options.items()}
+    project.run(node_names=["export.export_onnx"], parameters=parameters)
+
+
 @pytest.fixture(scope="module")
 def logged(finished_run):
     """The folder of the MLflow model."""
@@ -80,7 +90,7 @@ def test_it_does_not_say_where_the_weights_came_from(finished_copy):
     state = torch.load(path, weights_only=True)
     state["config"]["weights"] = state["config"]["backbone"]["weights"] = "/home/me/weights.pt"
     torch.save(state, path)
-    finished_copy.run("export")
+    pack(finished_copy)
     assert b"/home/me" not in exported(finished_copy, "model.safetensors").read_bytes()
 
 
@@ -138,13 +148,13 @@ def test_onnx_makes_the_masks_of_one_pass(finished_copy, photo):
 
 def test_a_disagreement_is_an_error(finished_copy):
     with pytest.raises(UserError, match=r"ONNX model and torch disagree.*export.onnx.tolerance"):
-        finished_copy.run("export", parameters={"export.onnx.tolerance": 1e-12})
+        export_onnx(finished_copy, tolerance=1e-12)
     assert len([*finished_copy.data.glob("06_models/export/model.onnx/*/*")]) == 1
 
 
 def test_a_stride_that_the_network_cannot_have_is_named(finished_copy):
     with pytest.raises(UserError, match=r"export.onnx.output_stride"):
-        finished_copy.run("export", parameters={"export.onnx.output_stride": 7})
+        export_onnx(finished_copy, output_stride=7)
 
 
 # ---- MLflow --------------------------------------------------------------------------------
@@ -154,7 +164,7 @@ def test_the_run_registers_its_model(finished_run, finished_copy):
     versions = "select name, version, run_id from model_versions order by version"
     run = finished_run.record()["mlflow_run"]
     assert finished_run.query(versions) == [("affinitynet", 1, run)]
-    finished_copy.run("export", parameters={"export.registered_model": "animals"})
+    pack(finished_copy, registered_model="animals")
     assert [row[:2] for row in finished_copy.query(versions)] == [
         ("affinitynet", 1),
         ("animals", 1),
@@ -172,7 +182,7 @@ def test_make_serve_finds_the_newest_model(finished_run, tmp_path):
 
 def test_without_a_name_nothing_is_registered(finished_copy):
     before = finished_copy.query("select name, version from model_versions")
-    finished_copy.run("export", parameters={"export.registered_model": None})
+    pack(finished_copy, registered_model=None)
     assert finished_copy.query("select name, version from model_versions") == before
     assert len([*(finished_copy.folder / "artifacts").rglob("MLmodel")]) == 2
 

@@ -61,7 +61,7 @@ def test_predictions_are_those_of_the_inference_pipeline(finished_copy, tmp_path
         state = torch.load(path, weights_only=True)
         state["config"]["inference"]["crf"] = {"iterations": 2}
         torch.save(state, path)
-        finished_copy.run("export")
+        finished_copy.run(node_names=["export.pack"])
     told = {"images": str(tmp_path / "photos"), "output": str(tmp_path / "masks")}
     finished_copy.run("inference", env="local", parameters=told)
     model = affinitynet.load(finished_copy.data)
@@ -128,7 +128,7 @@ def test_a_checkpoint_of_the_run_is_the_same_model(finished_run, model, photo):
 
 
 def test_the_newest_version_of_a_folder_counts(finished_copy):
-    finished_copy.run("export")
+    finished_copy.run(node_names=["export.pack"])
     versions = sorted(finished_copy.data.glob("06_models/export/model.safetensors/*"))
     assert len(versions) == 2
     (versions[-1] / "model.safetensors").write_bytes(b"broken")

@@ -26,6 +26,7 @@ from affinitynet.pipelines.search.nodes import (
     suggest,
     walks,
 )
+from tests.conftest import SharedProject
 
 SPACE = WalkSpace(alpha=(1, 4.0, 16), beta=(2, 8), steps=(0, 3, 64))
 WALK = RandomWalk(
@@ -43,11 +44,11 @@ SEARCHED = ["alpha", "beta", "steps"]
 
 
 @pytest.fixture(scope="session")
-def searched(finished_run, tmp_path_factory):
+def searched(finished_run, made_once):
     """The finished project after a search; not to be changed."""
-    project = finished_run.copy(tmp_path_factory.mktemp("searched"))
-    project.run("search")
-    return project
+    return SharedProject(
+        made_once("searched", lambda folder: finished_run.copy(folder).run("search"))
+    )
 
 
 def scene(seed=0):

@@ -30,7 +30,7 @@ from affinitynet.pipelines.ingestion.nodes import build_index, check_data_set, i
 from affinitynet.pipelines.scenes.render import render_scene
 from affinitynet.runs.record import flatten
 from affinitynet.training.parameters import TrainingParameters
-from tests.conftest import PROJECT
+from tests.conftest import ALL_BUT_EXPORT, PROJECT, SCORED, SharedProject
 
 FILES = ["rex.jpg", "tom.png", "beach/both.webp", "beach/empty.tif"]
 TAGS = {"rex": "dog", "tom": "cat", "beach/both": "cat|dog", "beach/empty": ""}
@@ -622,29 +622,38 @@ def small_networks():
     }
 
 
-@pytest.fixture
-def scenes(tmp_path):
+def render_folder(folder):
     """Rendered scenes as a folder, a CSV and masks; two photos show nothing."""
     rows = ["file;tags"]
     for number in range(16):
         scene = render_scene([0, number], long_side=64)
         name = f"{'abc'[number % 3]}/p {number}"
         for kind in ("photos", "masks"):
-            (tmp_path / kind / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(scene.image).save(tmp_path / "photos" / f"{name}.webp")
-        Image.fromarray(scene.mask).save(tmp_path / "masks" / f"{name}.png")
+            (folder / kind / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene.image).save(folder / "photos" / f"{name}.webp")
+        Image.fromarray(scene.mask).save(folder / "masks" / f"{name}.png")
         rows.append(f"{name}.webp;{', '.join(scene.tags)}")
     for number in range(2):
-        noise(number).save(tmp_path / "photos" / f"nothing {number}.jpg")
+        noise(number).save(folder / "photos" / f"nothing {number}.jpg")
         rows.append(f"nothing {number}.jpg;")
-    (tmp_path / "photos/broken.jpg").write_bytes(b"")
-    (tmp_path / "tags.csv").write_text("\n".join([*rows, "broken.jpg;owl"]))
+    (folder / "photos/broken.jpg").write_bytes(b"")
+    (folder / "tags.csv").write_text("\n".join([*rows, "broken.jpg;owl"]))
+
+
+def given_in(folder, *names):
+    """Parameters of a run on the rendered folder."""
+    files = {"images": "photos", "tags": "tags.csv", "masks": "masks"}
+    return small_networks() | {name: str(folder / files[name]) for name in names}
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    render_folder(tmp_path)
     return tmp_path
 
 
 def test_the_whole_road_without_masks(project, scenes):
-    given = {"images": str(scenes / "photos"), "tags": str(scenes / "tags.csv")}
-    project.run(env="tagged", parameters=small_networks() | given)
+    project.run(*ALL_BUT_EXPORT, env="tagged", parameters=given_in(scenes, "images", "tags"))
     catalog = project.catalog(env="tagged")
     index = catalog.load("index")
     assert index["split"].value_counts().sum() == 18
@@ -664,41 +673,69 @@ def test_the_whole_road_without_masks(project, scenes):
     }
 
 
+def masks_by_split(folder):
+    """Paths of the masks that there are, by the split that their photos have in the table."""
+    _, *rows = (folder / "tags.csv").read_text().splitlines()
+    split_of = {Path(file).stem: split for file, _, split in (row.split(";") for row in rows)}
+    found = {"train": [], "val": []}
+    for path in sorted((folder / "masks").rglob("*.png")):
+        found[split_of[path.stem]].append(path)
+    return found
+
+
+@pytest.fixture(scope="session")
+def half_masked(empty_project, made_once):
+    """A project after a run on a folder with masks of every other photo, in both splits."""
+
+    def fill(folder):
+        scenes = folder / "set"
+        render_folder(scenes)
+        head, *rows = (scenes / "tags.csv").read_text().splitlines()
+        split = [f"{row};{'train' if i % 3 else 'val'}" for i, row in enumerate(rows)]
+        (scenes / "tags.csv").write_text("\n".join([f"{head};split", *split]))
+        for paths in masks_by_split(scenes).values():
+            for path in paths[1::2]:
+                path.unlink()
+        given = given_in(scenes, "images", "tags", "masks")
+        empty_project.copy(folder).run(*ALL_BUT_EXPORT, env="tagged", parameters=given)
+
+    return SharedProject(made_once("half_masked", fill))
+
+
+SCORES = {"cam.miou", "affinity_labels.accuracy", "segmentation.miou"}
+
+
+def test_some_masks_are_enough_to_score(half_masked):
+    heard = dict(half_masked.query("select key, value from metrics"))
+    assert heard.keys() >= SCORES
+    report = half_masked.catalog(env="tagged").load("ingestion.report")
+    masks = masks_by_split(half_masked.folder / "set")
+    assert report["masks"] == {split: len(paths) for split, paths in masks.items()}
+
+
 @pytest.mark.parametrize(
     ("masked", "scores"),
-    [
-        (("train", "val"), {"cam.miou", "affinity_labels.accuracy", "segmentation.miou"}),
-        (("train",), {"cam.miou", "affinity_labels.accuracy"}),
-        (("val",), {"segmentation.miou"}),
-    ],
+    [("train", {"cam.miou", "affinity_labels.accuracy"}), ("val", {"segmentation.miou"})],
 )
-def test_some_masks_are_enough_to_score(project, scenes, masked, scores):
-    head, *rows = (scenes / "tags.csv").read_text().splitlines()
-    splits = ["val" if number % 3 == 0 else "train" for number in range(len(rows))]
-    told = [f"{row};{split}" for row, split in zip(rows, splits, strict=True)]
-    (scenes / "tags.csv").write_text("\n".join([f"{head};split", *told]))
-    names = [Path(row.split(";")[0]).stem for row in rows]
-    split_of = dict(zip(names, splits, strict=True))
-    masks = sorted((scenes / "masks").rglob("*.png"))
-    kept = [path for path in masks if split_of[path.stem] in masked][::2]
-    for path in {*masks}.difference(kept):
+def test_masks_of_one_split_score_what_is_scored_on_it(half_masked, tmp_path, masked, scores):
+    project = half_masked.copy(tmp_path / "copy")
+    folder = project.folder / "set"
+    masks = masks_by_split(folder)
+    for path in masks["val" if masked == "train" else "train"]:
         path.unlink()
-    given = {
-        "images": str(scenes / "photos"),
-        "tags": str(scenes / "tags.csv"),
-        "masks": str(scenes / "masks"),
-    }
-    project.run(env="tagged", parameters=small_networks() | given)
-    heard = dict(project.query("select key, value from metrics"))
-    named = {"cam.miou", "affinity_labels.accuracy", "segmentation.miou"}
-    assert named & heard.keys() == scores
+    given = given_in(folder, "images", "tags", "masks")
+    scoring = [f"{stage}.score" for stage in SCORED]
+    project.run("ingestion", env="tagged", parameters=given)
+    project.run(env="tagged", parameters=given, node_names=scoring)
+    run = project.record()["mlflow_run"]
+    heard = dict(project.query(f"select key, value from metrics where run_uuid = '{run}'"))
+    assert SCORES & heard.keys() == scores
     report = project.catalog(env="tagged").load("ingestion.report")
-    assert sum(report["masks"].values()) == len(kept)
+    assert sum(report["masks"].values()) == len(masks[masked])
 
 
 def test_another_tag_file_is_another_run(project, scenes):
-    named = {"images": str(scenes / "photos"), "tags": str(scenes / "tags.csv")}
-    given = small_networks() | named
+    given = given_in(scenes, "images", "tags")
     project.run("ingestion", env="tagged", parameters=given)
     before = project.record()["inputs"]
     (scenes / "tags.csv").write_text((scenes / "tags.csv").read_text().replace("owl", "bird"))

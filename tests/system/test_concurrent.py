@@ -6,7 +6,7 @@ import pytest
 
 from affinitynet.errors import UserError
 from tests.conftest import Project
-from tests.unit.runs.test_lock import hold
+from tests.system.test_lock import hold
 
 
 def test_runs_at_once_in_a_fresh_project_do_not_mix(finished_run, tmp_path):

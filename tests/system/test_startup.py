@@ -63,3 +63,15 @@ roi_align(*(torch.zeros(shape, device="meta") for shape in ((1, 3, 8, 8), (1, 5)
 print("whole")
 """
     assert run(code) == "whole"
+
+
+def test_stages_import_neither_kedro_nor_an_engine():
+    code = """
+import sys
+from affinitynet.stages import affinity_labels, refinement
+assert "timm" not in sys.modules  # for the dense CRF's processes, which have no network
+from affinitynet.stages import cam, model, revision, segmentation
+heavy = ("kedro", "mlflow", "pandas", "loky", "rich")
+print(*[name for name in heavy if name in sys.modules], "end")
+"""
+    assert run(code) == "end"

@@ -20,13 +20,11 @@ from affinitynet.core.random_walk import (
 def dense_transition(features, radius, beta):
     """T = D^-1 W^beta by its definition, (H W, H W) in double precision."""
     _, height, width = features.shape
-    cells = [(y, x) for y in range(height) for x in range(width)]
-    weights = torch.zeros(len(cells), len(cells), dtype=torch.double)
-    for i, a in enumerate(cells):
-        for j, b in enumerate(cells):
-            if math.dist(a, b) < radius:
-                distance = (features[:, *a] - features[:, *b]).double().abs().mean()
-                weights[i, j] = torch.exp(-distance) ** beta
+    cells = torch.cartesian_prod(torch.arange(height), torch.arange(width))
+    near = (cells[:, None] - cells).square().sum(dim=2) < radius**2
+    vectors = features.double().flatten(1).T
+    distances = (vectors[:, None] - vectors).abs().mean(dim=2)
+    weights = near * torch.exp(-distances) ** beta
     return weights / weights.sum(dim=1, keepdim=True)
 
 

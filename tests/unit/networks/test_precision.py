@@ -1,10 +1,5 @@
 """`auto` takes bfloat16 where the processor computes with it, and float32 elsewhere."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -88,17 +83,3 @@ def test_an_older_torch_is_asked_in_its_way(monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
     assert precision._instructions() == ["AVX512_BF16"]
-
-
-@pytest.mark.parametrize("limit", ["AVX2", "AVX512_CORE"])
-def test_onednn_held_to_less_is_noticed(limit):
-    """In a process of its own, as oneDNN reads the limit once."""
-    code = (
-        "import json, torch; from affinitynet.networks.precision import uses_bfloat16;"
-        "print(json.dumps(uses_bfloat16('auto', torch.device('cpu'))))"
-    )
-    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": limit}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert json.loads(done.stdout) is False

@@ -1,7 +1,5 @@
 """A stage does one photo as it does a batch of them, and asks nothing of Kedro."""
 
-import subprocess
-import sys
 from functools import partial
 
 import numpy as np
@@ -90,20 +88,3 @@ def test_a_walker_with_other_parameters_shares_the_network(photos):
     np.testing.assert_allclose(still.maps, expected, atol=2e-3)
     assert walker.walk == WALK
     assert walker.replace(steps=0).features is walker.features
-
-
-def test_stages_import_neither_kedro_nor_an_engine():
-    heavy = {"kedro", "mlflow", "pandas", "loky", "rich"}
-    modules = "cam, affinity_labels, revision, refinement, segmentation, model"
-    code = (
-        f"import sys; from affinitynet.stages import {modules}\nprint({heavy} & {{*sys.modules}})"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "set()"
-
-
-def test_the_dense_crf_s_processes_import_no_network():
-    code = "import sys, affinitynet.stages.refinement, affinitynet.stages.affinity_labels\n"
-    code += "print('timm' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "False"

@@ -1,5 +1,6 @@
 """Machines that this is not one of: macOS and Windows are simulated, as far as that goes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -59,3 +60,17 @@ def test_a_locale_of_another_encoding_is_refused_at_the_start(tmp_path):
     assert b"set PYTHONUTF8=1" in done.stderr
     assert b"Traceback" not in done.stderr
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("limit", ["AVX2", "AVX512_CORE"])
+def test_onednn_held_to_less_is_noticed(limit):
+    """In a process of its own, as oneDNN reads the limit once."""
+    code = (
+        "import json, torch; from affinitynet.networks.precision import uses_bfloat16;"
+        "print(json.dumps(uses_bfloat16('auto', torch.device('cpu'))))"
+    )
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": limit}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) is False

@@ -353,6 +353,7 @@ class Parameters:
     weights: FilePath | None = ""  # an empty text: not given
     tags: FilePath | None = None
     masks: FilePath | None = None
+    maps: FilePath | None = None
     classes: Names | Annotated[Text, MinLen(1)] | None = None
     exported: FilePath | None = None
     mlflow_db: DatabasePath | None = None

@@ -329,6 +329,7 @@ class Parameters:
     voc_root: FilePath
     mask_folder: Annotated[Text, MinLen(1)]
     data_set: DataSet
+    corrected_repeats: PositiveInt
 
     cam: CAM
     affinity_labels: AffinityLabels
@@ -354,6 +355,7 @@ class Parameters:
     tags: FilePath | None = None
     masks: FilePath | None = None
     maps: FilePath | None = None
+    corrected: FilePath | None = None
     classes: Names | Annotated[Text, MinLen(1)] | None = None
     exported: FilePath | None = None
     mlflow_db: DatabasePath | None = None

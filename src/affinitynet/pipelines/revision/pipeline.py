@@ -43,13 +43,13 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 score_revision,
-                inputs=["maps", "labels", "masks", "classes", "params:execution"],
+                inputs=["maps", "labels", "masks", "corrected", "index", "classes", "params:execution"],
                 outputs=["metrics", "confusion", "image_scores"],
                 name="score",
                 tags="scoring",
             ),
         ],
         namespace="revision",
-        inputs={"index", "photos", "classes", "masks", "cam.maps", "affinity_training.model"},
+        inputs={"index", "photos", "classes", "masks", "corrected", "cam.maps", "affinity_training.model"},
         parameters={"execution"},
     )

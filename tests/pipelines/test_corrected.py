@@ -111,7 +111,10 @@ def test_corrected_photos_of_val_are_not_trained_on(tmp_path, index, caplog):
         (lambda folder: write_png(folder / "p", "nobody", 8), "have the name of a photo|none of"),
         (lambda folder: write_png(folder / "p", "seen", 8), "none of the 1 masks is of a training"),
         (lambda folder: write_png(folder / "p", "tom", 8, (16, 24)), "tom: the mask is 24 x 16"),
-        (lambda folder: write_png(folder / "p", "tom", 3), r"tom: .* no value of a class, but \[3\]"),
+        (
+            lambda folder: write_png(folder / "p", "tom", 3),
+            r"tom: .* no value of a class, but \[3\]",
+        ),
         (lambda folder: write_coco(folder / "c", ["tom.jpg"], ["bird"]), "masks are of bird, the"),
     ],
 )
@@ -175,5 +178,3 @@ def test_nothing_of_the_masks_for_scoring_reaches_training(finished_copy):
         parameters={"corrected": str(folder)},
     )
     assert finished_copy.record()["finished"]
-
-

@@ -160,7 +160,7 @@ class _DType:
         dtype = np.dtype(str(self.code))
         if dtype.kind not in NUMBERS:
             raise ValueError(f"has {dtype} where numbers were expected")
-        return dtype.newbyteorder("=" if self.order == "|" else self.order)
+        return np.dtype(f"{self.order}{self.code}") if self.order in "<>" else dtype
 
 
 class _Array:

@@ -415,8 +415,8 @@ def check_given(pipeline: Pipeline, catalog: CatalogProtocol, parameters: Parame
             else f"maps={parameters.maps}: there is no such folder, or it is empty"
         )
     if parameters.corrected and {"corrected", INDEX, "classes"} <= pipeline.inputs():
-        given = (catalog.load(name) for name in (INDEX, "classes", "corrected"))
-        check_corrections(*given, parameters.execution)
+        index, classes, corrected = map(catalog.load, (INDEX, "classes", "corrected"))
+        check_corrections(index, classes, corrected, parameters.execution)
 
 
 def check_outputs(pipeline: Pipeline, catalog: CatalogProtocol, context: RunContext) -> None:
@@ -459,9 +459,10 @@ def _fingerprints(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tupl
         dataset = catalog.get(name)
         if isinstance(dataset, OutputFolderDataset):  # of a node that is left out
             continue
-        if isinstance(dataset, FolderDataset | TagsDataset | CorrectedDataset) and (
-            fingerprint := dataset.fingerprint()
-        ) != "none":
+        if (
+            isinstance(dataset, FolderDataset | TagsDataset | CorrectedDataset)
+            and (fingerprint := dataset.fingerprint()) != "none"
+        ):
             yield name, fingerprint
 
 

@@ -64,13 +64,13 @@ def check_maps(
             f"files{_examples(given)}, photos such as {min(index.index, default='none')}. "
             "docs/own_maps.md tells how files are named"
         )
+    sizes = dict(zip(index.index, index[["width", "height"]].to_numpy().tolist(), strict=True))
     looks: dict[str, MapsInspection] = {}
     for chunk in map_in_chunks(
         partial(inspect_maps, num_classes=len(classes)),
         (
-            (photo, _readers(own, given), [key for _, key in own], *size)
+            (photo, _readers(own, given), [key for _, key in own], *sizes[photo])
             for photo, own in files.items()
-            for size in [index.loc[photo, ["width", "height"]].tolist()]
         ),
         total=len(files),
         execution=execution,
@@ -116,7 +116,7 @@ def import_maps(
 ) -> Iterator[dict[str, ClassMaps]]:
     """Take over the maps of each photo's tags, normalised as the CAMs are (eq. 1)."""
     tags = tag_labels(tagged_photos(index), [*classes])
-    own = {photo: each for photo, each in files.groupby(level="id") if photo in tags}
+    own = {str(photo): each for photo, each in files.groupby(level="id") if str(photo) in tags}
     shift = int(files["shift"].iloc[0])
     yield from map_in_chunks(
         partial(_import_one, classes=ClassNames(classes), shift=shift),
@@ -125,7 +125,7 @@ def import_maps(
                 photo,
                 _readers([(file, None) for file in rows["file"]], given),
                 [as_key(key) if key else None for key in rows["key"]],
-                tags[str(photo)].tolist(),
+                tags[photo].tolist(),
             )
             for photo, rows in own.items()
         ),

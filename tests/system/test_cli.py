@@ -37,6 +37,7 @@ def test_pipelines_are_listed():
         "affinity_training",
         "revision",
         "segmentation",
+        "import_maps",
         "segmentation_from_masks",
         "reporting",
         "export",

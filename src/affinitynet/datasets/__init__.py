@@ -8,6 +8,7 @@ from affinitynet.datasets.arrays import ArraysDataset
 from affinitynet.datasets.atomic import AtomicLocalFileSystem, register_atomic_file_systems
 from affinitynet.datasets.checkpoint import CheckpointDataset
 from affinitynet.datasets.class_maps import ClassMapsDataset
+from affinitynet.datasets.corrected import CorrectedDataset
 from affinitynet.datasets.folder import FolderDataset
 from affinitynet.datasets.label_map import LabelMapDataset
 from affinitynet.datasets.masks import MasksDataset, MasksHeaderDataset
@@ -25,6 +26,7 @@ __all__ = [
     "AtomicLocalFileSystem",
     "CheckpointDataset",
     "ClassMapsDataset",
+    "CorrectedDataset",
     "FolderDataset",
     "LabelMapDataset",
     "MasksDataset",

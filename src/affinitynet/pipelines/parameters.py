@@ -359,6 +359,7 @@ class Parameters:
     voc_root: FilePath
     mask_folder: Annotated[Text, MinLen(1)]
     data_set: DataSet
+    corrected_repeats: PositiveInt
 
     tag_check: TagCheck
     cam: CAM
@@ -385,6 +386,8 @@ class Parameters:
     weights: FilePath | None = ""  # an empty text: not given
     tags: FilePath | None = None
     masks: FilePath | None = None
+    maps: FilePath | None = None
+    corrected: FilePath | None = None
     classes: Names | Annotated[Text, MinLen(1)] | None = None
     exported: FilePath | None = None
     mlflow_db: DatabasePath | None = None

@@ -13,6 +13,7 @@ from pydantic_core import to_jsonable_python
 
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.label_maps import LabelMap, decode
+from affinitynet.data.corrections import Corrected, corrected_labels
 from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, RankDiedError, launch, pick_device, track
@@ -109,6 +110,8 @@ def train_on_pairs(
     index: pd.DataFrame,
     photos: Partitions[Image.Image],
     labels: Partitions[LabelMap],
+    corrected: Corrected,
+    repeats: int,
     classes: dict[str, int],
     training: TrainingParameters,
     augmentation: Augmentation,
@@ -118,12 +121,17 @@ def train_on_pairs(
 ) -> Iterator[dict[str, Checkpoint]]:
     """Train AffinityNet on the training photos and pairs of labelled cells.
 
+    The masks of corrected photos take the place of their confident pixels.
+
     Yields:
         The checkpoint after each epoch, by the epoch's number, four digits.
     """
     from affinitynet.training.losses import affinity_loss
 
-    samples = _labelled_photos(index, photos, labels, classes, training, augmentation)
+    true = corrected_labels(corrected, index, classes)
+    samples = _labelled_photos(
+        index, photos, labels, true, repeats, classes, training, augmentation
+    )
     loss = partial(affinity_loss, radius=radius)
     yield from _epochs(initial, samples, loss, training, seed, execution, "AffinityNet")
 
@@ -133,6 +141,8 @@ def train_on_pixels(
     index: pd.DataFrame,
     photos: Partitions[Image.Image],
     labels: Partitions[LabelMap],
+    corrected: Corrected,
+    repeats: int,
     classes: dict[str, int],
     training: TrainingParameters,
     augmentation: Augmentation,
@@ -141,12 +151,17 @@ def train_on_pixels(
 ) -> Iterator[dict[str, Checkpoint]]:
     """Train a segmentation network on the training photos and each labelled pixel.
 
+    The masks of corrected photos take the place of their pseudo labels.
+
     Yields:
         The checkpoint after each epoch, by the epoch's number, four digits.
     """
     from affinitynet.training.losses import segmentation_loss
 
-    samples = _labelled_photos(index, photos, labels, classes, training, augmentation)
+    true = corrected_labels(corrected, index, classes)
+    samples = _labelled_photos(
+        index, photos, labels, true, repeats, classes, training, augmentation
+    )
     yield from _epochs(
         initial, samples, segmentation_loss, training, seed, execution, "Segmentation network"
     )
@@ -170,6 +185,8 @@ def _labelled_photos(
     index: pd.DataFrame,
     photos: Partitions[Image.Image],
     labels: Partitions[LabelMap],
+    true: Partitions[LabelMap],
+    repeats: int,
     classes: dict[str, int],
     training: TrainingParameters,
     augmentation: Augmentation,
@@ -177,7 +194,9 @@ def _labelled_photos(
     from affinitynet.training.samples import LabelledPhotos
 
     values = list(classes.values())
-    ids = [i for i in index.index[index["split"] == "train"] if i in labels]
+    labels = {**labels, **true}
+    train = [i for i in index.index[index["split"] == "train"] if i in labels]
+    ids = [i for i in train for _ in range(repeats if i in true else 1)]
     return partial(
         LabelledPhotos,
         ids,

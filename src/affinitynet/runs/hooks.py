@@ -17,13 +17,19 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 
-from affinitynet.datasets import FolderDataset, OutputFolderDataset, TagsDataset
+from affinitynet.datasets import (
+    CorrectedDataset,
+    FolderDataset,
+    OutputFolderDataset,
+    TagsDataset,
+)
 from affinitynet.datasets.atomic import sweep
 from affinitynet.datasets.output_folder import begin_outputs
 from affinitynet.errors import UserError
 from affinitynet.execution import ItemHandlers, handle_items
 from affinitynet.pipeline_registry import CONDITIONS
-from affinitynet.pipelines.ingestion.nodes import LAYOUTS
+from affinitynet.pipelines.ingestion.nodes import LAYOUTS, check_corrections
+from affinitynet.pipelines.parameters import Parameters
 from affinitynet.runs.context import RunContext
 from affinitynet.runs.lock import IsHeldError, Lock, acquire
 from affinitynet.runs.networks import check_networks
@@ -130,6 +136,7 @@ class RunHooks:
             version=inputs.get(INDEX) or (before.version if before else ""),
             again=f"kedro run{_env_option(self.context.env)} --pipeline ingestion",
         )
+        check_given(pipeline, catalog, self.context.checked)
         check_outputs(pipeline, catalog, self.context)
         self._sweep(pipeline, catalog)
         now = self._describe(run_params, pipeline, catalog, inputs)
@@ -393,6 +400,25 @@ def check_folders(
         raise UserError("Folders of the data set are missing or empty:" + "".join(missing))
 
 
+def check_given(pipeline: Pipeline, catalog: CatalogProtocol, parameters: Parameters) -> None:
+    """Check class maps and corrected masks that the user gives before the first node.
+
+    Corrected masks are looked at here where `ingestion`, whose check needs the index, does not run.
+
+    Raises:
+        UserError: If they are not there, or do not fit the photos.
+    """
+    if "given_maps" in pipeline.inputs() and not catalog.load("given_maps"):
+        raise UserError(
+            "import_maps reads class maps: give --params maps=<folder>"
+            if not parameters.maps
+            else f"maps={parameters.maps}: there is no such folder, or it is empty"
+        )
+    if parameters.corrected and {"corrected", INDEX, "classes"} <= pipeline.inputs():
+        index, classes, corrected = map(catalog.load, (INDEX, "classes", "corrected"))
+        check_corrections(index, classes, corrected, parameters.execution)
+
+
 def check_outputs(pipeline: Pipeline, catalog: CatalogProtocol, context: RunContext) -> None:
     """Check that inference writes over nothing but what it wrote before.
 
@@ -433,8 +459,11 @@ def _fingerprints(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tupl
         dataset = catalog.get(name)
         if isinstance(dataset, OutputFolderDataset):  # of a node that is left out
             continue
-        if isinstance(dataset, FolderDataset | TagsDataset) and dataset.fingerprint() != "none":
-            yield name, dataset.fingerprint()
+        if (
+            isinstance(dataset, FolderDataset | TagsDataset | CorrectedDataset)
+            and (fingerprint := dataset.fingerprint()) != "none"
+        ):
+            yield name, fingerprint
 
 
 def _without(images: pd.DataFrame | Mapping[str, Any], done: Mapping[str, Any]) -> Any:

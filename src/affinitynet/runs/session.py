@@ -67,7 +67,15 @@ class RunSession(KedroSession):
         *args: Any,
         **options: Any,
     ) -> dict[str, Any]:
-        """Run pipelines; see `KedroSession.run`."""
+        """Run pipelines; see `KedroSession.run`.
+
+        With the parameter `maps`, `import_maps` takes the place of `cam`.
+        """
+        if (self.store.get("runtime_params") or {}).get("maps"):
+            from affinitynet.pipeline_registry import with_given_maps  # imports all pipelines
+
+            asked = pipeline_names or [pipeline_name or "__default__"]
+            pipeline_name, pipeline_names = None, with_given_maps(asked)
         if runner is None or type(runner) is SequentialRunner:  # the default of `kedro run`
             runner = RemainingRunner()
         return super().run(pipeline_name, pipeline_names, tags, runner, *args, **options)

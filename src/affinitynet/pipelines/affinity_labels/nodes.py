@@ -13,6 +13,7 @@ from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode
 from affinitynet.core.metrics import confusion_matrix
+from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.per_image import checked, per_image, tagged_photos
@@ -41,10 +42,14 @@ def label_pixels(
 def score_labels(
     labels: Partitions[LabelMap],
     masks: Partitions[LabelMap],
+    corrected: Corrected,
+    index: pd.DataFrame,
     classes: dict[str, int],
     execution: Execution,
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Score the confident pixels: how many there are, and how many of them are right.
+
+    Photos with a corrected mask are left out.
 
     Returns:
         `coverage`, the share of pixels that have a label, and `accuracy`, the share of those
@@ -52,6 +57,7 @@ def score_labels(
         masks, the coverage alone, of all pixels. The confusion counts, neutral pixels in a
         column of their own, and each image's own two scores.
     """
+    masks = without_corrected(masks, corrected, index)
     counts, images = count(
         _count_confident, labels, masks, classes, execution, "Scoring labels", _coverage_accuracy
     )

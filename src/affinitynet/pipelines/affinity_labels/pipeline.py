@@ -28,13 +28,13 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 score_labels,
-                inputs=["labels", "masks", "classes", "params:execution"],
+                inputs=["labels", "masks", "corrected", "index", "classes", "params:execution"],
                 outputs=["metrics", "confusion", "image_scores"],
                 name="score",
                 tags="scoring",
             ),
         ],
         namespace="affinity_labels",
-        inputs={"index", "photos", "classes", "masks", "cam.maps"},
+        inputs={"index", "photos", "classes", "masks", "corrected", "cam.maps"},
         parameters={"execution"},
     )

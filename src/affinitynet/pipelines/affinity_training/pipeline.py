@@ -26,6 +26,8 @@ def create_pipeline() -> Pipeline:
                     "index": "index",
                     "photos": "photos",
                     "labels": "affinity_labels.labels",
+                    "corrected": "corrected",
+                    "repeats": "params:corrected_repeats",
                     "classes": "classes",
                     "training": "params:training",
                     "augmentation": "params:augmentation",
@@ -46,6 +48,6 @@ def create_pipeline() -> Pipeline:
             ),
         ],
         namespace="affinity_training",
-        inputs={"index", "photos", "classes", "cam.model", "affinity_labels.labels"},
-        parameters={"seed", "execution"},
+        inputs={"index", "photos", "classes", "corrected", "cam.model", "affinity_labels.labels"},
+        parameters={"seed", "execution", "corrected_repeats"},
     )

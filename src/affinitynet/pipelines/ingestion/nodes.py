@@ -14,9 +14,11 @@ from affinitynet.data.checks import (
     CRASHES,
     UNKNOWN_VALUES,
     Inspection,
+    MaskInspection,
     inspect_mask,
     inspect_photo,
 )
+from affinitynet.data.corrections import MAX_VALUE, Corrected, list_problems
 from affinitynet.data.files import Readers, is_too_long
 from affinitynet.data.near_duplicates import group_near_duplicates
 from affinitynet.data.report import (
@@ -370,3 +372,54 @@ def build_index(
         raise UserError("The data set has problems: kedro run --pipeline ingestion lists them.")
     sound = inspected[inspected["problem"] == ""]
     return sound[["split", "width", "height", "tags"]], findings["classes"]
+
+
+def check_corrections(
+    index: pd.DataFrame, classes: dict[str, int], corrected: Corrected, execution: Execution
+) -> dict[str, Any]:
+    """Read the corrected masks once, and stop if something is wrong with them.
+
+    Returns:
+        `photos`, how many are trained on; `val`, the corrected photos of val, which are not.
+
+    Raises:
+        UserError: With one line a problem.
+    """
+    matched = corrected.match(index)
+    own = {i: corrected.masks[name] for i, name in matched.files.items()}
+    train = index[(index["split"] == "train") & index.index.isin([*own])]
+    looks: dict[str, MaskInspection] = {}
+    for chunk in map_in_chunks(
+        inspect_mask,
+        (
+            (i, own[str(i)], int(width), int(height), MAX_VALUE)
+            for i, (width, height) in zip(
+                train.index, train[["width", "height"]].to_numpy(), strict=True
+            )
+        ),
+        total=len(train),
+        execution=execution,
+        description="Checking the corrected masks",
+    ):
+        looks.update(chunk)
+    problems = [*matched.problems, *list_problems(corrected, looks, classes)]
+    if not problems and not looks:
+        problems.append(f"none of the {len(corrected.masks)} masks is of a training photo")
+    if problems:
+        more = len(problems) - MAX_LINES
+        raise UserError(
+            f"corrected={corrected.path}: the masks cannot be trained on:"
+            + "".join(f"\n  {line}" for line in problems[:MAX_LINES])
+            + (f"\n  … and {more} more" if more > 0 else "")
+        )
+    for note in matched.notes:
+        logger.warning(note.replace("masks=", "corrected=", 1))
+    val = sorted(own.keys() - looks.keys())
+    if val:
+        logger.warning(
+            "corrected=%s: %d photos are of val, such as %s. They are not trained on, so that val "
+            "stays unseen",
+            *(corrected.path, len(val), val[0]),
+        )
+    logger.info("%d photos of train have a corrected mask.", len(looks))
+    return {"photos": len(looks), "val": val}

@@ -5,6 +5,7 @@ from kedro.pipeline import Pipeline, node, pipeline
 from affinitynet.pipelines.ingestion.nodes import (
     TRAINED,
     build_index,
+    check_corrections,
     check_data_set,
     inspect_photos,
 )
@@ -55,6 +56,12 @@ def create_pipeline() -> Pipeline:
                 name="index",
             ),
             node(
+                check_corrections,
+                inputs=["index", "classes", "corrected", "params:execution"],
+                outputs="corrections",
+                name="check_corrections",
+            ),
+            node(
                 show_data,
                 inputs=[
                     "report",
@@ -70,7 +77,7 @@ def create_pipeline() -> Pipeline:
             ),
         ],
         namespace="ingestion",
-        inputs={"photos", "masks", "run", *SOURCES},
+        inputs={"photos", "masks", "corrected", "run", *SOURCES},
         outputs={"index", "classes"},
         parameters={*PARAMETERS, *trained, "seed"},
     )

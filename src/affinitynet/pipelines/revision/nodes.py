@@ -10,6 +10,7 @@ from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.label_maps import LabelMap
+from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution
 from affinitynet.pipelines.per_image import checked, per_batch, per_image, tagged_photos
@@ -70,16 +71,18 @@ def score_revision(
     maps: Partitions[ClassMaps],
     labels: Partitions[LabelMap],
     masks: Partitions[LabelMap],
+    corrected: Corrected,
+    index: pd.DataFrame,
     classes: dict[str, int],
     execution: Execution,
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
-    """Score the walk and the pseudo labels.
+    """Score the walk and the pseudo labels, corrected photos apart.
 
     Returns:
         `random_walk_miou`, `pseudo_label_miou`, and the pseudo labels' `iou` by class; none of
         them without masks. The confusion counts of both, and each image's own mIoU.
     """
-    maps = checked(maps, "revision.maps")
+    maps, masks = checked(maps, "revision.maps"), without_corrected(masks, corrected, index)
     walk, of_walk = count(count_maps, maps, masks, classes, execution, "Scoring the random walk")
     pseudo, of_pseudo = count(
         count_labels, labels, masks, classes, execution, "Scoring pseudo labels"

@@ -24,6 +24,7 @@ from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.images import upsample
 from affinitynet.core.label_maps import LabelMap, decode
 from affinitynet.core.metrics import class_counts, mean_iou, mean_iou_of_counts
+from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Arrays, Partitions
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_in_chunks
@@ -50,9 +51,13 @@ warnings.filterwarnings("ignore", message="Sparse ", category=UserWarning)
 
 
 def choose_photos(
-    index: pd.DataFrame, masks: Partitions[LabelMap], images: int | None, seed: int
+    index: pd.DataFrame,
+    masks: Partitions[LabelMap],
+    images: int | None,
+    seed: int,
+    corrected: Corrected,
 ) -> pd.DataFrame:
-    """Draw training photos that can be scored: those with a tag and a mask.
+    """Draw training photos that can be scored: those with a tag and a mask, no corrected one.
 
     Returns:
         Their rows of the index, in its order.
@@ -61,7 +66,7 @@ def choose_photos(
         UserError: If there is no such photo.
     """
     train = index[(index["split"] == "train") & (index["tags"] != "")]
-    scored = train[train.index.isin(list(masks))]
+    scored = train[train.index.isin([*without_corrected(masks, corrected, index)])]
     if scored.empty:
         raise UserError(
             "search: no training photo has both a tag and a mask, and without masks no setting is "

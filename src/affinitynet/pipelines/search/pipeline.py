@@ -19,7 +19,7 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 choose_photos,
-                inputs=["index", "masks", "params:images", "params:seed"],
+                inputs=["index", "masks", "params:images", "params:seed", "corrected"],
                 outputs="sample",
                 name="choose",
                 tags="scoring",
@@ -110,7 +110,15 @@ def create_pipeline() -> Pipeline:
             ),
         ],
         namespace="search",
-        inputs={"index", "photos", "classes", "masks", "cam.maps", "affinity_training.model"},
+        inputs={
+            "index",
+            "photos",
+            "classes",
+            "masks",
+            "corrected",
+            "cam.maps",
+            "affinity_training.model",
+        },
         parameters={
             "seed",
             "execution",

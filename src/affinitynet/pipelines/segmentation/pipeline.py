@@ -38,6 +38,8 @@ def create_pipeline(labels: str = "revision.labels") -> Pipeline:
                     "index",
                     "photos",
                     labels,
+                    "corrected",
+                    "params:corrected_repeats",
                     "classes",
                     "params:training",
                     "params:augmentation",
@@ -79,6 +81,6 @@ def create_pipeline(labels: str = "revision.labels") -> Pipeline:
             ),
         ],
         namespace="segmentation",
-        inputs={"index", "photos", "classes", "masks", "cam.model", labels},
-        parameters={"seed", "execution"},
+        inputs={"index", "photos", "classes", "masks", "corrected", "cam.model", labels},
+        parameters={"seed", "execution", "corrected_repeats"},
     )

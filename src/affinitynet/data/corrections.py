@@ -1,0 +1,106 @@
+"""Masks that were corrected by hand: which photos they are of, and what their values mean."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap
+from affinitynet.data.checks import MaskInspection
+from affinitynet.data.files import Partitions
+from affinitynet.data.mask_files import MaskFiles, match_mask_files
+
+MAX_VALUE = 254
+"""Values above it are void."""
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Corrected masks as their files have them.
+
+    Attributes:
+        masks: By the names that the files have for the photos.
+        classes: Names of the values 1, 2, …; empty where they are those of the data set's masks.
+        problem: Why they cannot be read; empty where they can.
+        path: Where they lie.
+    """
+
+    masks: Partitions[LabelMap] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
+    problem: str = ""
+    path: str = ""
+
+    def match(self, index: pd.DataFrame) -> MaskFiles:
+        """Find the photos of the index that the masks are of, val among them."""
+        return match_mask_files([*self.masks], [*index.index], self.path)
+
+
+def corrected_photos(corrected: Corrected, index: pd.DataFrame) -> dict[str, str]:
+    """Find the corrected training photos. Those of val are never trained on.
+
+    Returns:
+        Photo id to the mask's name.
+    """
+    if not corrected.masks:
+        return {}
+    train = {*index.index[index["split"] == "train"]}
+    return {i: name for i, name in corrected.match(index).files.items() if i in train}
+
+
+def corrected_labels(
+    corrected: Corrected, index: pd.DataFrame, classes: Mapping[str, int]
+) -> dict[str, Callable[[], LabelMap]]:
+    """Read the masks of the corrected training photos in the data set's mask values.
+
+    Args:
+        corrected: As the files have them.
+        index: Of the photos.
+        classes: Class name to mask value. Pixels of others become void.
+    """
+    table = np.arange(256, dtype=np.uint8)
+    if corrected.classes:
+        values = [classes.get(name, IGNORE_INDEX) for name in corrected.classes]
+        table[1:] = IGNORE_INDEX
+        table[1 : len(values) + 1] = values
+    return {
+        photo: partial(_translate, corrected.masks[name], table)
+        for photo, name in corrected_photos(corrected, index).items()
+    }
+
+
+def _translate(read: Callable[[], LabelMap], table: LabelMap) -> LabelMap:
+    return table[read()]
+
+
+def without_corrected(
+    masks: Partitions[LabelMap], corrected: Corrected, index: pd.DataFrame
+) -> Partitions[LabelMap]:
+    """Leave out the masks of photos that are trained on with a true mask: they score nothing."""
+    trained = corrected_photos(corrected, index)
+    return {photo: read for photo, read in masks.items() if photo not in trained}
+
+
+def list_problems(
+    corrected: Corrected, looks: Mapping[str, MaskInspection], classes: Mapping[str, int]
+) -> Iterator[str]:
+    """Say what is wrong with corrected masks.
+
+    Args:
+        corrected: As the files have them.
+        looks: What reading the mask of each corrected training photo told.
+        classes: Class name to mask value.
+    """
+    if corrected.problem:
+        yield corrected.problem
+    elif corrected.classes and not {*corrected.classes} & {*classes}:
+        yield (
+            f"the masks are of {', '.join(corrected.classes)}, "
+            f"the photos of {', '.join(classes)}: name the classes alike"
+        )
+    for photo, look in looks.items():
+        yield from (f"{photo}: {problem}" for problem in look.problems)
+        known = range(1, len(corrected.classes) + 1) if corrected.classes else classes.values()
+        if look.shown and not {*look.shown} & {*known}:
+            yield f"{photo}: the mask has no value of a class, but {[*look.shown]}"

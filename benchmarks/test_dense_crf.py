@@ -12,7 +12,7 @@ from PIL import Image
 from pydensecrf.densecrf import DenseCRF2D
 
 from affinitynet.core.dense_crf import CRFParameters, refine_many
-from affinitynet.data.files import Readers
+from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution
 from affinitynet.pipelines.affinity_labels.nodes import label_pixels
 from affinitynet.stages.parameters import Alphas
@@ -74,7 +74,7 @@ def test_all_cores(engine: str, compare: Any) -> None:
     processes = Execution().processes
     seeds = range(16)
     photos = {str(seed): partial(Image.fromarray, scene(seed).image) for seed in seeds}
-    maps: Readers = {str(seed): partial(dict, cams(seed)) for seed in seeds}
+    maps: Partitions[Any] = {str(seed): partial(dict, cams(seed)) for seed in seeds}
 
     def label(workers: int) -> list[npt.NDArray[np.uint8]]:
         chunks = label_pixels(

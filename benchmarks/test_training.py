@@ -10,7 +10,7 @@ from torch.utils.data import TensorDataset
 
 from affinitynet.core.affinity import affinity_loss, neighbourhood
 from affinitynet.networks.checkpoint import Checkpoint, initialise, restore
-from affinitynet.networks.convolutions import depthwise
+from affinitynet.networks.cpu import depthwise
 from affinitynet.training.loop import train
 from affinitynet.training.losses import classification_loss
 from affinitynet.training.parameters import TrainingParameters

@@ -28,7 +28,7 @@ with DAG(
     "affinitynet",
     schedule=None,
     start_date=datetime(2026, 1, 1),
-    max_active_runs=1,  # a task reads the newest versions: its own run's, as long as it is alone
+    max_active_runs=1,  # a task reads the newest versions: its own run's, as long as no other run is active
     params={"params": Param("", type="string", description="of kedro run: data=…,seed=1")},
     default_args={"retries": 1, "retry_delay": timedelta(minutes=1)},
 ):

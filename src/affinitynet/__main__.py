@@ -1,7 +1,7 @@
 """The command `affinitynet`, also `python -m affinitynet`: for where no project is.
 
-`affinitynet run` is `kedro run` with the configuration that the package carries; what it makes
-lies in the current folder. `affinitynet new` makes a project, which has a configuration of its own.
+`affinitynet run` is `kedro run` with the configuration that the package carries; its outputs
+lie in the current folder. `affinitynet new` makes a project, which has a configuration of its own.
 """
 
 import os

@@ -91,7 +91,7 @@ def _are_texts(images: Iterable[Any]) -> bool:
 
 
 def decode(image: Any, max_pixels: int) -> Image.Image | npt.NDArray[np.uint8]:
-    """Make a photo of what a request holds.
+    """Decode the photo of a request.
 
     Args:
         image: The bytes of an image file, the same in base64, or an array, which may be nested

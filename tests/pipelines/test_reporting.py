@@ -446,6 +446,6 @@ def test_a_run_without_masks_reports_what_it_can(finished_copy):
     drawn = {
         path.parent.name for path in finished_copy.data.glob(f"08_reporting/test/*.png/{version}")
     }
-    assert drawn == {"training_plot.png", "training_sheet.png", "prediction_sheet.png"}
+    assert drawn == {"training_plot.png"}
     assert catalog.load("reporting.stages")["score"].tolist() == ["coverage"]
     assert "ground truth" not in catalog.load("reporting.gallery")["index"]()

@@ -7,6 +7,7 @@ import struct
 import tracemalloc
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -20,13 +21,18 @@ from affinitynet.data.coco import parse_coco
 from affinitynet.data.files import name_photos
 from affinitynet.data.masks import draw_masks
 from affinitynet.data.near_duplicates import difference_hash, group_near_duplicates
-from affinitynet.data.report import list_doubts
+from affinitynet.data.report import list_warnings
 from affinitynet.data.split import divide_groups, draw_val
 from affinitynet.data.tag_file import read_tagged
 from affinitynet.datasets import MasksDataset, MasksHeaderDataset, PhotosDataset, TagsDataset
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
-from affinitynet.pipelines.ingestion.nodes import build_index, check_data_set, inspect_photos
+from affinitynet.pipelines.ingestion.nodes import (
+    TRAINED,
+    build_index,
+    check_data_set,
+    inspect_photos,
+)
 from affinitynet.pipelines.scenes.render import render_scene
 from affinitynet.runs.record import flatten
 from affinitynet.training.parameters import TrainingParameters
@@ -79,20 +85,12 @@ def ingest(folder, text, truth=None, header=None, **options):
     execution = Execution(workers=1)
     given = {"layout": "tagged"} | given
     inspected, findings = inspect_photos(
-        load(folder), None, None, source, header, given, 0, execution
+        load(folder), given, 0, execution, None, None, source, header
     )
-    training = TrainingParameters(epochs=1, batch_size=1)
-    report, *_ = check_data_set(
-        inspected,
-        findings,
-        truth or {},
-        given,
-        "",
-        "",
-        str(folder),
-        execution,
-        *[training] * 3,
-    )
+    stage = SimpleNamespace(training=TrainingParameters(epochs=1, batch_size=1))
+    parameters = {"data_set": given, "mask_folder": "", "images": str(folder)}
+    parameters |= dict.fromkeys(TRAINED, stage)
+    report, *_ = check_data_set(inspected, findings, truth or {}, parameters, execution)
     return *build_index(inspected, findings), report
 
 
@@ -247,13 +245,10 @@ def test_missing_files_and_folders_are_told(folder, tmp_path):
     with pytest.raises(UserError, match=r"tags=tags.csv: there is no such file"):
         inspect_photos(
             load(folder),
-            None,
-            None,
-            None,
-            None,
             {"layout": "tagged"} | OPTIONS,
             0,
             Execution(workers=1),
+            *[None] * 4,
         )
     with pytest.raises(UserError, match=r"no such folder, or no photo in it \(.jpg, .jpeg"):
         ingest(tmp_path / "nowhere", EXAMPLES["tags.csv"])
@@ -358,7 +353,7 @@ def test_no_photo_is_opened_twice(folder):
     }
     source = EXAMPLES["tags.csv"].encode()
     inspect_photos(
-        photos, None, None, source, None, {"layout": "tagged"} | OPTIONS, 0, Execution(workers=1)
+        photos, {"layout": "tagged"} | OPTIONS, 0, Execution(workers=1), None, None, source, None
     )
     assert sorted(opened) == sorted(TAGS)
 
@@ -442,7 +437,7 @@ def test_near_duplicates_are_drawn_to_one_side():
     assert 24 <= val.sum() <= 36
 
 
-def test_doubts_are_told():
+def test_warnings_of_the_data_report():
     table = pd.DataFrame(
         {
             "split": ["train", "train", "train", "val"],
@@ -453,14 +448,14 @@ def test_doubts_are_told():
         },
         index=["a", "b", "c", "d"],
     )
-    doubts = "\n".join(list_doubts(table, {"horse": 1, "rider": 2}, []))
-    assert "1 photos are of one colour and show nothing: d" in doubts
-    assert "1 training photos have no tags" in doubts
-    assert "fewer than 20 training photos: horse (2), rider (2)" in doubts
-    assert "always seen together: horse, rider" in doubts
-    assert "1 groups of near-duplicates lie in train and val" in doubts
-    assert "a = d" in doubts
-    assert "there are no masks" in doubts
+    warnings = "\n".join(list_warnings(table, {"horse": 1, "rider": 2}, []))
+    assert "1 photos are of one colour and show nothing: d" in warnings
+    assert "1 training photos have no tags" in warnings
+    assert "fewer than 20 training photos: horse (2), rider (2)" in warnings
+    assert "always seen together: horse, rider" in warnings
+    assert "1 groups of near-duplicates lie in train and val" in warnings
+    assert "a = d" in warnings
+    assert "there are no masks" in warnings
 
 
 def test_masks_of_coco_are_drawn(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 
 import affinitynet
 from affinitynet.core.images import to_rgb
-from affinitynet.demo.road import Road, find_disagreement, newest_parameters, unite
+from affinitynet.demo.stages import TrainedStages, find_disagreement, newest_parameters, unite
 from affinitynet.errors import UserError
 from affinitynet.model import Prediction
 from affinitynet.runs.record import RunRecord
@@ -41,15 +41,15 @@ def photo(finished_run):
 
 def test_a_training_photo_gives_what_the_run_stored(finished_run, photo):
     image_id, tags, image = photo
-    road = Road.of_project(PROJECT, env="test", params=finished_run.parameters())
-    steps = road.revise(image, road.activate(image, tags))
+    stages = TrainedStages.of_project(PROJECT, env="test", params=finished_run.parameters())
+    steps = stages.revise(image, stages.activate(image, tags))
     catalog = finished_run.catalog()
     assert steps.names == tags
     np.testing.assert_allclose(steps.cams, catalog.load("cam.maps")[image_id]().maps, atol=2e-3)
     np.testing.assert_array_equal(steps.labels, catalog.load("revision.labels")[image_id]())
     model = affinitynet.load(finished_run.data)
-    np.testing.assert_array_equal(road.segment(image).mask, model.predict(image).mask)
-    likely = road.classify(image)
+    np.testing.assert_array_equal(stages.segment(image).mask, model.predict(image).mask)
+    likely = stages.classify(image)
     assert [*likely] == [*catalog.load("classes")]
     assert all(0 <= share <= 1 for share in likely.values())
 
@@ -106,7 +106,7 @@ def test_a_mask_without_what_the_classifier_is_sure_of_is_reported():
 
 def test_without_a_run_it_says_how_to_make_one(tmp_path):
     with pytest.raises(UserError, match=r"no trained network of cam yet.*kedro run --env test"):
-        Road.of_project(PROJECT, env="test", params={"data": str(tmp_path)})
+        TrainedStages.of_project(PROJECT, env="test", params={"data": str(tmp_path)})
 
 
 @pytest.fixture

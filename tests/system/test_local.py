@@ -119,8 +119,17 @@ def die_at(numbers, number):
     return number * number
 
 
-def die_at_any(deadly, numbers):
-    return [die_at(deadly, number) for number in numbers]
+class DieAtAny:
+    """Does several images in one call."""
+
+    def __init__(self, crashing):
+        self.crashing = crashing
+
+    def __call__(self, numbers):
+        return [die_at(self.crashing, number) for number in numbers]
+
+    def split(self, _, numbers):
+        return [(f"image_{number:03d}", [number]) for number in numbers]
 
 
 def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path):
@@ -169,16 +178,12 @@ def test_an_image_may_be_skipped_where_it_is_the_only_one():
 def test_images_that_are_done_together_are_done_alone_where_one_is_deadly():
     """As shares of photos are, of which each builds its network but once."""
 
-    def parts(_, numbers):
-        return [(f"image_{number:03d}", [number]) for number in numbers]
-
     found = map_images(
-        partial(die_at_any, {4}),
+        DieAtAny({4}),
         [("image_000", [0, 1, 2]), ("image_003", [3, 4, 5]), ("image_006", [6])],
         total=3,
         execution=Execution(workers=2, device="cpu"),
         skip=True,
-        parts=parts,
     )
     assert [*found] == [
         ("image_000", [0, 1, 4]),

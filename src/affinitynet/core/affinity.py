@@ -156,7 +156,7 @@ def affinity_labels(
         ignore_index: Label of neutral pixels.
 
     Returns:
-        (H, W): 0 where the second map says background, else the first map's object, else
+        (H, W): 0 where the second map has background, else the first map's object, else
         `ignore_index`. Arrays or tensors, as given.
     """
     labels = confident_objects + (confident_objects == 0) * ignore_index

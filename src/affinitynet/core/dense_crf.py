@@ -51,8 +51,8 @@ def refine_many(
     """Refine several sets of scores on one photo at little more than the cost of one.
 
     The sets go through the photo's lattices together, as the labels of one CRF: filtering takes
-    each label by itself, and it is the softmax over a set's own labels that makes it a CRF of its
-    own. What a set gets does not depend on the others, but for rounding.
+    each label separately, and it is the softmax over a set's own labels that makes it a CRF of its
+    own. The result of a set does not depend on the others, except for rounding.
 
     Args:
         image: (H, W, 3) uint8, RGB.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 REPAIRS = "affinitynet.repairs"
-"""Key in a photo's `info`: what was done to make it upright 8-bit RGB, one short text each."""
+"""Key in a photo's `info`: the steps that made it upright 8-bit RGB, one short text each."""
 TURNED = "turned as its EXIF says"
 EXIF_ORIENTATION = 0x0112
 UPRIGHT = {
@@ -28,7 +28,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation to what makes the photo upright; every other value says nothing."""
+"""EXIF orientation to the transform that makes the photo upright; other values are ignored."""
 OTHER_BYTES = {"L": "B", "B": "L", "N": "B"}
 """Byte order to one that reads the low bytes of 16-bit colour, where Pillow keeps the high ones."""
 DEPTHS = (8, 10, 12, 14, 16)
@@ -50,7 +50,7 @@ def load_photo(
         check: Raises where width and height are too large; called before the file is decoded.
 
     Raises:
-        OSError, ValueError, …: Pillow's decoders raise what they like.
+        OSError, ValueError, …: Pillow's decoders raise any error.
     """
     _register_formats()
     stored = Image.open(file)
@@ -77,7 +77,7 @@ def to_rgb(photo: Image.Image) -> Image.Image:
 
     Transparent parts become white, as on the page where such pictures are seen. Greyscale of more
     than 8 bits, or in fractions, is scaled by the range that it uses: Pillow would clip it.
-    `info[REPAIRS]` of the result lists what was done.
+    `info[REPAIRS]` of the result lists the repairs.
 
     Raises:
         ValueError: If no pixel holds a number.
@@ -106,7 +106,7 @@ def to_rgb(photo: Image.Image) -> Image.Image:
 
 
 def read_orientation(photo: Image.Image) -> int:
-    """Read the EXIF orientation; EXIF that cannot be parsed says nothing, 1."""
+    """Read the EXIF orientation; EXIF that cannot be parsed counts as 1, upright."""
     try:
         return int(photo.getexif().get(EXIF_ORIENTATION, 1))
     except Exception:
@@ -114,11 +114,11 @@ def read_orientation(photo: Image.Image) -> int:
 
 
 def is_upright_jpeg(path: Path) -> bool:
-    """Tell JPEG files that every program shows as they are stored."""
+    """Whether a file is a JPEG that every program shows as it is stored."""
     try:
         with Image.open(path) as photo:
             return photo.format == "JPEG" and read_orientation(photo) not in UPRIGHT
-    except OSError:  # no format that Pillow knows by itself
+    except OSError:  # no format that Pillow knows without plug-ins
         return False
 
 

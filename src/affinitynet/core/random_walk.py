@@ -68,7 +68,7 @@ def walk(
     Args:
         maps: Scores (…, K, H, W), of the photos that S is of.
         symmetric: S, as `symmetric_transition` builds it.
-        root: D^1/2, likewise.
+        root: D^1/2, in the same shape.
         steps: t; 0 leaves the maps as they are.
         tolerance: Bound of the error, relative to the maps' scale.
 
@@ -94,7 +94,7 @@ def walk_many(
     Args:
         maps: Scores (…, K, H, W), of the photos that S is of.
         symmetric: S, as `symmetric_transition` builds it.
-        root: D^1/2, likewise.
+        root: D^1/2, in the same shape.
         steps: One or more t, in any order.
         tolerance: Bound of the error, relative to the maps' scale.
 
@@ -187,7 +187,7 @@ def transition_from_affinities(
 
 
 def _table(weights: Tensor, radius: int) -> Tensor:
-    """Lay out what belongs to pairs (N, P, H, W) by pixels: (N, 2 P + 1, H, W), 1 for themselves.
+    """Lay out the values of pairs (N, P, H, W) by pixels: (N, 2 P + 1, H, W), 1 for themselves.
 
     There is a plane for each neighbour of a pixel in reading order: before it, itself, after it. So
     a pixel's entries are a row of the matrix, sorted already.
@@ -214,7 +214,7 @@ def _entries(
     offsets, cells = neighbourhood(radius), height * width
     planes = len(offsets)
     steps = [dy * width + dx for dy, dx in offsets]
-    with torch.inference_mode(mode=False):  # whoever calls it first
+    with torch.inference_mode(mode=False):  # the first caller may be in it
         pairs = torch.ones(1, planes, height, width, dtype=torch.bool, device=device)
         inside = _table(pairs, radius)[0]
         shifts = torch.tensor([*(-step for step in reversed(steps)), 0, *steps], device=device)

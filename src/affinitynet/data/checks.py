@@ -30,7 +30,7 @@ class Inspection(NamedTuple):
 
     Attributes:
         width: Upright, in pixels; 0 if the photo cannot be read.
-        height: Likewise.
+        height: Upright, in pixels; 0 as above.
         hash: 32 hexadecimal digits for finding near-duplicates; empty where something is wrong.
         problem: Why the photo is left out; empty where it is sound.
         repairs: What was done to read it, or is odd about it, joined by `SEPARATOR`.

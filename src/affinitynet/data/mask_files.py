@@ -116,12 +116,12 @@ def _find(names: Mapping[str, str], photos: Collection[str]) -> dict[str, str]:
     finder = PhotoFinder(photos)
     bare = _unique((without_roles(photo), photo) for photo in photos)
     bases = _unique((PurePosixPath(photo).name, photo) for photo in photos)
-    alone = _unique((PurePosixPath(name).name, mask) for mask, name in names.items())
+    unique = _unique((PurePosixPath(name).name, mask) for mask, name in names.items())
     others: dict[str, list[str]] = {}
     for mask, name in names.items():
         photo = finder.find(name) or bare.get(without_roles(name))
         photo = photo or finder.find(without_roles(name))
-        if photo is None and (base := PurePosixPath(name).name) in alone:
+        if photo is None and (base := PurePosixPath(name).name) in unique:
             photo = bases.get(base)
         if photo is not None and photo not in exact:
             others.setdefault(photo, []).append(mask)

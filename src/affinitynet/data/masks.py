@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap
-from affinitynet.data.files import Readers
+from affinitynet.data.files import Partitions
 from affinitynet.data.matching import PhotoFinder
 from affinitynet.data.names import clean_tags, is_background, normal_form
 from affinitynet.data.rows import Row, TagFile, count_notes
@@ -28,7 +28,7 @@ class DrawnMasks:
     notes: list[str]
 
 
-def draw_masks(given: TagFile, photos: Readers, path: str) -> DrawnMasks:
+def draw_masks(given: TagFile, photos: Partitions[Any], path: str) -> DrawnMasks:
     """Bring outlines and photos together.
 
     A photo with a tag that has no outline gets no mask: its pixels would count as background.

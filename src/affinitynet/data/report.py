@@ -1,4 +1,4 @@
-"""What a data set looks like before anything is trained on it: numbers, doubts, and a figure."""
+"""Report on a data set before any training: numbers, warnings, and a figure."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -92,10 +92,10 @@ def _count(values: pd.Series) -> dict[str, int]:
     return {str(value): int(uses) for value, uses in values.value_counts().items()}
 
 
-def list_doubts(
+def list_warnings(
     inspected: pd.DataFrame, classes: Mapping[str, int], masked: Collection[str]
 ) -> Iterator[str]:
-    """Say what may spoil the training or its scores, one line each.
+    """List what may spoil the training or its scores, one line each.
 
     Args:
         inspected: One row a photo, see `affinitynet.pipelines.ingestion.nodes.inspect_photos`.
@@ -104,15 +104,15 @@ def list_doubts(
     """
     left_out = inspected.loc[inspected["problem"] != "", "problem"]
     if len(left_out):
-        told = _some([f"{image_id} {problem}" for image_id, problem in left_out.items()])
-        yield f"{len(left_out)} photos are left out: {told}"
+        listed = _some([f"{image_id} {problem}" for image_id, problem in left_out.items()])
+        yield f"{len(left_out)} photos are left out: {listed}"
     sound = inspected[inspected["problem"] == ""]
     blank = sound.index[sound["repairs"].str.contains(BLANK)]
     if len(blank):
         yield f"{len(blank)} photos are {BLANK} and show nothing: {_some([*map(str, blank)])}"
     if repaired := {k: uses for k, uses in count_repairs(sound).items() if k != BLANK}:
-        told = ", ".join(f"{repair} ({uses})" for repair, uses in repaired.items())
-        yield f"photos that are not read as they are stored: {told}"
+        listed = ", ".join(f"{repair} ({uses})" for repair, uses in repaired.items())
+        yield f"photos that are not read as they are stored: {listed}"
     train = one_hot(sound[sound["split"] == "train"], classes)
     untagged = int((~train.any(axis="columns")).sum())
     if untagged:
@@ -135,7 +135,7 @@ def list_doubts(
     for names in same.values():
         if len(names) > 1:
             yield (
-                f"always seen together: {', '.join(names)}. Tags alone cannot tell them apart; "
+                f"always seen together: {', '.join(names)}. Tags cannot distinguish them; "
                 "add photos that show one without the other, or make them one class"
             )
     alike = _near_duplicates(sound)

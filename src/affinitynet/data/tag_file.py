@@ -11,7 +11,7 @@ import pandas as pd
 
 from affinitynet.data import annotation_tools as tools
 from affinitynet.data.coco import parse_coco
-from affinitynet.data.files import PHOTO_SUFFIXES, Readers, is_hidden
+from affinitynet.data.files import PHOTO_SUFFIXES, Partitions, is_hidden
 from affinitynet.data.folders import class_of, read_places
 from affinitynet.data.matching import PhotoFinder, is_utf8, same_file
 from affinitynet.data.names import clean_tags, list_names, read_split
@@ -58,7 +58,7 @@ class MasksHeader:
 
 
 def read_tagged(
-    photos: Readers,
+    photos: Partitions[Any],
     data_set: dict[str, Any],
     source: TagSource,
     masks: MasksHeader | None = None,

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from affinitynet.data.files import Readers, why_unreadable
+from affinitynet.data.files import Partitions, why_unreadable
 from affinitynet.data.names import clean_tags, list_names
 from affinitynet.data.tag_table import decode_text
 from affinitynet.data.tagged import Tagged, choose_classes
@@ -34,7 +34,7 @@ class Annotation:
 
     Attributes:
         width: Of the photo, in pixels; 0 if it does not say.
-        height: Likewise.
+        height: In the same unit.
         tags: Names of the objects in it, each once, in order of appearance.
     """
 
@@ -157,16 +157,19 @@ def _normal(name: str) -> str:
 
 
 def read_voc(
-    photos: Collection[str], data_set: dict[str, Any], annotations: Readers, splits: Readers
+    photos: Collection[str],
+    data_set: dict[str, Any],
+    annotations: Partitions[bytes],
+    splits: Partitions[bytes],
 ) -> Tagged:
-    """Read the split lists and annotations, and say what is wrong with them.
+    """Read the split lists and annotations, and list what is wrong with them.
 
     Args:
-        photos: Ids of the photos there are.
+        photos: Ids of the photos.
         data_set: `classes`, `mask_classes` and `splits`, file names (without .txt) of the lists
             that are train and val.
-        annotations: Image id to a function that reads the annotation.
-        splits: List name to a function that reads it.
+        annotations: By image id.
+        splits: By list name.
     """
     listed, mask_names = (list_names(data_set[key], ",;|") for key in ("classes", "mask_classes"))
     classes, mask_names, problems, warnings = choose_classes([], listed, mask_names)

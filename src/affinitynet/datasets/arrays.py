@@ -11,7 +11,7 @@ from safetensors.numpy import save
 class ArraysDataset(SafetensorsDataset):
     """A dict of arrays, in a safetensors file of any file system.
 
-    The `SafetensorsDataset` that it is writes to local files alone.
+    Its base, `SafetensorsDataset`, writes only local files.
 
     Example:
         ```yaml

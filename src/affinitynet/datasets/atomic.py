@@ -41,7 +41,7 @@ _PART = re.compile(r"\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}\.part|.+\.
 
 
 def part_path(destination: str | Path) -> str:
-    """Name a new file beside a destination, to be renamed to it; the name says who writes it."""
+    """Name a new file beside a destination, renamed to it later; it names the process."""
     name = f".{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{PART_SUFFIX}"
     return os.path.join(os.path.dirname(destination), name)
 
@@ -157,7 +157,7 @@ class AtomicLocalFileSystem(LocalFileSystem):
         return _StagedFile(path, mode, fs=self, **kwargs)
 
     def glob(self, path: str, *args: Any, **kwargs: Any) -> Any:
-        """List what matches a pattern; a folder that exists is no pattern, whatever its name."""
+        """List the matches of a pattern; a folder that exists is no pattern, whatever its name."""
         path = str(self._strip_protocol(path))
         folder = existing_folder(self, path)
         return super().glob(escape(folder) + path[len(folder) :], *args, **kwargs)

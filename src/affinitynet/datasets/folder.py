@@ -15,11 +15,11 @@ from affinitynet.datasets.atomic import PART_SUFFIX, register_atomic_file_system
 from affinitynet.datasets.contact_sheet import contact_sheet
 
 END = 4096
-"""Bytes at each end of a file that are looked at to tell it from another one of its size."""
+"""Bytes at each end of a file that are compared with another file of its size."""
 
 
 class FileState(NamedTuple):
-    """What tells a file from what it was before, but for its time, which copies change.
+    """State of a file by which changes are detected; not its time, which copies change.
 
     Attributes:
         size: In bytes.
@@ -35,7 +35,7 @@ class Saved:
 
 
 class FolderDataset(PartitionedDataset):
-    """The files of a folder as lazily loaded partitions, read only unless said otherwise.
+    """The files of a folder as lazily loaded partitions, read only by default.
 
     A `PartitionedDataset` but for three things: a folder that is missing or empty loads as no
     partitions, so that the checks of the input can report it together with all else that is
@@ -87,7 +87,7 @@ class FolderDataset(PartitionedDataset):
         super().save(unsaved)
 
     def saver(self) -> Callable[[str, Any], Saved]:
-        """Return what writes a partition in any process, and what to hand to `save` for it."""
+        """Return a function that writes a partition in any process; `save` takes its result."""
         return partial(_save_one, self)
 
     def preview(self) -> ImagePreview:
@@ -100,7 +100,7 @@ class FolderDataset(PartitionedDataset):
         A power failure may leave empty files.
 
         Args:
-            since: Start of the run: only what was written after it counts.
+            since: Start of the run: only files written after it count.
         """
         written = {
             self._path_to_partition(path)
@@ -137,7 +137,7 @@ class FolderDataset(PartitionedDataset):
         return FileState(info["size"], hashlib.sha256(ends).hexdigest()[:8])
 
     def _files(self) -> dict[str, dict[str, Any]]:
-        """Path of each file, or link to one, to what the file system knows of it."""
+        """Path of each file, or link to one, to the file system's information on it."""
         found: dict[str, dict[str, Any]] = self._filesystem.find(self._normalized_path, detail=True)
         return {path: info for path, info in found.items() if is_file(info)}
 
@@ -175,10 +175,10 @@ def check_no_symlink(path: Path, folder: Path) -> None:
 
 
 def is_file(info: dict[str, Any]) -> bool:
-    """Tell files, and links to them, from folders and from named pipes, which would be waited for.
+    """Whether it is a file or a link to one; folders and named pipes, which block, are not.
 
     Args:
-        info: What the file system knows of it; of a link, it may not know what it leads to.
+        info: From the file system; for a link the target may be missing.
     """
     return info["type"] == "file" or bool(info.get("islink"))
 

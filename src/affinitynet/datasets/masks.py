@@ -135,7 +135,7 @@ def match_folder(
     """Find the photos of a folder's masks.
 
     Returns:
-        What was found, and the ids that the masks have where they lie among the photos.
+        The masks, and the ids that they have where they lie among the photos.
     """
     names = name_photos(files)
     if photos is None:
@@ -183,7 +183,7 @@ def _read_object(read: Callable[[], LabelMap]) -> LabelMap:
 
 
 class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
-    """What the masks' file says of itself: its classes, in the order of the mask values.
+    """Header of the masks' file: its classes, in the order of the mask values.
 
     It has no pixels, so that the numbering of the classes is known where masks must not be.
 

@@ -20,7 +20,7 @@ class NamedPhotosDataset(FolderDataset):
     `path` is one of
 
     - a folder: every photo in it and below;
-    - a pattern, as `photos/**/*.jpg`: what it matches; names are relative to `photos`;
+    - a pattern, as `photos/**/*.jpg`: its matches; names are relative to `photos`;
     - one photo;
     - `-`: paths on the standard input, one a line (or ended by NUL bytes, as `find -print0`
       writes them); names are relative to the folder that they have in common.

@@ -77,7 +77,7 @@ class OutputFolderDataset(FolderDataset):
         """Check that all files in the folder are ours; from now on, list those of this run only.
 
         Args:
-            since: Start of the unfinished run that is resumed; what it wrote counts as this run's.
+            since: Start of the unfinished run that is resumed; its files count as this run's.
 
         Raises:
             UserError: Naming files that no inference wrote.

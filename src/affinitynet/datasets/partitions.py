@@ -17,7 +17,7 @@ from affinitynet.datasets.contact_sheet import contact_sheet
 from affinitynet.datasets.folder import FolderDataset, Saved
 
 MARKER_SUFFIX = ".complete.json"
-"""Suffix of the marker beside a partition folder; it says how many items the folder holds."""
+"""Suffix of the marker beside a partition folder; it holds the number of items."""
 
 
 class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[str, Callable]]):
@@ -122,7 +122,7 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
                 self._fs.rm(f"{path}/{item}{self._filename_suffix}")
 
     def saver(self) -> Callable[[str, Any], Saved]:
-        """Return what adds an item to this run's version in any process; see `FolderDataset`."""
+        """Return a function that adds an item in any process; see `FolderDataset`."""
         return self._partitions(self._get_versioned_path(str(self.resolve_save_version()))).saver()
 
     def load(self) -> dict[str, Callable[[], Any]]:
@@ -187,7 +187,7 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         return super().resolve_load_version()
 
     def _get_versions(self) -> list[str]:
-        """All complete versions, newest first. A version without items has a marker alone."""
+        """All complete versions, newest first. A version without items has only a marker."""
         root = str(self._filepath)
         folders = self._fs.ls(root, detail=False) if self._fs.exists(root) else []
         versions = sorted((PurePosixPath(folder).name for folder in folders), reverse=True)

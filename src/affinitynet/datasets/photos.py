@@ -60,7 +60,7 @@ class Photos(dict[str, Callable[[], Any]]):
 
 
 class PhotosDataset(FolderDataset):
-    """A `FolderDataset` of photos: all suffixes at once, sub-folders too, hidden files left alone.
+    """A `FolderDataset` of photos: all suffixes at once, sub-folders too, hidden files left out.
 
     A photo's id is its path in the folder without suffix, `dog/rex` for `dog/rex.jpg`. Where two
     photos differ in nothing but their suffix, both keep it. Files that are photos but cannot be

@@ -19,7 +19,7 @@ from s3fs.core import set_custom_error_handler
 logger = logging.getLogger(__name__)
 
 _of_parent: list[Any] = []
-"""What a forked process has of its parent's, kept for ever: closing it would disturb the parent."""
+"""Connections inherited by a forked process, kept for ever: closing it would disturb the parent."""
 
 
 class AtomicS3FileSystem(S3FileSystem):
@@ -33,7 +33,7 @@ class AtomicS3FileSystem(S3FileSystem):
     _s3: Any
     session: Any
 
-    retries = 10  # 17 s from the first to the last, beside what botocore waits by itself
+    retries = 10  # 17 s from the first to the last, beside botocore's own waits
 
     @property
     def loop(self) -> Any:

@@ -26,7 +26,7 @@ class StreamedJSONDataset(JSONDataset):
     """
 
     def save(self, data: Any) -> None:
-        """Write data; an iterator is an array, a line an item."""
+        """Write data; an iterator becomes an array with one line per item."""
         path = get_filepath_str(self._get_save_path(), self._protocol)
         with self._fs.open(path, **self._fs_open_args_save) as file:
             for piece in _pieces(data):

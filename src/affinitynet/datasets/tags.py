@@ -1,4 +1,4 @@
-"""What the user's files say of the photos: tags that are not the project's own."""
+"""Files of tags that the user provides."""
 
 import hashlib
 import os

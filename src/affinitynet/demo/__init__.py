@@ -1,1 +1,1 @@
-"""The try-out: a page on this machine that shows what the trained networks make of a photo."""
+"""The try-out: a local page that shows the results of the trained networks on a photo."""

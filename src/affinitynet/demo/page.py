@@ -17,7 +17,7 @@ from PIL import Image
 
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_long_side, to_rgb, upsample
-from affinitynet.demo.road import Road, Steps, find_disagreement
+from affinitynet.demo.stages import Steps, TrainedStages, find_disagreement
 from affinitynet.errors import UserError
 from affinitynet.pipelines.reporting.pictures import (
     blend,
@@ -36,10 +36,10 @@ TAGGED = 0.5
 
 
 @streamlit.cache_resource(show_spinner="Reading the networks")
-def read_road(env: str | None, params: str) -> Road:
+def read_stages(env: str | None, params: str) -> TrainedStages:
     """Read the newest networks, once for all who look at the page."""
     rich.reconfigure(force_terminal=False)  # no progress bars from several threads
-    return Road.of_project(PROJECT, env=env, params=parse_params(params))
+    return TrainedStages.of_project(PROJECT, env=env, params=parse_params(params))
 
 
 # Streamlit calls `main` at every move of a slider; what that does not change is kept.
@@ -47,21 +47,21 @@ keep = streamlit.cache_data(max_entries=32, show_spinner=False)
 
 
 @keep
-def segment(_road: Road, photo: Image.Image) -> Prediction:
-    """See `Road.segment`."""
-    return _road.segment(photo)
+def segment(_stages: TrainedStages, photo: Image.Image) -> Prediction:
+    """See `TrainedStages.segment`."""
+    return _stages.segment(photo)
 
 
 @keep
-def classify(_road: Road, photo: Image.Image) -> dict[str, float]:
-    """See `Road.classify`."""
-    return _road.classify(photo)
+def classify(_stages: TrainedStages, photo: Image.Image) -> dict[str, float]:
+    """See `TrainedStages.classify`."""
+    return _stages.classify(photo)
 
 
 @keep
-def activate(_road: Road, photo: Image.Image, tags: list[str]) -> ClassMaps:
-    """See `Road.activate`."""
-    return _road.activate(photo, tags)
+def activate(_stages: TrainedStages, photo: Image.Image, tags: list[str]) -> ClassMaps:
+    """See `TrainedStages.activate`."""
+    return _stages.activate(photo, tags)
 
 
 def over(photo: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
@@ -111,13 +111,13 @@ def main() -> None:
     streamlit.set_page_config("affinitynet", layout="centered")
     streamlit.title("Try the trained networks")
     try:
-        road = read_road(options.env, options.params)
+        stages = read_stages(options.env, options.params)
     except UserError as error:
         streamlit.error(str(error))
         return
     file = streamlit.file_uploader("A photo; it stays on this machine.")
     if file is None:
-        streamlit.caption(f"Classes: {', '.join(road.classes)}")
+        streamlit.caption(f"Classes: {', '.join(stages.classes)}")
         return
     try:
         image = to_rgb(open_photo(file))
@@ -126,13 +126,13 @@ def main() -> None:
         return
     photo = np.array(resize_long_side(image, SHOWN))
 
-    prediction = segment(road, image)
+    prediction = segment(stages, image)
     streamlit.subheader("Segmentation network", help="Stage 5; it needs no tags.")
     left, right = streamlit.columns(2)
     left.image(photo, caption="Photo")
     right.image(masked(photo, prediction.mask), caption="Prediction")
-    streamlit.html(legend(road.classes, prediction.mask) or "All of it is background.")
-    likely = classify(road, image)
+    streamlit.html(legend(stages.classes, prediction.mask) or "All of it is background.")
+    likely = classify(stages, image)
     if disagreement := find_disagreement(likely, prediction):
         streamlit.warning(disagreement)
 
@@ -144,7 +144,7 @@ def main() -> None:
         default=[name for name, share in likely.items() if share >= TAGGED],
         format_func=lambda name: f"{name} {likely[name]:.0%}",
     )
-    walk = road.random_walk
+    walk = stages.random_walk
     first, second, third = streamlit.columns(3)
     steps = first.select_slider(
         "t, steps of the walk", sorted({0, 4, 16, 64, 256, 1024, walk.steps}), walk.steps
@@ -154,8 +154,10 @@ def main() -> None:
     if not tags:
         streamlit.info("Choose a tag: what does the photo show?")
         return
-    cams = activate(road, image, tags)
-    show_steps(photo, road.revise(image, cams, steps=steps, beta=beta, alpha=alpha), road.classes)
+    cams = activate(stages, image, tags)
+    show_steps(
+        photo, stages.revise(image, cams, steps=steps, beta=beta, alpha=alpha), stages.classes
+    )
 
 
 if __name__ == "__main__":

@@ -59,9 +59,9 @@ def _compute_the_same_each_time() -> None:
 def _keep_freed_memory() -> None:
     """Let the C library keep the memory of large tensors that are freed, for the next ones.
 
-    glibc gives blocks above 32 MB back to the system and gets them anew, zeroed page by page, at
-    every layer: a quarter of a training step, 40 % of inference. torch's CUDA allocator keeps them
-    by itself.
+    glibc gives blocks above 32 MB back to the system and allocates them again, zeroed page by
+    page, at every layer: a quarter of a training step, 40 % of inference. torch's CUDA allocator
+    keeps them automatically.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

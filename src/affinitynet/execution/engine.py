@@ -1,7 +1,7 @@
 """Per-image work and training, on whichever engine `execution.engine` names.
 
 All that the pipelines use is here: `map_in_chunks` and `map_images` for work on single images,
-`launch` for training. What an engine adds is in a module of its own, imported only when it is
+`launch` for training. Each engine is a module, imported only when it is
 chosen.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from importlib import import_module
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from affinitynet.errors import UserError
 from affinitynet.execution.items import item_handlers
@@ -56,7 +56,7 @@ class Engine(Protocol):
     def pool(
         self, function: Callable[..., T], *, total: int, execution: Execution, networks: bool
     ) -> AbstractContextManager[tuple[int, Callable[..., Callable[[], T]]]]:
-        """Get workers ready for calls of a function; those of the pool alone end with it.
+        """Get workers ready for calls of a function; those that only the pool uses end with it.
 
         Args:
             function: Picklable.
@@ -66,8 +66,8 @@ class Engine(Protocol):
 
         Returns:
             The context of how many calls to keep under way, and `submit`: `submit(*arguments)`
-            begins a call, and returns a function that waits for its result. That raises what the
-            call raised, or `WorkerDiedError`.
+            begins a call, and returns a function that waits for its result. It raises the
+            error of the call, or `WorkerDiedError`.
         """
 
     def launch(self, loop: Callable[[], Iterator[T]], *, execution: Execution) -> Iterator[T]:
@@ -78,15 +78,23 @@ class Engine(Protocol):
             execution: Number of processes, and where.
 
         Yields:
-            What the loop of rank 0 yields, as it comes.
+            The values of rank 0, as they come.
 
         Raises:
             RankDiedError: If one of the processes dies or raises it, also where others then fail
-                for want of it; what else the loop raises comes out as it is.
+                because of it; other errors of the loop are raised unchanged.
         """
 
 
-def _alone(*item: Any) -> list[tuple[Any, ...]]:
+@runtime_checkable
+class Group(Protocol):
+    """A function that does several images in one call, as a network does a batch."""
+
+    def split(self, image_id: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        """Turn an item of several images into an item of each of them."""
+
+
+def _split_nothing(*item: Any) -> list[tuple[Any, ...]]:
     return [item]
 
 
@@ -107,7 +115,7 @@ def map_in_chunks(
         items: `(image id, *arguments)` of each image, taken as workers get free.
         total: Number of items, for the progress bar.
         execution: Engine and number of processes.
-        description: What is being done, for the progress bar.
+        description: For the progress bar.
         skip: See `map_images`.
         outputs: See `map_images`.
 
@@ -138,27 +146,23 @@ def map_images(
     networks: bool = False,
     skip: bool = False,
     outputs: bool = False,
-    parts: Callable[..., list[tuple[Any, ...]]] = _alone,
-    size: Callable[[tuple[Any, ...]], int] = lambda item: 1,
 ) -> Iterator[tuple[str, T]]:
     """Map a function over images in processes; `map_in_chunks` without progress bar and chunks.
 
-    An image over which workers die `ATTEMPTS` times is given up, and the others go on. What the
-    function raises ends the mapping at once: it is a bug, or a wrong parameter, of all images.
+    An image over which workers die `ATTEMPTS` times is given up, and the others go on. An
+    error of the function ends the mapping at once: it is a bug or a wrong parameter.
 
     Args:
-        function: Picklable; called as `function(*arguments)`.
+        function: Picklable; called as `function(*arguments)`. A `Group` does several images in
+            one call; they are done one by one where workers die over all of them.
         items: `(image id, *arguments)` of each image, taken as workers get free.
         total: Number of items.
         execution: Engine and number of processes.
         networks: Whether the function runs a network: for the workers that have devices.
         skip: Whether an image that is given up is left out, and handed to `on_skip` of the item
             handlers; else it is an error, after all others.
-        outputs: Whether the results are what a node yields: then `save_item` of the item handlers
-            saves them, and what is yielded stands for them.
-        parts: Called as `parts(image id, *arguments)`: the images of an item, each as an item of
-            its own. They are done one by one where workers die over the whole.
-        size: Number of images of an item.
+        outputs: Whether the results are a node's output: then `save_item` of the item handlers
+            saves them, and the yielded values stand for them.
 
     Yields:
         Image id and result, in the order of the items.
@@ -167,6 +171,7 @@ def map_images(
         UserError: If images were given up and `skip` is false; at once if they are more than
             `FEW_LOST` and `SHARE_LOST` of those tried.
     """
+    split = function.split if isinstance(function, Group) else _split_nothing
     if outputs:
         function = partial(_call_and_save, item_handlers().save_item, function)
         items = ((item[0], *item) for item in items)
@@ -187,8 +192,8 @@ def map_images(
     ):
         begun = ((item, submit(*item[1:])) for item in items)
         for item, result in _keep_ahead(begun, ahead):
-            tried += size(item)
-            for part, found in _alone_if_need_be(item, result, submit, parts):
+            tried += len(split(*item))
+            for part, found in _one_by_one_if_needed(item, result, submit, split):
                 if found is _DIED:
                     give_up(part)
                 else:
@@ -201,28 +206,28 @@ _DIED: Any = object()
 """In place of the result of an image that its workers died over."""
 
 
-def _alone_if_need_be(
+def _one_by_one_if_needed(
     item: tuple[Any, ...],
     result: Callable[[], T],
     submit: Callable[..., Callable[[], T]],
-    parts: Callable[..., list[tuple[Any, ...]]],
+    split: Callable[..., list[tuple[Any, ...]]],
 ) -> Iterator[tuple[str, T]]:
     try:
         yield item[0], result()
     except WorkerDiedError:
-        alone = parts(*item)
-        if len(alone) == 1:
+        single = split(*item)
+        if len(single) == 1:
             yield item[0], _DIED
             return
-        for part in alone:
-            yield from _alone_if_need_be(part, submit(*part[1:]), submit, parts)
+        for part in single:
+            yield from _one_by_one_if_needed(part, submit(*part[1:]), submit, split)
 
 
 def _died_over(lost: list[str]) -> UserError:
     return UserError(
         f"Worker processes died {ATTEMPTS} times over each of these images, which are not done: "
         f"{', '.join(lost)}. Most often memory ran out (fewer execution.workers need less), or a "
-        "file crashes the library that reads it (take it out of the data set). What is done is "
+        "file crashes the library that reads it (take it out of the data set). Finished images are "
         "kept; go on with: --params resume=true"
     )
 
@@ -230,16 +235,16 @@ def _died_over(lost: list[str]) -> UserError:
 def launch(loop: Callable[[T], Iterator[T]], start: T, *, execution: Execution) -> Iterator[T]:
     """Run a training loop in `execution.devices` processes that share every batch.
 
-    If one of them dies, all begin anew where the last value was yielded.
+    If one of them dies, all start again from the last value that was yielded.
 
     Args:
         loop: Goes on from a value that it has yielded, or from `start`. Picklable; finds its rank
             by torch.distributed.
-        start: What the loop begins with.
+        start: First value of the loop.
         execution: Engine and number of processes.
 
     Yields:
-        What the loop of rank 0 yields, as it comes.
+        The values of rank 0, as they come.
 
     Raises:
         TrainingDiedError: If processes die `ATTEMPTS` times without a value in between.

@@ -25,7 +25,7 @@ def run_rank(
         execution: `devices` and `device`.
 
     Yields:
-        What the loop yields, on rank 0; the others only run it.
+        The loop's values on rank 0; the others only run it.
     """
     import torch
     from torch import distributed

@@ -1,4 +1,4 @@
-"""What whoever runs a node wants done with its single images, for as long as the node runs."""
+"""Handlers of a node's single images, in force for as long as the node runs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,8 +21,8 @@ class ItemHandlers:
 
     Attributes:
         on_skip: Called with each image that is skipped, at that moment.
-        save_item: Saves an image's result in the process that made it, and returns what stands
-            for it, so that the data need not travel. Picklable.
+        save_item: Saves an image's result in the process that made it, and returns a
+            placeholder, so that the data need not travel. Picklable.
     """
 
     on_skip: Callable[[str], None] = _ignore

@@ -36,7 +36,7 @@ def pool(
     function: Callable[..., T], *, total: int, execution: Execution, networks: bool
 ) -> Iterator[tuple[int, Callable[..., Callable[[], T]]]]:
     """See `affinitynet.execution.engine.Engine`. One worker, or one device, is this process."""
-    # not one for a single image: it may be what is left of a run that it brought down
+    # not one for a single image: it may be the last image of a run that it crashed
     processes = execution.devices if networks else min(execution.processes, max(total, 2))
     if processes == 1:
         yield 1, partial(partial, function)
@@ -94,7 +94,7 @@ def _on_devices(
     try:
         yield submit
     finally:
-        for executor in workers:  # their memory on the devices is free for what comes next
+        for executor in workers:  # frees their memory on the devices
             executor.shutdown(kill_workers=True)
 
 
@@ -141,7 +141,7 @@ def _result(future: Future[T], again: Callable[[], Future[T]]) -> T:
     """Wait for a call; begin it again if its pool broke.
 
     A worker that dies takes all calls that are under way with it. Nothing new is begun meanwhile,
-    so that the third attempt at the latest runs alone: if it fails, this call is to blame.
+    so that the third attempt at the latest is the only call: if it fails, this call is to blame.
     """
     for _ in range(ATTEMPTS - 1):
         try:

@@ -39,7 +39,7 @@ class Execution:
 
     Attributes:
         engine: One of `ENGINES`.
-        address: Of the engine's cluster: `auto` or `<host>:<port>`; None for this machine alone.
+        address: Of the engine's cluster: `auto` or `<host>:<port>`; None for only this machine.
         workers: Processes for per-image work, 1 or more; 0 takes one a core.
         devices: Processes that run networks, each on a device of its own: they share every batch
             of training, and the photos of inference.

@@ -31,7 +31,7 @@ def track(items: Iterable[T], description: str, *, total: int | None = None) -> 
 
     Args:
         items: What to loop over.
-        description: What is being done, a few words.
+        description: Of the work, a few words.
         total: How many items there are; `len(items)` unless given.
 
     Yields:

@@ -1,4 +1,4 @@
-"""The engine `ray`: tasks of a Ray cluster, which schedules them and retries what dies."""
+"""The engine `ray`: tasks of a Ray cluster, which schedules them and retries those that die."""
 
 import logging
 import os
@@ -126,7 +126,7 @@ def _rank(
 
 
 def _check_room(processes: int, execution: Execution, networks: bool) -> None:
-    """Tell what the cluster lacks; Ray itself would wait for it, or crowd all on one GPU."""
+    """Report what the cluster lacks; Ray itself would wait for it, or use one GPU for all."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cpus, gpus = execution.worker_cpus, execution.worker_gpus if networks else 0
     room = sum(_room(node, {"CPU": cpus, "GPU": gpus}) for node in nodes)
@@ -177,5 +177,5 @@ def connect(execution: Execution) -> None:
         raise UserError(
             f"execution.address is '{execution.address}', but no Ray cluster answers there: "
             f"{error}\nStart one (ray start --head), or set RAY_AUTH_MODE (here: "
-            f"{os.environ['RAY_AUTH_MODE']}) and RAY_AUTH_TOKEN to what it was started with."
+            f"{os.environ['RAY_AUTH_MODE']}) and RAY_AUTH_TOKEN to those of its start."
         ) from error

@@ -1,4 +1,4 @@
-"""AffinityNet: features whose L1 distance tells which pixels belong together (section 3.2)."""
+"""AffinityNet: features whose L1 distance predicts which pixels belong together (section 3.2)."""
 
 from collections.abc import Sequence
 

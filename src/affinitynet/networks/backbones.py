@@ -33,7 +33,7 @@ class Backbone(nn.Module):
         levels: Which of timm's feature maps `forward` returns, by index; negative indices count
             from the deepest one.
         mean: Mean of R, G and B on [0, 1] that the weights were trained with.
-        std: Standard deviation of R, G and B, likewise.
+        std: Standard deviation of R, G and B, in the same range.
         options: Further arguments of `timm.create_model`, such as `drop_path_rate`.
 
     Raises:
@@ -87,7 +87,7 @@ class Backbone(nn.Module):
         return [*maps, final]
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """Compute the maps of `levels` alone, without the final map; see `forward`."""
+        """Compute only the maps of `levels`, without the final map; see `forward`."""
         maps: list[Tensor] = self.trunk.forward_intermediates(
             self._normalise(images), indices=self.indices, intermediates_only=True
         )
@@ -124,7 +124,7 @@ def pretrained(name: str, weights: str | Path) -> dict[str, Tensor]:
         state = vgg16.from_torchvision(state)
     elif any(key.startswith("backbone.trunk.") for key in state):  # a network of this project
         state = {key.removeprefix("backbone.trunk."): entry for key, entry in state.items()}
-    with torch.device("meta"):  # shapes alone
+    with torch.device("meta"):  # only shapes
         expected = _create(name).state_dict()
         trunk = _create(name, num_classes=0, global_pool="").state_dict()
     needed = [key for key in trunk if not key.endswith(".num_batches_tracked")]

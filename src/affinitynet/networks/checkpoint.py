@@ -149,7 +149,7 @@ def snapshot(network: nn.Module) -> dict[str, Tensor]:
 def to_safetensors(checkpoint: Checkpoint, **more: Any) -> bytes:
     """Write a network for others: weights, and in the file's metadata the configuration as JSON.
 
-    What training alone needs is left out: its progress, and the files that it started from.
+    Left out: the progress of the training, and the files that it started from.
 
     Args:
         checkpoint: A trained network's.
@@ -182,12 +182,14 @@ def read(path: Path) -> Checkpoint:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:  # torch would advise to unpickle it all the same
-        raise ValueError(f"{path}: cannot be read as a checkpoint (not weights alone)") from error
+        raise ValueError(
+            f"{path}: cannot be read as a checkpoint (it does not hold only weights)"
+        ) from error
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path}: cannot be read as a checkpoint ({reason})") from error
     if not isinstance(state, Mapping) or not isinstance(state.get("config"), Mapping):
         raise ValueError(
-            f"{path}: holds no configuration of a network; weights alone do not say how to use them"
+            f"{path}: holds no configuration of a network; weights without one cannot be used"
         )
     return Checkpoint(**state)

@@ -1,4 +1,4 @@
-"""What only makes a CUDA device faster; the results are the same to rounding.
+"""Everything that only makes a CUDA device faster; the results are the same to rounding.
 
 A CUDA device waits for two things where photos have many shapes. cuDNN plans each convolution once
 for each shape, which takes it some ten milliseconds. And a small batch leaves the device idle while
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from affinitynet.errors import UserError
-from affinitynet.networks.convolutions import is_plain
+from affinitynet.networks.folding import is_plain
 from affinitynet.networks.precision import Precision, uses_bfloat16
 from affinitynet.networks.timm_parts import Conv2dSame
 
@@ -25,7 +25,7 @@ Size = tuple[int, int]
 """Height and width."""
 
 SHARE_OF_MEMORY = 0.8
-"""Of a device's free memory, what a batch may take: the rest is for pieces that do not fit."""
+"""Share of a device's free memory for a batch; the rest is lost to fragmentation."""
 
 TRIAL = (75, 91)
 """Odd at every level: a photo for which a misplaced cell shows."""
@@ -52,7 +52,7 @@ def without_determinism() -> Iterator[None]:
     cuDNN's own switch, `torch.backends.cudnn.deterministic`, is left as it is.
     """
     if not torch.are_deterministic_algorithms_enabled():
-        yield  # to set it, even to what it is, would import torch's compiler
+        yield  # setting it, even to the same value, would import torch's compiler
         return
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(False)
@@ -162,7 +162,7 @@ class Canvas:
             try:
                 with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
                     alone = score(pixels).float()
-                    found = self._run(score, canvas.to(self._device), [TRIAL])
+                    found = self.run(canvas.to(self._device), [TRIAL], score=score)
             except (IndexError, KeyError, RuntimeError):  # no maps, or of sides no halving gives
                 return False
             tolerance = 1e-4 * float(alone.abs().max())
@@ -175,6 +175,7 @@ class Canvas:
     def _deepest(self, images: Tensor) -> Tensor:
         return self.backbone(images)[-1]
 
+    @torch.inference_mode()
     def run(
         self,
         images: Tensor,
@@ -184,47 +185,24 @@ class Canvas:
         scale: float = 1.0,
         flip: bool = False,
         bfloat16: Precision = False,
+        score: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Score photos at one scale.
 
         Args:
             images: (N, 3, H, W) uint8; each photo in the upper left corner.
             sizes: Of each photo, in pixels.
-            grids: What each photo's scores are resized to; None leaves them as they are.
+            grids: Size that each photo's scores get; None leaves them as they are.
             scale: Factor on the photos' size.
             flip: Average with the scores of the mirrored photos.
             bfloat16: Compute in bfloat16 where that is safe (autocast); `auto` where it is fast.
+            score: Instead of the canvas's own.
 
         Returns:
             Scores (N, K, rows, columns), float32, on the largest of the grids; each photo's in the
             upper left corner.
         """
-        return self._run(
-            self.score,
-            images,
-            sizes,
-            grids=grids,
-            scale=scale,
-            flip=flip,
-            half=uses_bfloat16(bfloat16, images.device),
-        )
-
-    def grid(self, size: Size) -> Size:
-        """Cells of a photo's maps."""
-        return -(-size[0] // self.stride), -(-size[1] // self.stride)
-
-    @torch.inference_mode()
-    def _run(
-        self,
-        score: Callable[[Tensor], Tensor],
-        images: Tensor,
-        sizes: Sequence[Size],
-        *,
-        grids: Sequence[Size] | None = None,
-        scale: float = 1.0,
-        flip: bool = False,
-        half: bool = False,
-    ) -> Tensor:
+        half = uses_bfloat16(bfloat16, images.device)
         flips = (False, True) if flip else (False,)
         into, back, inside = [], [], []
         for axis, side in enumerate(images.shape[-2:]):
@@ -251,11 +229,15 @@ class Canvas:
             self._beyond[size] = beyond.repeat(len(flips), 1, 1, 1)
         try:
             with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
-                scores = score(pixels.contiguous(memory_format=torch.channels_last))
+                scores = (score or self.score)(pixels.contiguous(memory_format=torch.channels_last))
         finally:
             self._beyond = {}
         scores = back[0][:, None] @ scores.float() @ back[1][:, None].mT
         return torch.stack(scores.chunk(len(flips))).mean(dim=0)
+
+    def grid(self, size: Size) -> Size:
+        """Cells of a photo's maps."""
+        return -(-size[0] // self.stride), -(-size[1] // self.stride)
 
     def _start(self, length: int) -> int:
         """First pixel of a photo on the canvas, along one side."""
@@ -286,7 +268,7 @@ def _resizing(
 
     Args:
         source: First cell and length of each photo's stretch (N,).
-        target: First cell and length of what it becomes.
+        target: First cell and length of the stretch that it becomes.
         sides: Length of both lines.
         flips: Whether it is mirrored; each adds the matrices of all photos once.
         smooth: With torch's antialiasing where it shrinks.
@@ -327,7 +309,7 @@ def memory_errors(parameter: str) -> Iterator[None]:
 
 
 def largest_batch(run: Callable[[int], object], device: torch.device, *, at_most: int) -> int:
-    """Find how many photos a device's free memory holds, from what one of them takes.
+    """Find how many photos a device's free memory holds, from the memory of one.
 
     Args:
         run: Computes a batch of so many photos.

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from affinitynet.networks.checkpoint import Checkpoint, restore
-from affinitynet.networks.convolutions import optimize_for_cpu
+from affinitynet.networks.cpu import optimize_for_cpu
 from affinitynet.networks.cuda import Canvas, Size, optimize_for_cuda, without_determinism
-from affinitynet.networks.folding import fold_norms, fuse_activations
+from affinitynet.networks.folding import fold_norms
 from affinitynet.networks.precision import Precision, uses_bfloat16
 
 Score = Callable[[Tensor], Tensor]
@@ -24,7 +24,7 @@ def scorers(
     *,
     device: torch.device | str = "cpu",
 ) -> list[tuple[float, Score]]:
-    """Make what scores photos at each scale, for `multi_scale`.
+    """Make the scorer of each scale, for `multi_scale`.
 
     Args:
         checkpoint: The network's; scales of one output stride share a network.
@@ -54,7 +54,6 @@ def prepare_for_inference(network: nn.Module) -> nn.Module:
     folded = fold_norms(network)
     match next(folded.parameters()).device.type:
         case "cpu":
-            fuse_activations(folded)
             optimize_for_cpu(folded)
         case "cuda":
             optimize_for_cuda(folded)
@@ -127,7 +126,7 @@ def multi_scale(
     """Average a network's score maps over scales and horizontal flips.
 
     Args:
-        scores_at: Factors on the photos' size, and what scores the photos at that size: images
+        scores_at: Factors on the photos' size, and the scorer at that size: images
             (N, 3, h, w) in [0, 1] to scores (N, K, h', w').
         images: RGB photos of one shape (N, 3, H, W), uint8.
         flip: Average with the scores of the mirrored photos too.

@@ -1,7 +1,7 @@
 """MXNet's `.params` files, read without MXNet: the format of ResNet-38's ImageNet weights.
 
 A file is a list of arrays and a list of their names. An array begins with a magic number that
-tells its layout; the oldest one (2016, that of the published weights) has none and begins with
+names its layout; the oldest one (2016, that of the published weights) has none and begins with
 the number of dimensions. All numbers are little-endian.
 """
 
@@ -46,7 +46,7 @@ def read_params(path: str | Path) -> dict[str, Tensor]:
 
 
 class _Reader:
-    """A file, read from the start; every read says so if the file ends before it."""
+    """A file, read from the start; a read beyond its end raises an error."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.bytes, self.at = path, path.read_bytes(), 0

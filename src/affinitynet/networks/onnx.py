@@ -80,7 +80,7 @@ def _extent(conv: nn.Conv2d, axis: int) -> int:
 
 
 def _ready_to_trace(segmenter: PhotoSegmenter) -> PhotoSegmenter:
-    """Copy a segmenter, with what the exporter is slow at put in other words."""
+    """Copy a segmenter, with equivalent operators where the exporter is slow."""
     segmenter = deepcopy(segmenter)
     for name, part in list(segmenter.named_modules()):
         if getattr(part, "inplace", False):
@@ -102,7 +102,7 @@ def export(segmenter: PhotoSegmenter, metadata: Mapping[str, Any]) -> bytes:
         metadata: The model's metadata properties; all but strings become JSON.
     """
     free = dict.fromkeys((0, 1, 2), torch.export.Dim.DYNAMIC)
-    with redirect_stdout(StringIO()):  # the exporter talks, whatever it is told
+    with redirect_stdout(StringIO()):  # the exporter prints, whatever its options
         program = torch.onnx.export(
             _ready_to_trace(segmenter),
             (torch.zeros(TRACED, dtype=torch.uint8),),
@@ -125,7 +125,7 @@ def deviation(model: bytes, segmenter: PhotoSegmenter, images: npt.NDArray[np.ui
 
     Args:
         model: What `export` gave.
-        segmenter: What it was made of.
+        segmenter: The exported module.
         images: (N, H, W, 3).
     """
     import onnxruntime

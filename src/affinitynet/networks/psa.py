@@ -38,10 +38,10 @@ def cam_net(
 
     Args:
         state_dict: Its 229 entries: conv1a, b2 … b7, bn7, fc8.
-        mean: What the network subtracts from its input. The default leaves the input as it is:
+        mean: Subtracted from the input. The default leaves the input as it is:
             already normalised, as the release's network wants it. With `IMAGENET_MEAN` and
             `IMAGENET_STD` the input is RGB in [0, 1].
-        std: What it divides by then.
+        std: Divides it then.
 
     Returns:
         The network in evaluation mode: called, it gives logits (N, K); `cam` gives ReLU'd maps
@@ -77,7 +77,7 @@ def affinity_net(
 
 
 def is_release(state_dict: Mapping[str, Any]) -> bool:
-    """Tell whether the entries are named as in the release's checkpoints."""
+    """Whether the entries are named as in the release's checkpoints."""
     return "conv1a.weight" in state_dict
 
 

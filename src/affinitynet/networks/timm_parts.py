@@ -2,7 +2,8 @@
 
 `import timm` imports all of its network families, and torchvision with torch's compiler: seconds,
 for one network. Here the code of these packages runs only when a name of theirs is looked up;
-their submodules can be imported before. Whoever imports timm or torchvision first gets them whole.
+their submodules can be imported before. If
+timm or torchvision was imported first, it stays as it is.
 """
 
 import re
@@ -23,7 +24,7 @@ def _defer(package: str, **names: Any) -> None:
 
     Args:
         package: Its name; its parents are in place.
-        **names: What it has before.
+        **names: Names that it has from the start.
     """
     spec = None if package in sys.modules else find_spec(package)
     if spec is None or spec.loader is None:

@@ -1,4 +1,4 @@
-"""What a family of backbones that timm lacks has in common: timm's protocol for maps."""
+"""Base of the backbones that timm lacks: timm's protocol for feature maps."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -38,7 +38,7 @@ class Trunk(nn.Module):
             intermediates_only: Leave out the final map.
 
         Returns:
-            The final map and the list of maps, or the list alone.
+            The final map and the list of maps, or only the list.
         """
         wanted = [self.feature_info[index]["module"] for index in indices]
         kept = {}

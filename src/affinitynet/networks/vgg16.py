@@ -25,7 +25,7 @@ class VGG16(Trunk):
     Its maps (`feature_info`) are conv3_3, conv4_3, conv5_3 and fc7, all after ReLU.
 
     Args:
-        output_stride: 8 alone.
+        output_stride: Only 8.
         fc6_dilation: Dilation of fc6. The authors' release has 1 in the classifier and 4 in
             AffinityNet, DeepLab-LargeFOV 12; the weights are the same.
 

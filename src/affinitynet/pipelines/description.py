@@ -1,11 +1,11 @@
-"""What the title of a page says of the run that made it."""
+"""Description of a run for the title of a page."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 VERSION = "%Y-%m-%dT%H.%M.%S.%fZ"
-"""How Kedro writes the start of a run, the version of what it makes."""
+"""Format of a version: the start of a run, as Kedro writes it."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ def fill_template(name: str, **values: Any) -> str:
 
     Args:
         name: Its file in `templates`.
-        **values: What the template names.
+        **values: Values of the template's names.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

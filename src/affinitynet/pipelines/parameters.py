@@ -1,4 +1,4 @@
-"""All parameters of `conf/` and of `--params`, with what each may be.
+"""All parameters of `conf/` and of `--params`, with their types and ranges.
 
 A parameter that is in none of these blocks is refused.
 """
@@ -55,7 +55,7 @@ class Scenes:
 
 @parameters
 class DataSet:
-    """How files say what the photos show; see `conf/base/parameters.yml` and `conf/tagged`."""
+    """How files name the tags of photos; see `conf/base/parameters.yml` and `conf/tagged`."""
 
     layout: Literal["voc", "tagged"]
     strict: Flag
@@ -214,7 +214,7 @@ class CRFSpace:
 
 @parameters
 class RefinementSpace:
-    """What the search of the refinement varies; None leaves a parameter as it is."""
+    """Search space of the refinement; None leaves a parameter as it is."""
 
     crf: CRFSpace | None = None
     confidence: ProbabilityRange | OneOrMore[OpenProbability] | None = None
@@ -253,14 +253,6 @@ class Search:
 
 
 @parameters
-class Sheet:
-    """Photos on a sheet, and pixels of a photo's longer side."""
-
-    images: PositiveInt
-    long_side: PositiveInt
-
-
-@parameters
 class Count:
     """Photos of each split."""
 
@@ -270,7 +262,7 @@ class Count:
 
 @parameters
 class Gallery:
-    """The page that shows what each stage did to each photo.
+    """The page that shows each stage's result on each photo.
 
     Attributes:
         sample: Photos drawn at random.
@@ -293,7 +285,6 @@ class Gallery:
 class Reporting:
     """The pipeline `reporting`."""
 
-    sheet: Sheet
     gallery: Gallery
 
 

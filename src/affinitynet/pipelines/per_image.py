@@ -1,8 +1,9 @@
-"""Stages mapped over the images of the catalog: where they run, what is saved, what is skipped."""
+"""Stages mapped over the images of the catalog, on processes or devices."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import pandas as pd
 
@@ -106,62 +107,57 @@ def _read_and_do(
     return stage(read(), read_maps())
 
 
+@dataclass(frozen=True)
+class NetworkWork(Generic[B]):
+    """A stage with a network, and where it runs.
+
+    Attributes:
+        make: Builds the stage on a device. Picklable, as are the stage's results.
+        model: Its network.
+        inference: How photos are read and scored.
+        execution: Engine and devices.
+        description: For the progress bar.
+    """
+
+    make: MakeStage[B]
+    model: Checkpoint
+    inference: B
+    execution: Execution
+    description: str
+
+
 def per_batch(
-    make: MakeStage[B],
-    model: Checkpoint,
-    inference: B,
-    *,
+    work: NetworkWork[Any],
     index: pd.DataFrame,
     photos: "Partitions[Image.Image]",
     inputs: Mapping[str, Any] | None = None,
-    execution: Execution,
-    description: str,
 ) -> Iterator[dict[str, Any]]:
-    """Map a stage with a network over images, on devices; see `map_on_devices`.
+    """Map a stage with a network over images, on devices, for a node; see `map_on_devices`.
 
     Yields:
-        Image id to result, a few images at a time, for a node.
+        Image id to result, a few images at a time.
     """
-    done = map_on_devices(
-        make,
-        model,
-        inference,
-        index=index,
-        photos=photos,
-        inputs=inputs,
-        execution=execution,
-        description=description,
-        outputs=True,
-    )
-    yield from chunks(done)
+    yield from chunks(map_on_devices(work, index, photos, inputs, outputs=True))
 
 
 def map_on_devices(
-    make: MakeStage[B],
-    model: Checkpoint,
-    inference: B,
-    *,
+    work: NetworkWork[Any],
     index: pd.DataFrame,
     photos: "Partitions[Image.Image]",
     inputs: Mapping[str, Any] | None = None,
-    execution: Execution,
-    description: str,
+    *,
     outputs: bool = False,
     take: Callable[[Any], Any] | None = None,
 ) -> Iterator[tuple[str, Any]]:
     """Run a stage in this process, or in processes that have a device each.
 
     Args:
-        make: Builds the stage, from the next two and a device. Picklable, as are the results.
-        model: Its network.
-        inference: How the photos are read and scored.
+        work: The stage.
         index: The images to do, with `width` and `height`.
         photos: Of each image.
-        inputs: What the stage needs besides of each image, or what reads it.
-        execution: Engine and devices.
-        description: For the progress bar.
-        outputs: Whether the results are what a node yields: then they are saved where they are
-            made, see `affinitynet.execution.map_images`.
+        inputs: Further input of each image, or a function that reads it.
+        outputs: Whether the results are a node's output: then they are saved where they are made,
+            see `affinitynet.execution.map_images`.
         take: Maps a result to the part that is wanted.
 
     Yields:
@@ -171,29 +167,48 @@ def map_on_devices(
         return
     sizes = _sizes(index)
     save = item_handlers().save_item if outputs else None
-    work = partial(_do_share, make, model, inference, execution, take, save)
-    if execution.in_process:
-        done = work(sizes, photos, inputs)
-        yield from track(done, description, total=len(index))
+    do = partial(_do_share, work, take, save)
+    if work.execution.in_process:
+        yield from track(do(sizes, photos, inputs), work.description, total=len(index))
         return
-
-    def share(ids: list[str]) -> tuple[Any, ...]:
-        some = {i: inputs[i] for i in ids} if inputs else None
-        return ids[0], {i: sizes[i] for i in ids}, {i: photos[i] for i in ids}, some
-
-    shares = _shares(sizes, inference)
+    shares = _shares(sizes, work.inference)
     results = map_images(
-        partial(_listed, work),
-        map(share, shares),
+        _Shares(do),
+        (_share(ids, sizes, photos, inputs) for ids in shares),
         total=len(shares),
-        execution=execution,
+        execution=work.execution,
         networks=True,
         skip=True,
-        parts=lambda _, own, *__: [share([image_id]) for image_id in own],
-        size=lambda item: len(item[1]),
     )
     pairs = (pair for _, pairs in results for pair in pairs)
-    yield from track(pairs, description, total=len(index))
+    yield from track(pairs, work.description, total=len(index))
+
+
+Share = tuple[str, dict[str, tuple[int, int]], dict[str, Callable[[], Any]], dict[str, Any] | None]
+"""Name of a task; sizes, photos and further inputs of its images."""
+
+
+def _share(
+    ids: list[str],
+    sizes: Mapping[str, tuple[int, int]],
+    photos: "Partitions[Image.Image]",
+    inputs: Mapping[str, Any] | None,
+) -> Share:
+    some = {i: inputs[i] for i in ids} if inputs else None
+    return ids[0], {i: sizes[i] for i in ids}, {i: photos[i] for i in ids}, some
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """Does a task's images together; see `affinitynet.execution.engine.Group`."""
+
+    do: Callable[..., Iterator[tuple[str, Any]]]
+
+    def __call__(self, *share: Any) -> list[tuple[str, Any]]:
+        return [*self.do(*share)]
+
+    def split(self, _: str, sizes: Any, photos: Any, inputs: Any) -> list[Share]:
+        return [_share([image_id], sizes, photos, inputs) for image_id in sizes]
 
 
 def _sizes(index: pd.DataFrame) -> dict[str, tuple[int, int]]:
@@ -216,21 +231,14 @@ def _shares(sizes: Mapping[str, tuple[int, int]], inference: BatchParameters) ->
 
 
 def _do_share(
-    make: MakeStage[B],
-    model: Checkpoint,
-    inference: B,
-    execution: Execution,
+    work: NetworkWork[Any],
     take: Callable[[Any], Any] | None,
     save: Callable[[str, Any], Any] | None,
     sizes: Mapping[str, tuple[int, int]],
     photos: "Partitions[Image.Image]",
     inputs: Mapping[str, Any] | None,
 ) -> Iterator[tuple[str, Any]]:
-    stage = make(model, inference, pick_device(execution))
+    stage = work.make(work.model, work.inference, pick_device(work.execution))
     for image_id, result in stage.stream(stage.reader.read(sizes, photos, inputs)):
         wanted = take(result) if take else result
         yield image_id, save(image_id, wanted) if save else wanted
-
-
-def _listed(work: Callable[..., Iterator[T]], *arguments: Any) -> list[T]:
-    return list(work(*arguments))

@@ -16,21 +16,21 @@ import scipy
 
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels, upsample
-from affinitynet.core.label_maps import IGNORE_INDEX, decode
+from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode
 from affinitynet.core.metrics import confusion_matrix, intersection_over_union, mean_iou
-from affinitynet.data.files import Readers
+from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_in_chunks
 
 Counts = npt.NDArray[np.int64]
 NEUTRAL = "neutral"
-"""Name of what has no label."""
+"""Name of pixels without a label."""
 
 
 def count(
     predict: Callable[..., Any],
-    items: Readers,
-    masks: Readers,
+    items: Partitions[Any],
+    masks: Partitions[LabelMap],
     classes: Mapping[str, int],
     execution: Execution,
     description: str,
@@ -43,9 +43,9 @@ def count(
     Args:
         predict: Maps (what `items` reads, the truth (H, W), the mask values) to counts, a dense
             or sparse array.
-        items: Image id to a function that reads what is scored.
-        masks: Image id to a function that reads the mask.
-        classes: Class name to mask value.
+        items: The scored results.
+        masks: Of each image, where there are any.
+        classes: The classes.
         execution: Processes.
         description: For the progress bar.
         score: Maps the counts of one image to its score, or scores.

@@ -1,13 +1,15 @@
 """The nodes that every trained stage has: start, train, and keep what came out."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from kedro.pipeline import node
+from kedro.pipeline.node import Node
 from PIL import Image
 from pydantic_core import to_jsonable_python
 
@@ -17,40 +19,105 @@ from affinitynet.data.corrections import Corrected, corrected_labels
 from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, RankDiedError, launch, pick_device, track
-from affinitynet.networks.parameters import (
-    AffinityNetwork,
-    CAMNetwork,
-    SegmentationInference,
-    SegmentationNetwork,
-)
+from affinitynet.networks.parameters import AffinityNetwork, CAMNetwork, SegmentationNetwork
+from affinitynet.pipelines.parameters import CAM, AffinityTraining, Segmentation
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
+NAMES = {
+    "cam": "Classifier",
+    "affinity": "AffinityNet",
+    "segmentation": "Segmentation network",
+}
+"""Kind of network to its name on progress bars."""
 
-def initialise_classifier(network: CAMNetwork, classes: dict[str, int], seed: int) -> Checkpoint:
+
+def training_nodes(
+    initialise: Callable[..., Checkpoint],
+    stage: str,
+    *,
+    parents: Sequence[str] = (),
+    labels: str | None = None,
+) -> list[Node]:
+    """Build the first nodes of every trained stage.
+
+    Args:
+        initialise: Makes its first checkpoint.
+        stage: Its block of parameters.
+        parents: Catalog entries of the networks that it starts from.
+        labels: Catalog entry of the label maps that it learns from; None: it learns from tags.
+    """
+    parameters = f"params:{stage}"
+    supervision = [labels, "corrected", "params:corrected_repeats"] if labels else []
+    return [
+        node(
+            initialise,
+            inputs=[parameters, "classes", "params:seed", *parents],
+            outputs="initial",
+            name="initialise",
+        ),
+        node(
+            train,
+            inputs=[
+                "initial",
+                "index",
+                "photos",
+                parameters,
+                "params:seed",
+                "params:execution",
+                *supervision,
+            ],
+            outputs="checkpoints",
+            name="train",
+            confirms="checkpoints",
+            tags="training",
+        ),
+        node(
+            select_final_checkpoint,
+            inputs="checkpoints",
+            outputs=["model", "history"],
+            name="select_final_checkpoint",
+        ),
+    ]
+
+
+class TrainedStage(Protocol):
+    """The parameters of a stage that trains a network.
+
+    The node `initialise` names the stage's own class, by which Kedro builds them.
+    """
+
+    @property
+    def training(self) -> TrainingParameters:
+        """How the network is trained."""
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """Augmentation of its samples."""
+
+
+def initialise_classifier(cam: CAM, classes: dict[str, int], seed: int) -> Checkpoint:
     """Make the checkpoint that the classifier's training starts from: epoch 0."""
-    return _initialise(network_config("cam", network, classes), seed)
+    return _initialise(network_config("cam", cam.network, classes), seed)
 
 
 def initialise_affinity_net(
-    network: AffinityNetwork, classes: dict[str, int], seed: int, classifier: Checkpoint
+    affinity_training: AffinityTraining, classes: dict[str, int], seed: int, classifier: Checkpoint
 ) -> Checkpoint:
     """Make the checkpoint that AffinityNet's training starts from."""
-    return _initialise(network_config("affinity", network, classes), seed, classifier)
+    config = network_config("affinity", affinity_training.network, classes)
+    return _initialise(config, seed, classifier)
 
 
 def initialise_segmentation_net(
-    network: SegmentationNetwork,
-    classes: dict[str, int],
-    seed: int,
-    classifier: Checkpoint,
-    inference: SegmentationInference,
+    segmentation: Segmentation, classes: dict[str, int], seed: int, classifier: Checkpoint
 ) -> Checkpoint:
     """Make the checkpoint that the segmentation network's training starts from."""
-    config = network_config("segmentation", network, classes)
-    return _initialise(config | {"inference": to_jsonable_python(inference)}, seed, classifier)
+    config = network_config("segmentation", segmentation.network, classes)
+    inference = to_jsonable_python(segmentation.inference)
+    return _initialise(config | {"inference": inference}, seed, classifier)
 
 
 def network_config(
@@ -72,99 +139,43 @@ def _initialise(config: dict[str, Any], seed: int, parent: Checkpoint | None = N
         ) from error
 
 
-def train_on_tags(
+def train(
     initial: Checkpoint,
     index: pd.DataFrame,
     photos: Partitions[Image.Image],
-    classes: dict[str, int],
-    training: TrainingParameters,
-    augmentation: Augmentation,
+    stage: TrainedStage,
     seed: int,
     execution: Execution,
+    *labels: Any,
 ) -> Iterator[dict[str, Checkpoint]]:
-    """Train the classifier on the training photos and their tags; no mask is involved.
+    """Train a network on the training photos: on their tags, or on label maps.
+
+    Args:
+        initial: First checkpoint of the network.
+        index: Of all images.
+        photos: Of each image.
+        stage: How to train.
+        seed: Of the samples' order and augmentation.
+        execution: Devices.
+        labels: Of a network that learns from label maps: the maps, the user's corrected ones,
+            which take their place, and the times that a corrected photo is used in an epoch.
 
     Yields:
         The checkpoint after each epoch, by the epoch's number, four digits.
     """
-    from affinitynet.training.losses import classification_loss
-    from affinitynet.training.samples import TaggedPhotos
+    from affinitynet.training.losses import LOSSES
 
-    train = index[index["split"] == "train"]
-    shown = train["tags"].str.get_dummies("|").reindex(columns=list(classes), fill_value=0)
-    samples = partial(
-        TaggedPhotos,
-        list(train.index),
-        photos,
-        dict(zip(train.index, shown.to_numpy(np.uint8), strict=True)),
-        augmentation,
-        cache_megabytes=training.cache_megabytes if training.epochs else 0,
-    )
-    yield from _epochs(
-        initial, samples, classification_loss, training, seed, execution, "Classifier"
-    )
-
-
-def train_on_pairs(
-    initial: Checkpoint,
-    index: pd.DataFrame,
-    photos: Partitions[Image.Image],
-    labels: Partitions[LabelMap],
-    corrected: Corrected,
-    repeats: int,
-    classes: dict[str, int],
-    training: TrainingParameters,
-    augmentation: Augmentation,
-    seed: int,
-    execution: Execution,
-    radius: int,
-) -> Iterator[dict[str, Checkpoint]]:
-    """Train AffinityNet on the training photos and pairs of labelled cells.
-
-    The masks of corrected photos take the place of their confident pixels.
-
-    Yields:
-        The checkpoint after each epoch, by the epoch's number, four digits.
-    """
-    from affinitynet.training.losses import affinity_loss
-
-    true = corrected_labels(corrected, index, classes)
-    samples = _labelled_photos(
-        index, photos, labels, true, repeats, classes, training, augmentation
-    )
-    loss = partial(affinity_loss, radius=radius)
-    yield from _epochs(initial, samples, loss, training, seed, execution, "AffinityNet")
-
-
-def train_on_pixels(
-    initial: Checkpoint,
-    index: pd.DataFrame,
-    photos: Partitions[Image.Image],
-    labels: Partitions[LabelMap],
-    corrected: Corrected,
-    repeats: int,
-    classes: dict[str, int],
-    training: TrainingParameters,
-    augmentation: Augmentation,
-    seed: int,
-    execution: Execution,
-) -> Iterator[dict[str, Checkpoint]]:
-    """Train a segmentation network on the training photos and each labelled pixel.
-
-    The masks of corrected photos take the place of their pseudo labels.
-
-    Yields:
-        The checkpoint after each epoch, by the epoch's number, four digits.
-    """
-    from affinitynet.training.losses import segmentation_loss
-
-    true = corrected_labels(corrected, index, classes)
-    samples = _labelled_photos(
-        index, photos, labels, true, repeats, classes, training, augmentation
-    )
-    yield from _epochs(
-        initial, samples, segmentation_loss, training, seed, execution, "Segmentation network"
-    )
+    classes = initial.config["classes"]
+    loss = LOSSES[initial.config["kind"]]
+    if isinstance(stage, AffinityTraining):
+        loss = partial(loss, radius=stage.radius)
+    if labels:
+        samples = _labelled_photos(index, photos, classes, stage, *labels)
+    else:
+        samples = _tagged_photos(index, photos, classes, stage)
+    loop = partial(_train, samples, loss, stage.training, seed, execution)
+    for checkpoint in launch(loop, initial, execution=execution):
+        yield {f"{checkpoint.progress['epoch']:04d}": checkpoint}
 
 
 def select_final_checkpoint(
@@ -181,44 +192,46 @@ def select_final_checkpoint(
     return replace(last, progress={}), history
 
 
+def _tagged_photos(
+    index: pd.DataFrame,
+    photos: Partitions[Image.Image],
+    classes: Mapping[str, int],
+    stage: TrainedStage,
+) -> "Callable[[], Dataset[Any]]":
+    from affinitynet.training.samples import TaggedPhotos
+
+    train = index[index["split"] == "train"]
+    shown = train["tags"].str.get_dummies("|").reindex(columns=list(classes), fill_value=0)
+    tags = dict(zip(train.index, shown.to_numpy(np.uint8), strict=True))
+    return partial(
+        TaggedPhotos, [*tags], photos, tags, stage.augmentation, cache_megabytes=_cache(stage)
+    )
+
+
 def _labelled_photos(
     index: pd.DataFrame,
     photos: Partitions[Image.Image],
+    classes: Mapping[str, int],
+    stage: TrainedStage,
     labels: Partitions[LabelMap],
-    true: Partitions[LabelMap],
+    corrected: Corrected,
     repeats: int,
-    classes: dict[str, int],
-    training: TrainingParameters,
-    augmentation: Augmentation,
 ) -> "Callable[[], Dataset[Any]]":
     from affinitynet.training.samples import LabelledPhotos
 
     values = list(classes.values())
+    true = corrected_labels(corrected, index, classes)
     labels = {**labels, **true}
     train = [i for i in index.index[index["split"] == "train"] if i in labels]
     ids = [i for i in train for _ in range(repeats if i in true else 1)]
+    maps = {i: partial(_read_labels, labels[i], values) for i in ids}
     return partial(
-        LabelledPhotos,
-        ids,
-        photos,
-        {i: partial(_read_labels, labels[i], values) for i in ids},
-        augmentation,
-        cache_megabytes=training.cache_megabytes if training.epochs else 0,
+        LabelledPhotos, ids, photos, maps, stage.augmentation, cache_megabytes=_cache(stage)
     )
 
 
-def _epochs(
-    initial: Checkpoint,
-    samples: "Callable[[], Dataset[Any]]",
-    loss: Callable[..., Any],
-    training: TrainingParameters,
-    seed: int,
-    execution: Execution,
-    name: str,
-) -> Iterator[dict[str, Checkpoint]]:
-    loop = partial(_train, samples, loss, training, seed, execution, name)
-    for checkpoint in launch(loop, initial, execution=execution):
-        yield {f"{checkpoint.progress['epoch']:04d}": checkpoint}
+def _cache(stage: TrainedStage) -> float:
+    return stage.training.cache_megabytes if stage.training.epochs else 0
 
 
 def _train(
@@ -227,20 +240,19 @@ def _train(
     training: TrainingParameters,
     seed: int,
     execution: Execution,
-    name: str,
     start: Checkpoint,
 ) -> "Iterator[Checkpoint]":
     """Train where the samples are read: in this process, or in each of those that share batches."""
     from affinitynet.networks.cuda import memory_errors
-    from affinitynet.training.loop import train
+    from affinitynet.training import loop
     from affinitynet.training.ranks import rank
 
     def show(steps: Iterable[Any], description: str) -> Iterable[Any]:
-        return steps if rank() else track(steps, f"{name}: {description}")
+        return steps if rank() else track(steps, f"{NAMES[start.config['kind']]}: {description}")
 
     try:
         with memory_errors("training.batch_size, or augmentation.crop,"):
-            yield from train(
+            yield from loop.train(
                 start,
                 samples(),
                 loss,
@@ -250,7 +262,7 @@ def _train(
                 progress=show,
             )
     except RuntimeError as error:
-        if str(error).startswith("DataLoader worker (pid"):  # all that torch tells it by
+        if str(error).startswith("DataLoader worker (pid"):  # torch has no other sign of it
             raise RankDiedError(error) from error
         raise
 

@@ -59,10 +59,10 @@ class RunContext(KedroContext):
                 f"--env {self.env}: there is no folder conf/{self.env}; give "
                 + ", ".join(conf.environments)
             )
-        told = {**(self.config_loader.runtime_params or {})}
-        _choose_tracking(told, os.environ.get("MLFLOW_TRACKING_URI"))
+        given = {**(self.config_loader.runtime_params or {})}
+        _choose_tracking(given, os.environ.get("MLFLOW_TRACKING_URI"))
         folder = Path(self.project_path)
-        self.config_loader.runtime_params = anchor_paths(told, folder)
+        self.config_loader.runtime_params = anchor_paths(given, folder)
         raw = anchor_paths(self.config_loader["parameters"], folder)
         texts = [*conf.texts("base"), *conf.texts(self.env or "local")]
         self.checked = check_parameters(raw, others=_read_at_run_time(texts))
@@ -87,8 +87,8 @@ class RunContext(KedroContext):
     @property
     def runtime_params(self) -> dict[str, Any]:
         """The parameters given at run time that say what is run, flat."""
-        told = flatten(self.config_loader.runtime_params or {})
-        return {name: value for name, value in told.items() if name not in EXECUTION_PARAMS}
+        given = flatten(self.config_loader.runtime_params or {})
+        return {name: value for name, value in given.items() if name not in EXECUTION_PARAMS}
 
     @property
     def data(self) -> str:
@@ -134,17 +134,17 @@ class RunContext(KedroContext):
         )
 
 
-def _choose_tracking(told: dict[str, Any], environment: str | None) -> None:
+def _choose_tracking(given: dict[str, Any], environment: str | None) -> None:
     """Complete the parameters that say where MLflow tracks runs: see `conf/base/mlflow.yml`.
 
     Args:
-        told: The parameters given at run time.
+        given: The parameters given at run time.
         environment: MLFLOW_TRACKING_URI.
     """
-    if environment and "mlflow_db" not in told:
-        told.setdefault("mlflow_tracking_uri", environment)
-    told.setdefault("mlflow_db", "mlflow.db")
-    told.setdefault("mlflow_artifacts", None if "mlflow_tracking_uri" in told else "mlartifacts")
+    if environment and "mlflow_db" not in given:
+        given.setdefault("mlflow_tracking_uri", environment)
+    given.setdefault("mlflow_db", "mlflow.db")
+    given.setdefault("mlflow_artifacts", None if "mlflow_tracking_uri" in given else "mlartifacts")
 
 
 def _read_at_run_time(texts: Iterable[str]) -> set[str]:

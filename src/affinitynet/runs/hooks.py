@@ -329,7 +329,7 @@ def check_runner(runner: str) -> None:
         wrong = "--async" if asynchronous else f"--runner={options.get('runner') or runner}"
         raise UserError(
             f"{wrong} is not supported: a run's nodes follow one another, and each uses all cores "
-            "and devices by itself. Leave it out; see execution.workers and execution.devices."
+            "and devices anyway. Leave it out; see execution.workers and execution.devices."
         )
 
 
@@ -375,7 +375,7 @@ def _env_option(env: str | None) -> str:
 def check_folders(
     pipeline: Pipeline, catalog: CatalogProtocol, parameters: Mapping[str, Any]
 ) -> None:
-    """Check that the user's photos and masks are where a stage that runs alone looks for them.
+    """Check that the user's photos and masks are where a stage that runs separately looks for them.
 
     Where `ingestion` runs too, it tells this together with all else.
 
@@ -390,8 +390,8 @@ def check_folders(
     if any(_needs_masks(node, data_set) for node in pipeline.nodes):
         needed["masks"] = layout.masks_given
     missing = [
-        f"\n  {name}: nothing in {catalog[name].path}; give --params {told}"
-        for name, told in needed.items()
+        f"\n  {name}: nothing in {catalog[name].path}; give --params {given}"
+        for name, given in needed.items()
         if name in pipeline.inputs()
         and isinstance(catalog[name], FolderDataset)
         and not catalog[name].load()

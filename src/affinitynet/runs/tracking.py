@@ -273,20 +273,22 @@ def data_fingerprint(index: pd.DataFrame) -> str:
     return hashlib.sha256(rows.tobytes()).hexdigest()[:12]
 
 
-def run_name(record: RunRecord, registry: Mapping[str, Pipeline], told: Mapping[str, Any]) -> str:
+def run_name(record: RunRecord, registry: Mapping[str, Pipeline], given: Mapping[str, Any]) -> str:
     """Name a run by what tells it from others: `base revision: revision.random_walk.alpha=4`.
 
     Args:
         record: The run.
         registry: All pipelines by name. Of a run that is not the whole `__default__`, the name
             lists those that its nodes are of.
-        told: The parameters that were given at run time, flat; of paths the last part is shown.
+        given: The parameters that were given at run time, flat; of paths the last part is shown.
     """
     whole = {node.name for node in registry["__default__"].nodes}
     stages = {name.partition(".")[0] for name in record.nodes}
     listed = [] if whole == {*record.nodes} else [name for name in registry if name in stages]
     title = " ".join([record.env, ", ".join(listed)]).strip()
-    values = (f"{name}={str(value).rstrip('/').rpartition('/')[2]}" for name, value in told.items())
+    values = (
+        f"{name}={str(value).rstrip('/').rpartition('/')[2]}" for name, value in given.items()
+    )
     return ": ".join(filter(None, [title, ", ".join(values)]))
 
 
@@ -295,11 +297,11 @@ def _maker(
 ) -> str | None:
     """Return the MLflow run that made a run's inputs, if this store still has it.
 
-    Of several it is the one that made the input farthest down the road.
+    Of several it is the one that made the input farthest down the default pipeline.
     """
     runs = {other.version: other.mlflow_run for other in others if other.version != record.version}
-    road = [name for node in registry["__default__"].nodes for name in node.outputs]
-    for name in reversed(road):
+    outputs = [name for node in registry["__default__"].nodes for name in node.outputs]
+    for name in reversed(outputs):
         if run := runs.get(record.inputs.get(name, "")):
             try:
                 return str(mlflow.get_run(run).info.run_id)

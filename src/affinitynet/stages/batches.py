@@ -97,7 +97,7 @@ def read_batches(
     Args:
         plan: Photo ids of each batch.
         photos: Reads the photos.
-        inputs: Photo id to what the stage needs besides, or a function that reads it.
+        inputs: Photo id to its further input, or a function that reads it.
         long_side: Pixels of the photos' longer side; None leaves them as large as they are.
         canvas_for: As for `plan_batches`.
         fill_to: Photos per batch at most. Smaller batches are filled up to a power of two with

@@ -22,7 +22,7 @@ from affinitynet.stages.predictor import NonFiniteError
 from affinitynet.stages.segmentation import Known, Segmenter
 
 FILE = "model.safetensors"
-"""What the pipeline `export` calls a model."""
+"""Names of the files of the pipeline `export`."""
 
 Photo = str | Path | Image.Image | npt.NDArray[np.uint8]
 """A file's path, a Pillow image of any mode, or an RGB array (H, W, 3) uint8."""
@@ -58,7 +58,7 @@ class Model:
 
     Attributes:
         classes: Class name to mask value, background (0) first.
-        config: The checkpoint's configuration; `inference` says how photos are scored.
+        config: The checkpoint's configuration; `inference` holds how photos are scored.
 
     Raises:
         ValueError: If the checkpoint is no segmentation network's, or there is no such device.
@@ -207,6 +207,6 @@ def open_photo(file: str | Path | BinaryIO, *, max_pixels: int | None = None) ->
         return load_photo(file, check=partial(check_pixels, most=max_pixels))
     except FileNotFoundError:
         raise
-    except Exception as error:  # Pillow's decoders raise what they like
+    except Exception as error:  # Pillow's decoders raise any error
         name = f"{file}: " if isinstance(file, str | Path) else ""
         raise ValueError(f"{name}{why_unreadable(error)}") from error

@@ -77,7 +77,7 @@ class BatchReader:
         Args:
             sizes: Photo id to its own height and width.
             photos: Reads the photos.
-            inputs: Photo id to what the stage needs besides, or a function that reads it.
+            inputs: Photo id to its further input, or a function that reads it.
         """
         long_side, batch_size = self.inference.long_side, self.fit(sizes)
         plan = plan_batches(
@@ -265,7 +265,7 @@ class NetworkStage(ABC, Generic[T]):
 
         Args:
             photo: Of any mode.
-            given: What the stage needs besides.
+            given: Further input of the stage.
         """
         ((_, result),) = self.stream([self.reader.batch(photo, given)])
         return result

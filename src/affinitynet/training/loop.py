@@ -15,8 +15,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, g
 
 from affinitynet.execution.parameters import cores
 from affinitynet.networks.checkpoint import Checkpoint, restore, snapshot
-from affinitynet.networks.convolutions import optimize_for_cpu
-from affinitynet.networks.folding import fold_fixed_norms
+from affinitynet.networks.cpu import optimize_for_cpu
 from affinitynet.networks.precision import uses_bfloat16
 from affinitynet.training.parameters import TrainingParameters
 from affinitynet.training.ranks import (
@@ -56,8 +55,8 @@ def train(
     """Train a network and yield its checkpoint after each epoch.
 
     A checkpoint that has been trained goes on from its epoch. Every epoch draws its random
-    numbers from (seed, epoch), so that training that was interrupted gives exactly what it would
-    have given without, on the same machine.
+    numbers from (seed, epoch), so that interrupted training gives exactly the same result
+    as uninterrupted training, on the same machine.
 
     In a torch.distributed group every process runs this: they share out each batch, so that batch
     size, learning rates and losses are those of one process.
@@ -70,7 +69,7 @@ def train(
         parameters: How to train.
         seed: Seed of the order and the variations of samples, and of dropout.
         device: Where to train; "auto" takes the GPU if there is one.
-        progress: Wraps an epoch's batches (and is told which epoch) to show a progress bar.
+        progress: Wraps an epoch's batches (with the epoch's description) to show a progress bar.
 
     Yields:
         Checkpoints whose `progress` holds `epoch` (counted from 1), the `optimiser`'s state,
@@ -104,8 +103,7 @@ def train(
         backbone: Any = network.backbone
         fixed += [part for part in backbone.modules() if isinstance(part, _BatchNorm)]
     if device.type == "cpu":  # a GPU waits for the host: more operators take longer there
-        fold_fixed_norms(network, fixed)
-        optimize_for_cpu(network)
+        optimize_for_cpu(network, fixed)
     optimiser = _optimiser(network, parameters)
     done = initial.progress.get("epoch", 0)
     history = list(initial.progress.get("history", []))

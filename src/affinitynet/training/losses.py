@@ -5,7 +5,7 @@ whole batch's count, so that the shares add up to the batch's loss. A mean of th
 would weigh pairs and pixels by the process that they happen to fall to.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +58,14 @@ def segmentation_loss(network: nn.Module, batch: Batch) -> Tensor:
     total = functional.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
     # no labelled pixel at all makes no loss, where the mean would be 0 / 0
     return total / all_reduce_sum((labels != IGNORE_INDEX).sum()).clamp(min=1)
+
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "cam": classification_loss,
+    "affinity": affinity_loss,
+    "segmentation": segmentation_loss,
+}
+"""By the kind of network."""
 
 
 def _upsample(maps: Tensor, size: Sequence[int]) -> Tensor:

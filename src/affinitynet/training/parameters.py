@@ -33,7 +33,7 @@ class TrainingParameters:
         frozen: Parts of the network that keep their weights, and their norms' statistics, by
             module name: ["backbone"], or ["backbone.trunk.conv_stem", ...].
         fixed_norms: Keep the batch norms of the backbone at their statistics, as the authors'
-            release does: those of a small batch are worse than what the weights came with.
+            release does: those of a small batch are worse than those of the pretrained weights.
         precision: "float32", or "bfloat16" for mixed precision; "auto" takes the faster one.
         workers: Processes that prepare the samples; 0 to do it in this one. None leaves it open:
             0 on a CPU, most of the cores on a GPU.
@@ -60,10 +60,10 @@ class TrainingParameters:
 
 @parameters
 class Augmentation:
-    """How a photo (and its label map) is varied in training.
+    """Random augmentation of a photo (and its label map) in training.
 
     Attributes:
-        crop: Side of the square crop in pixels. What it shows beyond the photo is grey, and
+        crop: Side of the square crop in pixels. Beyond the photo it is grey, and
             ignored in the labels.
         long_side: Smallest and largest length in pixels that the longer side is resized to; None
             leaves photos as large as they are.

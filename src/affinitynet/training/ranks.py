@@ -1,6 +1,6 @@
 """One batch shared out among the processes of a torch.distributed group.
 
-A process that trains alone has rank 0 of 1, and every function here changes nothing for it.
+A single process has rank 0 of 1, and every function here changes nothing for it.
 """
 
 from collections.abc import Iterator

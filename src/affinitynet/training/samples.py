@@ -1,4 +1,4 @@
-"""Training samples: photos with tags, and photos with label maps, varied at random."""
+"""Training samples: photos with tags, and photos with label maps, with random augmentation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +24,7 @@ Images = Mapping[str, Callable[[], Image.Image]]
 
 
 def random_transform(augmentation: Augmentation) -> v2.Transform:
-    """Build the transform of a `tv_tensors.Image`, alone or with its `tv_tensors.Mask`."""
+    """Build the transform of a `tv_tensors.Image`, with or without its `tv_tensors.Mask`."""
     resize = [_RandomLongSide(*augmentation.long_side)] if augmentation.long_side else []
     jitter = augmentation.jitter
     return v2.Compose(
@@ -101,7 +101,7 @@ class TaggedPhotos(_Photos):
         ids: Image ids in order.
         photos: Opens the photos.
         tags: Image id -> one number a class, 1 where the photo shows it.
-        augmentation: How the photos are varied.
+        augmentation: Of the photos.
         cache_megabytes: Memory for decoded photos; those beyond are decoded each time.
     """
 
@@ -120,7 +120,7 @@ class TaggedPhotos(_Photos):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         image_id = self.ids[index]
         (photo,) = self.load(image_id)
-        tags = torch.tensor(self.tags[image_id], dtype=torch.float32)  # also of what is read-only
+        tags = torch.tensor(self.tags[image_id], dtype=torch.float32)  # also of read-only arrays
         return self.transform(tv_tensors.Image(photo)), tags
 
 
@@ -133,7 +133,7 @@ class LabelledPhotos(_Photos):
         ids: Image ids in order.
         photos: Opens the photos.
         labels: Opens the label maps: one-channel images of any size with their photo's ratio.
-        augmentation: How photos and label maps are varied, together.
+        augmentation: Of photos and label maps together.
         cache_megabytes: Memory for decoded samples; those beyond are decoded each time.
     """
 

@@ -91,8 +91,6 @@ WRONG = {
     "search.refine.space.confidence": [{"low": 0.9, "high": 0.5}, {"low": 0, "high": 0.5}, "x"],
     "search.refine.space.crf.srgb": [{"low": 0, "high": 3}, {"low": 3}, [0], []],
     "search.refine.space.crf.compat_gaussian": [{"low": 0, "high": 3, "log": True}, [-1]],
-    "reporting.sheet.images": [0, None],
-    "reporting.sheet.long_side": [0],
     "reporting.gallery.sample.train": [-1, None],
     "reporting.gallery.worst.val": [-1, 1.5],
     "reporting.gallery.walks": [-1],

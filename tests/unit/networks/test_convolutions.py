@@ -8,7 +8,7 @@ from torch.nn.grad import conv2d_weight
 
 from affinitynet.networks.affinity_net import AffinityNet
 from affinitynet.networks.backbones import Backbone
-from affinitynet.networks.convolutions import convolve, depthwise, optimize_for_cpu, weight_gradient
+from affinitynet.networks.cpu import convolve, depthwise, optimize_for_cpu, weight_gradient
 
 
 def gradients(maps, inputs):
@@ -99,6 +99,14 @@ def test_a_network_computes_what_it_did(trained, precision):
     tolerance = 1e-4 if precision is torch.float32 else 0.05 * expected.abs().max().item()
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=tolerance)
     assert list(network.state_dict()) == names
+
+
+def test_the_switch_leaves_a_network_as_it_is(monkeypatch):
+    monkeypatch.setenv("AFFINITYNET_OPTIMIZE_FOR_CPU", "0")
+    network = AffinityNet(Backbone("test_resnet", output_stride=8), channels=(4, 4, 8)).eval()
+    optimize_for_cpu(network)
+    optimize_for_cpu(network, [network.backbone])
+    assert not any("forward" in vars(part) for part in network.modules())
 
 
 @pytest.mark.parametrize("missing", ["_convolution_pointwise", "_is_mkldnn_bf16_supported"])

@@ -8,8 +8,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from affinitynet.networks.affinity_net import AffinityNet
 from affinitynet.networks.backbones import Backbone
 from affinitynet.networks.cam_net import CAMNet
-from affinitynet.networks.convolutions import optimize_for_cpu
-from affinitynet.networks.folding import fold_fixed_norms, fold_norms, fuse_activations
+from affinitynet.networks.cpu import fold_fixed_norms, fuse_activations, optimize_for_cpu
+from affinitynet.networks.folding import fold_norms
 from affinitynet.networks.inference import prepare_for_inference
 from affinitynet.networks.segmentation_net import SegmentationNet
 
@@ -117,8 +117,7 @@ def test_with_folded_norms_the_same_is_learnt(name, frozen):
         for part in frozen:
             fixed.append(parts[part].requires_grad_(False))
         if fold:
-            fold_fixed_norms(network, fixed)
-            optimize_for_cpu(network)
+            optimize_for_cpu(network, fixed)
         network(photos().double()).square().sum().backward()
         return {key: weight.grad for key, weight in network.named_parameters()}
 

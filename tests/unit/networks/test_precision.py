@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from affinitynet.networks import precision
+from affinitynet.networks import cpu
 from affinitynet.networks.precision import uses_bfloat16
 
 CPU = torch.device("cpu")
@@ -16,7 +16,7 @@ def processor(monkeypatch):
     def pretend(*, avx512_bf16=False, amx=False, onednn=True, limit=None):
         has = {"avx512_bf16": avx512_bf16, "amx_bf16": amx}
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
-        monkeypatch.setattr(precision, "supports_bfloat16", lambda: onednn)
+        monkeypatch.setattr(cpu, "supports_bfloat16", lambda: onednn)
         for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
             monkeypatch.delenv(name, raising=False)
         if limit:
@@ -28,7 +28,7 @@ def processor(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cpu", "takes"),
+    ("has", "takes"),
     [
         ({"amx": True, "avx512_bf16": True}, True),
         ({"avx512_bf16": True}, True),
@@ -40,14 +40,14 @@ def processor(monkeypatch):
         ({"amx": True, "avx512_bf16": True, "limit": "AVX2", "onednn": False}, False),
     ],
 )
-def test_auto_takes_what_the_processor_is_fast_at(processor, cpu, takes, caplog):
-    processor(**cpu)
+def test_auto_takes_what_the_processor_is_fast_at(processor, has, takes, caplog):
+    processor(**has)
     with caplog.at_level("INFO"):
         assert uses_bfloat16("auto", CPU) is takes
         assert uses_bfloat16("auto", CPU) is takes
     (line,) = caplog.messages  # once
     assert ("bfloat16" if takes else "float32") in line.split(",")[0]
-    if limit := cpu.get("limit"):
+    if limit := has.get("limit"):
         assert takes or limit in line
 
 
@@ -82,4 +82,4 @@ def test_an_older_torch_is_asked_in_its_way(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
-    assert precision._instructions() == ["AVX512_BF16"]
+    assert cpu._instructions() == ["AVX512_BF16"]

@@ -1,6 +1,7 @@
 """NaN and infinity in a network's outputs or in maps end the run, and name the photo."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ OPTIONS = {
     "batch_size": 2,
     "bfloat16": False,
 }
-INFERENCE = InferenceParameters(**OPTIONS)
+CAM = SimpleNamespace(inference=InferenceParameters(**OPTIONS), thresholds=(0.3,))
 WALK = RandomWalk(
     long_side=None,
     output_stride=8,
@@ -79,9 +80,9 @@ def maps(value):
 def test_a_classifier_s_outputs(value):
     model = checkpoint("cam", value)
     with pytest.raises(UserError, match=r"cam network's outputs are NaN .* sound, broken"):
-        list(infer_cams(INDEX, model, PHOTOS, CLASSES, INFERENCE, ALONE))
+        list(infer_cams(INDEX, model, PHOTOS, CLASSES, CAM, ALONE))
     with pytest.raises(UserError, match=r"cam network's outputs are NaN .* sound, broken"):
-        score_tags(INDEX.assign(split="val"), model, PHOTOS, CLASSES, INFERENCE, ALONE)
+        score_tags(INDEX.assign(split="val"), model, PHOTOS, CLASSES, CAM, ALONE)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -112,7 +113,7 @@ def test_stored_maps_are_tested_by_whoever_reads_them(value):
     with pytest.raises(UserError, match=cams):
         list(label_pixels(INDEX, PHOTOS, stored, CLASSES, alphas, crf, None, ALONE))
     with pytest.raises(UserError, match=cams):
-        score_cams(stored, masks, CLASSES, [0.3], ALONE)
+        score_cams(stored, masks, CLASSES, CAM, ALONE)
     with pytest.raises(UserError, match=cams):
         search_thresholds(INDEX, stored, masks, CLASSES, [0.3], ALONE)
     with pytest.raises(UserError, match=walked):
@@ -123,7 +124,7 @@ def test_stored_maps_are_tested_by_whoever_reads_them(value):
 
 def test_sound_outputs_pass():
     assert torch.get_default_dtype() == torch.float32
-    (cams,) = infer_cams(INDEX, checkpoint("cam"), PHOTOS, CLASSES, INFERENCE, ALONE)
+    (cams,) = infer_cams(INDEX, checkpoint("cam"), PHOTOS, CLASSES, CAM, ALONE)
     assert cams.keys() == {"sound", "broken"}
     (walked,) = walk_cams(INDEX, checkpoint("affinity"), PHOTOS, maps(0.5), WALK, ALONE)
     assert walked.keys() == {"sound", "broken"}

@@ -54,7 +54,7 @@ def score_labels(
     Returns:
         `coverage`, the share of pixels that have a label, and `accuracy`, the share of those
         whose label is the truth's; pixels that the mask leaves void do not count. Without any
-        masks, the coverage alone, of all pixels. The confusion counts, neutral pixels in a
+        masks, only the coverage, of all pixels. The confusion counts, neutral pixels in a
         column of their own, and each image's own two scores.
     """
     masks = without_corrected(masks, corrected, index)

@@ -1,6 +1,6 @@
 """Nodes of the `cam` pipeline."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,8 +15,14 @@ from affinitynet.core.label_maps import LabelMap
 from affinitynet.core.metrics import mean_iou_of_counts
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution
-from affinitynet.networks.parameters import InferenceParameters
-from affinitynet.pipelines.per_image import checked, map_on_devices, per_batch, tagged_photos
+from affinitynet.pipelines.parameters import CAM
+from affinitynet.pipelines.per_image import (
+    NetworkWork,
+    checked,
+    map_on_devices,
+    per_batch,
+    tagged_photos,
+)
 from affinitynet.pipelines.scoring import (
     confusion_at,
     count,
@@ -33,23 +39,15 @@ def infer_cams(
     model: Checkpoint,
     photos: Partitions[Image.Image],
     classes: dict[str, int],
-    inference: InferenceParameters,
+    cam: CAM,
     execution: Execution,
 ) -> Iterator[dict[str, ClassMaps]]:
     """Compute the CAMs of the tagged training photos."""
     from affinitynet.stages.cam import CamExtractor
 
     tagged = tagged_photos(index)
-    yield from per_batch(
-        CamExtractor,
-        model,
-        inference,
-        index=tagged,
-        photos=photos,
-        inputs=tag_labels(tagged, [*classes]),
-        execution=execution,
-        description="Inferring CAMs",
-    )
+    work = NetworkWork(CamExtractor, model, cam.inference, execution, "Inferring CAMs")
+    yield from per_batch(work, tagged, photos, tag_labels(tagged, [*classes]))
 
 
 def tag_labels(index: pd.DataFrame, names: list[str]) -> dict[str, npt.NDArray[np.uint8]]:
@@ -64,12 +62,12 @@ def score_cams(
     maps: Partitions[ClassMaps],
     masks: Partitions[LabelMap],
     classes: dict[str, int],
-    thresholds: list[float],
+    cam: CAM,
     execution: Execution,
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Score the CAMs at the best of a grid of background thresholds.
 
-    The threshold serves the comparison alone: no later stage knows of it.
+    The threshold only serves the comparison: no later stage uses it.
 
     Returns:
         The scores (`miou`, `iou` by class, `threshold`); none without masks. The mIoU at each
@@ -77,8 +75,7 @@ def score_cams(
         (1 - M)^alpha = M at the threshold. The confusion counts, and each image's own mIoU, at
         the best threshold.
     """
-    grid = np.sort(np.asarray(thresholds, float))
-    size = len(classes) + 1
+    grid, size = np.sort(np.asarray(cam.thresholds, float)), len(classes) + 1
     joint, images = count(
         partial(count_thresholds, thresholds=grid),
         checked(maps, "cam.maps"),
@@ -88,10 +85,8 @@ def score_cams(
         "Scoring CAMs",
         score=lambda counts: mean_iou_of_counts(threshold_counts(counts, size)),
     )
-    miou = mean_iou_of_counts(threshold_counts(joint, size))
-    alpha = np.log(grid) / np.log1p(-grid)
-    curve = pd.DataFrame({"threshold": grid, "alpha": alpha, "miou": miou})
-    best = int(np.argmax(miou))
+    curve = _threshold_curve(grid, mean_iou_of_counts(threshold_counts(joint, size)))
+    best = int(np.argmax(curve["miou"]))
     confusion = confusion_at(joint, best, size)
     scores = summarise(confusion, classes)
     return (
@@ -102,12 +97,17 @@ def score_cams(
     )
 
 
+def _threshold_curve(grid: npt.NDArray[np.float64], miou: npt.NDArray[np.float64]) -> pd.DataFrame:
+    alpha = np.log(grid) / np.log1p(-grid)
+    return pd.DataFrame({"threshold": grid, "alpha": alpha, "miou": miou})
+
+
 def score_tags(
     index: pd.DataFrame,
     model: Checkpoint,
     photos: Partitions[Image.Image],
     classes: dict[str, int],
-    inference: InferenceParameters,
+    cam: CAM,
     execution: Execution,
 ) -> dict[str, Any]:
     """Score the classifier on the tags of val, which it has not seen. No mask is involved.
@@ -116,31 +116,28 @@ def score_tags(
         `val_ap`, the average precision by class, of the classes that some photos of val show and
         some do not; `val_map`, their mean. Nothing if there is no such class.
     """
-    from sklearn.metrics import average_precision_score
-
     from affinitynet.stages.cam import TagClassifier
 
     val = index[index["split"] == "val"]
-    logits = dict(
-        map_on_devices(
-            TagClassifier,
-            model,
-            inference,
-            index=val,
-            photos=photos,
-            execution=execution,
-            description="Classifying photos",
-        )
-    )
-    val = val[val.index.isin([*logits])]
-    scores = np.array([logits[image_id] for image_id in val.index])
-    tags = val["tags"].str.split("|")
+    work = NetworkWork(TagClassifier, model, cam.inference, execution, "Classifying photos")
+    logits = dict(map_on_devices(work, val, photos))
+    tags = val.loc[val.index.isin([*logits]), "tags"]
+    precision = _average_precision(tags.str.split("|"), logits, [*classes])
+    if not precision:
+        return {}
+    return {"val_map": float(np.mean([*precision.values()])), "val_ap": precision}
+
+
+def _average_precision(
+    tags: pd.Series, logits: Mapping[str, npt.NDArray[np.float32]], classes: list[str]
+) -> dict[str, float]:
+    """Average precision of each class that some photos show and some do not."""
+    from sklearn.metrics import average_precision_score
+
+    scores = np.array([logits[image_id] for image_id in tags.index])
     shown = np.array([[name in names for name in classes] for names in tags])
-    precision = {
+    return {
         name: float(average_precision_score(truth, score))
         for name, truth, score in zip(classes, shown.T, scores.T, strict=True)
         if truth.any() and not truth.all()
     }
-    if not precision:
-        return {}
-    return {"val_map": float(np.mean([*precision.values()])), "val_ap": precision}

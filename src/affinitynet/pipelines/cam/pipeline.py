@@ -3,46 +3,14 @@
 from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.pipelines.cam.nodes import infer_cams, score_cams, score_tags
-from affinitynet.pipelines.training import (
-    initialise_classifier,
-    select_final_checkpoint,
-    train_on_tags,
-)
+from affinitynet.pipelines.training import initialise_classifier, training_nodes
 
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline."""
     return pipeline(
         [
-            node(
-                initialise_classifier,
-                inputs=["params:network", "classes", "params:seed"],
-                outputs="initial",
-                name="initialise",
-            ),
-            node(
-                train_on_tags,
-                inputs=[
-                    "initial",
-                    "index",
-                    "photos",
-                    "classes",
-                    "params:training",
-                    "params:augmentation",
-                    "params:seed",
-                    "params:execution",
-                ],
-                outputs="checkpoints",
-                name="train",
-                confirms="checkpoints",
-                tags="training",
-            ),
-            node(
-                select_final_checkpoint,
-                inputs="checkpoints",
-                outputs=["model", "history"],
-                name="select_final_checkpoint",
-            ),
+            *training_nodes(initialise_classifier, "cam"),
             node(
                 infer_cams,
                 inputs=[
@@ -50,7 +18,7 @@ def create_pipeline() -> Pipeline:
                     "model",
                     "photos",
                     "classes",
-                    "params:inference",
+                    "params:cam",
                     "params:execution",
                 ],
                 outputs="maps",
@@ -60,7 +28,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 score_cams,
-                inputs=["maps", "masks", "classes", "params:thresholds", "params:execution"],
+                inputs=["maps", "masks", "classes", "params:cam", "params:execution"],
                 outputs=["metrics", "threshold_curve", "confusion", "image_scores"],
                 name="score",
                 tags="scoring",
@@ -72,7 +40,7 @@ def create_pipeline() -> Pipeline:
                     "model",
                     "photos",
                     "classes",
-                    "params:inference",
+                    "params:cam",
                     "params:execution",
                 ],
                 outputs="tag_metrics",
@@ -81,5 +49,5 @@ def create_pipeline() -> Pipeline:
         ],
         namespace="cam",
         inputs={"index", "photos", "classes", "masks"},
-        parameters={"seed", "execution"},
+        parameters={"cam", "seed", "execution"},
     )

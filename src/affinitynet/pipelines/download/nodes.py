@@ -9,7 +9,7 @@ from urllib.error import URLError
 import numpy as np
 
 from affinitynet.core.label_maps import LabelMap
-from affinitynet.data.files import Readers
+from affinitynet.data.files import Partitions
 from affinitynet.data.voc import parse_split
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_in_chunks
@@ -21,7 +21,7 @@ VAL, TRAIN = "val", "train"
 def download_voc(voc_root: str) -> dict[str, int]:
     """Download VOC 2012 (train and val, 2 GB) and SBD (1.4 GB) through torchvision.
 
-    What is there already is left as it is.
+    Files that exist are left as they are.
 
     Args:
         voc_root: Where VOC 2012 shall lie: a path that ends with `VOCdevkit/VOC2012`, as in the
@@ -33,8 +33,6 @@ def download_voc(voc_root: str) -> dict[str, int]:
     Raises:
         UserError: If the path does not end so, or the download fails.
     """
-    from torchvision.datasets import SBDataset, VOCSegmentation
-
     root = Path(voc_root)
     if root.parts[-2:] != ("VOCdevkit", "VOC2012"):
         raise UserError(
@@ -43,38 +41,42 @@ def download_voc(voc_root: str) -> dict[str, int]:
         )
     sbd = root / "SBD"
     try:
-        if not (root / "JPEGImages").is_dir():
-            root.parents[1].mkdir(parents=True, exist_ok=True)
-            VOCSegmentation(root.parents[1], year="2012", image_set="trainval", download=True)
-        if not (sbd / "cls").is_dir():
-            sbd.mkdir(exist_ok=True)
-            SBDataset(sbd, image_set="train", mode="segmentation", download=True)
+        _download(root, sbd)
     except (URLError, RuntimeError, OSError) as error:
         raise UserError(
             f"PASCAL VOC 2012 or SBD could not be downloaded to '{voc_root}': {error}. Fetch the "
             "archives by hand (VOCtrainval_11-May-2012.tar, benchmark.tgz) and extract them there, "
             f"SBD's dataset folder as '{sbd}'"
         ) from error
-    return {
-        "photos": len(list((root / "JPEGImages").iterdir())),
-        "sbd_masks": len(list((sbd / "cls").iterdir())),
-    }
+    counted = {"photos": root / "JPEGImages", "sbd_masks": sbd / "cls"}
+    return {name: len([*folder.iterdir()]) for name, folder in counted.items()}
+
+
+def _download(root: Path, sbd: Path) -> None:
+    from torchvision.datasets import SBDataset, VOCSegmentation
+
+    if not (root / "JPEGImages").is_dir():
+        root.parents[1].mkdir(parents=True, exist_ok=True)
+        VOCSegmentation(root.parents[1], year="2012", image_set="trainval", download=True)
+    if not (sbd / "cls").is_dir():
+        sbd.mkdir(exist_ok=True)
+        SBDataset(sbd, image_set="train", mode="segmentation", download=True)
 
 
 def convert_masks(
     downloaded: dict[str, int],
-    sbd: Readers,
-    voc_masks: Readers,
-    splits: Readers,
+    sbd: Partitions[Any],
+    voc_masks: Partitions[Any],
+    splits: Partitions[Any],
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Turn SBD's masks into indexed PNGs; those of VOC's own train list are VOC's.
 
     Args:
-        downloaded: What `download_voc` gives.
-        sbd: Image id to a function that reads SBD's .mat file.
-        voc_masks: Image id to a function that reads VOC's own mask.
-        splits: List name to a function that reads it.
+        downloaded: From `download_voc`; it only makes this node run later.
+        sbd: SBD's .mat files.
+        voc_masks: VOC's own masks.
+        splits: VOC's lists.
         execution: Processes.
 
     Yields:
@@ -91,21 +93,13 @@ def convert_masks(
     )
 
 
-def name_images(downloaded: dict[str, int], sbd: Readers, splits: Readers) -> str:
-    """Write the list `train_aug`: a line an image."""
+def name_images(downloaded: dict[str, int], sbd: Partitions[Any], splits: Partitions[Any]) -> str:
+    """Write the list `train_aug`: one line per image."""
     return "".join(f"{image_id}\n" for image_id in list_images(sbd, splits))
 
 
-def list_images(sbd: Mapping[str, Any], splits: Readers) -> list[str]:
-    """List train_aug: VOC's train and all of SBD, without VOC's val; 10,582 images.
-
-    Args:
-        sbd: By image id.
-        splits: List name to a function that reads it; `train` and `val` are used.
-
-    Returns:
-        Image ids in order.
-    """
+def list_images(sbd: Mapping[str, Any], splits: Partitions[Any]) -> list[str]:
+    """List train_aug in order: VOC's train and all of SBD, without VOC's val; 10,582 images."""
     train, val = (set(parse_split(splits[name](), name)) for name in (TRAIN, VAL))
     return sorted(train | (sbd.keys() - val))
 

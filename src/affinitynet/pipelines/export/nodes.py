@@ -1,8 +1,9 @@
 """Nodes of the `export` pipeline."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
@@ -11,6 +12,10 @@ from affinitynet.core.images import to_pixels
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
+from affinitynet.pipelines.parameters import ONNX
+
+if TYPE_CHECKING:
+    from affinitynet.networks.onnx import PhotoSegmenter
 
 
 def pack_checkpoint(model: Checkpoint) -> bytes:
@@ -27,7 +32,7 @@ def pack_checkpoint(model: Checkpoint) -> bytes:
 
 
 def export_onnx(
-    model: Checkpoint, index: pd.DataFrame, photos: Partitions[Image.Image], onnx: dict[str, Any]
+    model: Checkpoint, index: pd.DataFrame, photos: Partitions[Image.Image], onnx: ONNX
 ) -> bytes:
     """Write a segmentation network as ONNX, and check it against torch.
 
@@ -35,12 +40,10 @@ def export_onnx(
     its last row and column, so that odd and even shapes are tried.
 
     Args:
-        model: The segmentation network's checkpoint.
-        index: The images of the data set.
-        photos: Image id to a function that reads the photo.
-        onnx: `output_stride`, or None for the one that the network is evaluated with; `check_side`,
-            pixels of the longer side of the photo that is checked, at most: memory grows with them;
-            `tolerance`, how far a probability may be from torch's.
+        model: The segmentation network's.
+        index: The images of the data set; the first one is checked.
+        photos: Of each image.
+        onnx: How to export and check.
 
     Returns:
         The content of an `.onnx` file, see `affinitynet.networks.onnx`.
@@ -49,13 +52,25 @@ def export_onnx(
         UserError: If the network cannot be written as ONNX, or ONNX Runtime finds other
             probabilities than torch.
     """
+    segmenter, content = _convert(model, onnx.output_stride)
+    image_id = index.index[0]
+    longest = max(index.loc[image_id, ["width", "height"]])
+    side = min(model.config["inference"]["long_side"] or longest, onnx.check_side)
+    photo = to_pixels(photos[image_id](), int(side))
+    for images in (photo[None], np.ascontiguousarray(photo[None, :-1, :-1])):
+        _check(content, segmenter, images, image_id, onnx.tolerance)
+    return content
+
+
+def _convert(model: Checkpoint, output_stride: int | None) -> tuple["PhotoSegmenter", bytes]:
+    """Write a network as ONNX; return it in torch's form too."""
     from affinitynet.networks.checkpoint import restore
     from affinitynet.networks.folding import fold_norms
-    from affinitynet.networks.onnx import PhotoSegmenter, deviation, export
+    from affinitynet.networks.onnx import PhotoSegmenter, export
 
     config = model.config
     _, evaluated = min(config["inference"]["scales"], key=lambda pair: abs(pair[0] - 1))
-    stride = onnx["output_stride"] or evaluated
+    stride = output_stride or evaluated
     metadata = {
         "classes": {"background": 0, **config["classes"]},
         "palette": _palette(model),
@@ -65,28 +80,33 @@ def export_onnx(
     try:
         network = fold_norms(restore(model, output_stride=stride))
         segmenter = PhotoSegmenter(network, [*config["classes"].values()]).eval()
-        content = export(segmenter, metadata)
+        return segmenter, export(segmenter, metadata)
     except Exception as error:
         raise UserError(
             f"The segmentation network ({config['backbone']['name']}) cannot be written as ONNX "
             f"with export.onnx.output_stride = {stride}: "
             f"{(str(error) or type(error).__name__).splitlines()[0]}"
         ) from error
-    image_id = index.index[0]
-    longest = max(index.loc[image_id, ["width", "height"]])
-    side = min(config["inference"]["long_side"] or longest, onnx["check_side"])
-    photo = to_pixels(photos[image_id](), int(side))
-    for images in (photo[None], np.ascontiguousarray(photo[None, :-1, :-1])):
-        difference = deviation(content, segmenter, images)
-        if not difference <= onnx["tolerance"]:
-            height, width = images.shape[1:3]
-            raise UserError(
-                f"The ONNX model and torch disagree: probabilities of the photo {image_id} at "
-                f"{width} x {height} differ by {difference:.1e}, more than "
-                f"export.onnx.tolerance = {onnx['tolerance']:.1e}. The checkpoint itself is sound; "
-                "see whether other versions of torch, onnxscript and onnxruntime do better."
-            )
-    return content
+
+
+def _check(
+    content: bytes,
+    segmenter: "PhotoSegmenter",
+    images: npt.NDArray[np.uint8],
+    image_id: str,
+    tolerance: float,
+) -> None:
+    from affinitynet.networks.onnx import deviation
+
+    difference = deviation(content, segmenter, images)
+    if not difference <= tolerance:
+        height, width = images.shape[1:3]
+        raise UserError(
+            f"The ONNX model and torch disagree: probabilities of the photo {image_id} at "
+            f"{width} x {height} differ by {difference:.1e}, more than "
+            f"export.onnx.tolerance = {tolerance:.1e}. The checkpoint itself is sound; "
+            "see whether other versions of torch, onnxscript and onnxruntime do better."
+        )
 
 
 def _palette(model: Checkpoint) -> dict[str, list[int]]:

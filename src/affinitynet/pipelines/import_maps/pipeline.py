@@ -27,14 +27,14 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 score_cams,
-                inputs=["maps", "masks", "classes", "params:thresholds", "params:execution"],
+                inputs=["maps", "masks", "classes", "params:cam", "params:execution"],
                 outputs=["metrics", "threshold_curve", "confusion", "image_scores"],
                 name="score",
                 tags="scoring",
             ),
             node(
                 initialise_classifier,
-                inputs=["params:network", "classes", "params:seed"],
+                inputs=["params:cam", "classes", "params:seed"],
                 outputs="initial",
                 name="initialise",
             ),
@@ -47,5 +47,5 @@ def create_pipeline() -> Pipeline:
         ],
         namespace="cam",
         inputs={"index", "classes", "masks", "given_maps"},
-        parameters={"seed", "execution", "maps"},
+        parameters={"cam", "seed", "execution", "maps"},
     )

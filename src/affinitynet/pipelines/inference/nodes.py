@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -159,10 +158,8 @@ def segment_photos(
     """
     sound = _sound(photos, model, images, inference)
     if confidences or coco:
-        take = attrgetter("mask", "confidence")
-        for image_id, (mask, confidence) in segment(
-            *sound, execution, tagged=tagged, outputs=False, take=take
-        ):
+        found = segment(*sound, execution, tagged=tagged, confidences=True)
+        for image_id, (mask, confidence) in found:
             yield {image_id: Image.fromarray(confidence)}, {image_id: mask}
     else:
         for image_id, mask in segment(*sound, execution, tagged=tagged):

@@ -1,14 +1,16 @@
 """Nodes of the `ingestion` pipeline."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter
 
 from affinitynet.core.images import TURNED
+from affinitynet.core.label_maps import LabelMap
 from affinitynet.data.agreement import compare
 from affinitynet.data.checks import (
     CRASHES,
@@ -19,18 +21,18 @@ from affinitynet.data.checks import (
     inspect_photo,
 )
 from affinitynet.data.corrections import MAX_VALUE, Corrected, list_problems
-from affinitynet.data.files import Readers, is_too_long
+from affinitynet.data.files import Partitions, is_too_long
 from affinitynet.data.near_duplicates import group_near_duplicates
 from affinitynet.data.report import (
     count_classes,
     count_together,
-    list_doubts,
+    list_warnings,
     one_hot,
     plot_data,
     summarise_photos,
 )
 from affinitynet.data.split import divide_groups, draw_val
-from affinitynet.data.tag_file import MasksHeader, TagSource, read_tagged
+from affinitynet.data.tag_file import read_tagged
 from affinitynet.data.tagged import TAG_SEPARATOR, Tagged
 from affinitynet.data.voc import read_voc
 from affinitynet.errors import UserError
@@ -54,7 +56,7 @@ MAX_LINES = 100
 
 @dataclass(frozen=True)
 class Layout:
-    """How a data set's files say what the photos show, and how messages name them.
+    """How a data set's files name the tags, and how messages name the files.
 
     Attributes:
         read: Maps the photos, `data_set` and the files of all layouts to `Tagged`.
@@ -89,53 +91,61 @@ LAYOUTS = {
 
 
 def inspect_photos(
-    photos: Readers,
-    annotations: Readers | None,
-    splits: Readers | None,
-    tags: TagSource,
-    masks_header: MasksHeader | None,
-    data_set: dict[str, Any],
-    seed: int,
-    execution: Execution,
+    photos: Partitions[Any], data_set: dict[str, Any], seed: int, execution: Execution, *files: Any
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read the tags, look at every tagged photo once, and draw the split where none is given.
 
     Args:
-        photos: Image id to a function that reads the photo.
-        annotations: Image id to a function that reads VOC's annotation.
-        splits: List name to a function that reads VOC's list.
-        tags: The tag file, or the files of a folder of annotations.
-        masks_header: Of the file that masks are drawn from.
-        data_set: See `conf/base/parameters.yml`. Its `layout` says which of these files count.
+        photos: Of each image.
+        data_set: See `conf/base/parameters.yml`. Its `layout` names the files that count.
         seed: Of the drawn split.
         execution: Processes.
+        files: VOC's annotations and lists; the tag file, or the files of a folder of annotations;
+            the header of the file that masks are drawn from.
 
     Returns:
-        One row a photo, by `id`: `split`, `width` and `height` in pixels, `tags` joined by `|`,
+        One row per photo, by `id`: `split`, `width` and `height` in pixels, `tags` joined by `|`,
         its `group` of near-duplicates, `problem`, empty where the photo is sound, and `repairs`,
-        what was done to read it. And what the files say of the data set: `classes`,
-        `mask_classes`, `problems`, `warnings`.
+        what was done to read it. And what the files name: `classes`, `mask_classes`, `problems`,
+        `warnings`.
 
     Raises:
         UserError: If the tags cannot be read at all.
     """
     try:
-        read = LAYOUTS[data_set["layout"]].read
-        tagged = read(photos, data_set, annotations, splits, tags, masks_header)
+        tagged = LAYOUTS[data_set["layout"]].read(photos, data_set, *files)
     except ValueError as error:
         raise UserError(str(error)) from error
+    listed = _choose_photos(tagged)
+    seen = _look_at(listed.index, photos, execution)
+    problems = [*tagged.problems, *(_size_problems(listed, seen) if "width" in listed else ())]
+    table = listed[["split", "tags"]].join(seen)
+    table["group"] = group_near_duplicates(table.pop("hash").tolist())
+    divided = _draw_split(table, tagged.classes, data_set, seed)
+    return table, {
+        "classes": tagged.classes,
+        "mask_classes": tagged.mask_classes,
+        "problems": problems,
+        "warnings": [*tagged.warnings, *divided],
+    }
+
+
+def _choose_photos(tagged: Tagged) -> pd.DataFrame:
+    """Join the tags of learned classes; photos of others are left out, but for those of val."""
     table = tagged.photos
     shown = [[name for name in tagged.classes if name in tags] for tags in table["tags"]]
-    # to choose classes is to choose photos; val keeps all of its own
     kept = [bool(some) or not every for some, every in zip(shown, table["tags"], strict=True)]
     table = table.assign(tags=[TAG_SEPARATOR.join(tags) for tags in shown])
-    table = table[np.array(kept, bool) | (table["split"] == "val").to_numpy()]
+    return table[np.array(kept, bool) | (table["split"] == "val").to_numpy()]
 
-    looks: dict[str, Inspection] = dict.fromkeys(table.index, CRASHES)
+
+def _look_at(ids: pd.Index, photos: Partitions[Any], execution: Execution) -> pd.DataFrame:
+    """Read each photo once: one row per photo, see `Inspection`."""
+    looks: dict[str, Inspection] = dict.fromkeys(ids, CRASHES)
     for chunk in map_in_chunks(
         inspect_photo,
-        ((image_id, photos[image_id]) for image_id in table.index),
-        total=len(table),
+        ((image_id, photos[image_id]) for image_id in ids),
+        total=len(ids),
         execution=execution,
         description="Looking at the photos",
         skip=True,
@@ -144,36 +154,31 @@ def inspect_photos(
     seen = pd.DataFrame.from_dict(looks, orient="index", columns=[*Inspection._fields])
     long = [is_too_long(image_id) for image_id in seen.index]
     seen.loc[long, ["hash", "problem"]] = "", "has too long a name; rename it"
-    problems, warnings = [*tagged.problems], [*tagged.warnings]
-    if "width" in table:
-        problems += _size_problems(table, seen)
-    table = table[["split", "tags"]].join(seen)
-    table["group"] = group_near_duplicates(table.pop("hash").tolist())
-    drawn = bool(len(table)) and (table["split"] == "").all()
-    if drawn:
-        sound = table["problem"] == ""
-        flags = one_hot(table[sound], tagged.classes).to_numpy(bool)
-        share = data_set["val_share"]
-        groups, divided = divide_groups(flags, table.loc[sound, "group"].to_numpy(), share)
-        warnings += [
-            f"{len(rows)} near-duplicates ({table.index[sound][rows[0]]}, …) are all the photos of "
-            "a class, or nearly all there are: they are divided between train and val, so that "
-            "the scores of val flatter; give a column `split` if you have other photos for val"
-            for rows in divided
-        ]
-        val = draw_val(flags, groups, share, seed)
-        table.loc[sound, "split"] = np.where(val, "val", "train")
-    return table, {
-        "classes": tagged.classes,
-        "mask_classes": tagged.mask_classes,
-        "problems": problems,
-        "warnings": warnings,
-    }
+    return seen
 
 
-def _size_problems(said: pd.DataFrame, seen: pd.DataFrame) -> list[str]:
+def _draw_split(
+    table: pd.DataFrame, classes: Mapping[str, int], data_set: dict[str, Any], seed: int
+) -> list[str]:
+    """Draw val in place where the files name no split; return warnings."""
+    if not len(table) or (table["split"] != "").any():
+        return []
+    share, sound = data_set["val_share"], table["problem"] == ""
+    flags = one_hot(table[sound], classes).to_numpy(bool)
+    groups, divided = divide_groups(flags, table.loc[sound, "group"].to_numpy(), share)
+    val = draw_val(flags, groups, share, seed)
+    table.loc[sound, "split"] = np.where(val, "val", "train")
+    return [
+        f"{len(rows)} near-duplicates ({table.index[sound][rows[0]]}, …) are all the photos of "
+        "a class, or nearly all there are: they are divided between train and val, so that "
+        "the scores of val flatter; give a column `split` if you have other photos for val"
+        for rows in divided
+    ]
+
+
+def _size_problems(listed: pd.DataFrame, seen: pd.DataFrame) -> list[str]:
     """Compare sizes; an annotation may have that of the stored photo, before EXIF turns it."""
-    sizes = said[["width", "height"]].join(seen[["width", "height", "repairs"]], rsuffix="_seen")
+    sizes = listed[["width", "height"]].join(seen[["width", "height", "repairs"]], rsuffix="_seen")
     return [
         f"{image_id}: its annotation says {width} x {height}, the photo is {w} x {h} pixels"
         for image_id, width, height, w, h, repairs in sizes.itertuples()
@@ -188,30 +193,18 @@ def _size_problems(said: pd.DataFrame, seen: pd.DataFrame) -> list[str]:
 def check_data_set(
     inspected: pd.DataFrame,
     findings: dict[str, Any],
-    masks: Readers,
-    data_set: dict[str, Any],
-    voc_root: str,
-    mask_folder: str,
-    images: str,
+    masks: Partitions[LabelMap],
+    parameters: dict[str, Any],
     execution: Execution,
-    cam: TrainingParameters,
-    affinity_training: TrainingParameters,
-    segmentation: TrainingParameters,
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, Figure]:
     """Check the masks, report on the data set, and stop if something is wrong with it.
 
     Args:
-        inspected: What `inspect_photos` found.
-        findings: Likewise.
-        masks: Image id to a function that reads the mask.
-        data_set: See `conf/base/parameters.yml`.
-        voc_root: Folder of a data set in VOC's layout, for messages.
-        mask_folder: Of the masks in it, for messages.
-        images: Folder of tagged photos, for messages.
+        inspected: From `inspect_photos`.
+        findings: From `inspect_photos`.
+        masks: Of each image.
+        parameters: All of them: those of the data set, and how each stage is trained.
         execution: Processes.
-        cam: How the classifier is trained.
-        affinity_training: How AffinityNet is trained.
-        segmentation: How the segmentation network is trained.
 
     Returns:
         The report; the photos of each class; how many photos show each two classes; a figure.
@@ -220,23 +213,62 @@ def check_data_set(
         UserError: With one line a problem.
     """
     classes: dict[str, int] = findings["classes"]
-    sound = inspected[inspected["problem"] == ""]
-    problems = [*findings["problems"]]
-    layout = LAYOUTS[data_set["layout"]]
-    problems += _list_mask_gaps(inspected, masks, data_set, mask_folder)
-    if not findings["problems"]:  # of which what follows is likely a consequence
-        stages = dict(zip(TRAINED, (cam, affinity_training, segmentation), strict=True))
-        problems += _list_gaps(sound, classes, stages, data_set.get("val_share", 0.0))
+    layout = LAYOUTS[parameters["data_set"]["layout"]]
     masked = [str(image_id) for image_id in inspected.index if image_id in masks]
-    sizes = inspected.loc[masked, ["width", "height"]]
+    problems = [*findings["problems"], *_list_mask_gaps(inspected, masks, parameters)]
+    if not findings["problems"]:  # the following ones are likely a consequence
+        problems += _list_gaps(inspected[inspected["problem"] == ""], classes, parameters)
+    more, warnings = _check_masks(inspected.loc[masked], findings, masks, layout, execution)
+    if problems := [*problems, *more]:
+        raise _refuse(problems, parameters[layout.folder], layout.folder)
+    warnings = [*findings["warnings"], *warnings, *list_warnings(inspected, classes, masked)]
+    for line in warnings:
+        logger.warning(line)
+    sound = inspected[inspected["problem"] == ""]
+    counts, together = count_classes(sound, classes), count_together(sound, classes)
+    report = summarise_photos(inspected, classes, masked) | {"warnings": warnings}
+    return report, counts, together, plot_data(sound, counts, together)
+
+
+def _check_masks(
+    masked: pd.DataFrame,
+    findings: dict[str, Any],
+    masks: Partitions[LabelMap],
+    layout: Layout,
+    execution: Execution,
+) -> tuple[list[str], list[str]]:
+    """Check the masks by themselves and against the tags: problems and warnings."""
+    classes, names = findings["classes"], findings["mask_classes"]
+    shown, wrong = _inspect_masks(masked, masks, len(names), execution)
+    tags = {str(i): tags.split(TAG_SEPARATOR) for i, tags in masked["tags"].items()}
+    agreement = compare(tags, shown, classes, names, layout.mask_names)
+    problems = [
+        _name_together(ids, line)
+        for line, ids in wrong.items()
+        if not agreement.problems or UNKNOWN_VALUES not in line  # a consequence of it
+    ]
+    binary = getattr(masks, "binary", False)
+    if binary and len(names) > 1:
+        problems.append(
+            f"the masks have the values 0 and 255 only, but there are {len(classes)} classes: "
+            "write the classes' values into them, or learn one class with classes=<name>"
+        )
+    else:
+        problems += agreement.problems
+    known = [f"the masks have the values 0 and 255 only: 255 is {', '.join(classes)}"]
+    return problems, [*agreement.warnings, *(known if binary else ())]
+
+
+def _inspect_masks(
+    masked: pd.DataFrame, masks: Partitions[LabelMap], num_values: int, execution: Execution
+) -> tuple[dict[str, tuple[int, ...]], dict[str, list[str]]]:
+    """Read each mask once: the values in it by image, and the images of each problem."""
     shown: dict[str, tuple[int, ...]] = {}
     wrong: dict[str, list[str]] = {}
+    sizes = masked[["width", "height"]].itertuples()
     for chunk in map_in_chunks(
         inspect_mask,
-        (
-            (i, masks[i], int(width), int(height), len(findings["mask_classes"]))
-            for i, (width, height) in zip(masked, sizes.to_numpy(), strict=True)
-        ),
+        ((str(i), masks[i], int(width), int(height), num_values) for i, width, height in sizes),
         total=len(masked),
         execution=execution,
         description="Checking the masks",
@@ -245,90 +277,50 @@ def check_data_set(
             for line in look.problems:
                 wrong.setdefault(line, []).append(i)
         shown |= {i: look.shown for i, look in chunk.items() if look.shown is not None}
-    problems += [_tell_together(ids, line) for line, ids in wrong.items()]
-    agreement = compare(
-        {str(i): tags.split(TAG_SEPARATOR) for i, tags in inspected.loc[masked, "tags"].items()},
-        shown,
-        classes,
-        findings["mask_classes"],
-        layout.mask_names,
+    return shown, wrong
+
+
+def _refuse(problems: list[str], folder: str, parameter: str) -> UserError:
+    lines = "".join(f"\n  {line}" for line in problems[:MAX_LINES])
+    more = len(problems) - MAX_LINES
+    return UserError(
+        f"{len(problems)} problem{'s' * (len(problems) > 1)} with the data set in '{folder}' "
+        f"(parameter {parameter}):" + lines + (f"\n  … and {more} more" if more > 0 else "")
     )
-    if agreement.problems:  # values of no class are a consequence of it
-        problems = [line for line in problems if UNKNOWN_VALUES not in line]
-    binary = getattr(masks, "binary", False)
-    several = len(findings["mask_classes"]) > 1
-    if binary and several:
-        problems.append(
-            f"the masks have the values 0 and 255 only, but there are {len(classes)} classes: "
-            "write the classes' values into them, or learn one class with classes=<name>"
-        )
-    else:
-        problems += agreement.problems
-    if problems:
-        lines = "".join(f"\n  {line}" for line in problems[:MAX_LINES])
-        more = len(problems) - MAX_LINES
-        folder = {"voc_root": voc_root, "images": images}[layout.folder]
-        raise UserError(
-            f"{len(problems)} problem{'s' * (len(problems) > 1)} with the data set in '{folder}' "
-            f"(parameter {layout.folder}):" + lines + (f"\n  … and {more} more" if more > 0 else "")
-        )
-    doubts = [*findings["warnings"], *agreement.warnings]
-    if binary:
-        doubts.append(f"the masks have the values 0 and 255 only: 255 is {', '.join(classes)}")
-    doubts += list_doubts(inspected, classes, masked)
-    for line in doubts:
-        logger.warning(line)
-    together = count_together(sound, classes)
-    counts = count_classes(sound, classes)
-    report = summarise_photos(inspected, classes, masked) | {"warnings": doubts}
-    return report, counts, together, plot_data(sound, counts, together)
 
 
 def _list_mask_gaps(
-    inspected: pd.DataFrame,
-    masks: Readers,
-    data_set: dict[str, Any],
-    mask_folder: str,
+    inspected: pd.DataFrame, masks: Collection[str], parameters: dict[str, Any]
 ) -> Iterator[str]:
-    """Say which photos and masks are missing that must be there, masks' contents apart."""
-    if data_set["strict"]:
-        wrong = inspected.loc[inspected["problem"] != "", "problem"]
-        yield from (f"{image_id}: {problem}" for image_id, problem in wrong.items())
-        if not masks:
-            layout = data_set["layout"]
-            folder = mask_folder if layout == "voc" else data_set["masks"]
-            given = LAYOUTS[layout].masks_given
-            yield (
-                f"the masks' folder {folder or '(none is named)'}: missing or empty; give "
-                f"--params {given}, or data_set.strict=false to do without masks"
-            )
-        else:
-            val = inspected.index[(inspected["problem"] == "") & (inspected["split"] == "val")]
-            yield from (
-                f"{i}: the mask is missing, but val is scored" for i in val.difference([*masks])
-            )
+    """Name photos and masks that must be there and are missing, or cannot be read."""
+    data_set = parameters["data_set"]
+    if not data_set["strict"]:
+        return
+    wrong = inspected.loc[inspected["problem"] != "", "problem"]
+    yield from (f"{image_id}: {problem}" for image_id, problem in wrong.items())
+    if not masks:
+        layout = data_set["layout"]
+        folder = parameters["mask_folder"] if layout == "voc" else data_set["masks"]
+        yield (
+            f"the masks' folder {folder or '(none is named)'}: missing or empty; give "
+            f"--params {LAYOUTS[layout].masks_given}, or data_set.strict=false to do without masks"
+        )
+        return
+    val = inspected.index[(inspected["problem"] == "") & (inspected["split"] == "val")]
+    yield from (f"{i}: the mask is missing, but val is scored" for i in val.difference([*masks]))
 
 
-def _tell_together(ids: list[str], line: str) -> str:
-    """Say once what is wrong with many photos."""
+def _name_together(ids: list[str], line: str) -> str:
+    """Name a problem once for all its photos."""
     more = f" and {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else ""
     return f"{', '.join(ids[:MAX_NAMED])}{more}: {line}"
 
 
 def _list_gaps(
-    sound: pd.DataFrame,
-    classes: dict[str, int],
-    trained: dict[str, TrainingParameters],
-    val_share: float,
+    sound: pd.DataFrame, classes: Mapping[str, int], parameters: dict[str, Any]
 ) -> Iterator[str]:
-    """Say what keeps a data set without problems from being learned or evaluated.
-
-    Args:
-        sound: The photos that can be read.
-        classes: Class name to mask value.
-        trained: Stage to how it is trained.
-        val_share: Share of the photos that is drawn for val where no split is given.
-    """
+    """Name what keeps a data set of sound photos from being learned or evaluated."""
+    val_share = parameters["data_set"].get("val_share", 0.0)
     train = sound[sound["split"] == "train"]
     tagged = train.index[train["tags"] != ""]
     if not len(tagged):
@@ -342,7 +334,8 @@ def _list_gaps(
             f"{val_share} of {len(sound)} photos"
         )
     samples = {"cam": train.index, "affinity_training": tagged, "segmentation": tagged}
-    for stage, training in trained.items():
+    for stage in TRAINED:
+        training = _training_of(parameters[stage])
         count = len(samples[stage])
         if len(tagged) and training.epochs and training.batch_size > count:
             yield (
@@ -351,17 +344,19 @@ def _list_gaps(
             )
 
 
+def _training_of(stage: Any) -> TrainingParameters:
+    """Return how a stage is trained; Kedro builds its block only for nodes that declare it."""
+    training = stage["training"] if isinstance(stage, dict) else stage.training
+    return TypeAdapter(TrainingParameters).validate_python(training)
+
+
 def build_index(
     inspected: pd.DataFrame, findings: dict[str, Any]
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Gather split, size and tags of every sound photo in one table. Masks are not looked at.
 
-    Args:
-        inspected: What `inspect_photos` found.
-        findings: Likewise.
-
     Returns:
-        The index: one row a photo, by `id`: `split` (train or val), `width`, `height` in pixels,
+        The index: one row per photo, by `id`: `split` (train or val), `width`, `height` in pixels,
         `tags` (class names joined by `|`, empty where it shows none). And the classes: name to
         mask value, in the order of their labels 1, 2, ….
 

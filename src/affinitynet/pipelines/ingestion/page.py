@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from affinitynet.core.images import to_pixels
-from affinitynet.data.files import Readers
+from affinitynet.data.files import Partitions
 from affinitynet.data.tagged import TAG_SEPARATOR
 from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.description import RunDescription
@@ -30,7 +30,7 @@ def show_data(
     report: dict[str, Any],
     inspected: pd.DataFrame,
     class_counts: pd.DataFrame,
-    photos: Readers,
+    photos: Partitions[Any],
     run: RunDescription,
     execution: Execution,
 ) -> dict[str, str]:
@@ -113,7 +113,7 @@ def _classes(counts: pd.DataFrame, sound: pd.DataFrame) -> Iterator[dict[str, An
         }
 
 
-def _draw(ids: list[str], photos: Readers, execution: Execution) -> dict[str, str]:
+def _draw(ids: list[str], photos: Partitions[Any], execution: Execution) -> dict[str, str]:
     pictures: dict[str, str] = {}
     for chunk in map_in_chunks(
         partial(_thumbnail, LONG_SIDE),

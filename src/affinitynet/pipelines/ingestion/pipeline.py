@@ -1,9 +1,8 @@
-"""ingestion: photos and whatever tells their tags -> one index, once they are sound."""
+"""ingestion: photos and files of tags -> one index, once they are sound."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.pipelines.ingestion.nodes import (
-    TRAINED,
     build_index,
     check_corrections,
     check_data_set,
@@ -12,40 +11,33 @@ from affinitynet.pipelines.ingestion.nodes import (
 from affinitynet.pipelines.ingestion.page import show_data
 
 SOURCES = ["annotations", "splits", "tags", "masks_header"]
-"""Catalog entries of the files that say what the photos show; those of another layout are empty."""
-PARAMETERS = ["data_set", "voc_root", "mask_folder", "images", "execution"]
+"""Catalog entries of the files of tags; those of another layout are empty."""
 
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline.
 
-    The check alone reads the masks, and no output of it leads to a training node. It runs before
+    Only the check reads the masks, and no output of it leads to a training node. It runs before
     the index is written, and so before everything else, since its name comes first (a test holds
     this order).
     """
-    trained = [f"{stage}.training" for stage in TRAINED]
     return pipeline(
         [
             node(
                 inspect_photos,
                 inputs=[
                     "photos",
-                    *SOURCES,
                     "params:data_set",
                     "params:seed",
                     "params:execution",
+                    *SOURCES,
                 ],
                 outputs=["inspected", "findings"],
                 name="inspect",
             ),
             node(
                 check_data_set,
-                inputs=[
-                    "inspected",
-                    "findings",
-                    "masks",
-                    *(f"params:{name}" for name in (*PARAMETERS, *trained)),
-                ],
+                inputs=["inspected", "findings", "masks", "parameters", "params:execution"],
                 outputs=["report", "class_counts", "co_occurrence", "data_plot"],
                 name="check",
             ),
@@ -79,5 +71,5 @@ def create_pipeline() -> Pipeline:
         namespace="ingestion",
         inputs={"photos", "masks", "corrected", "run", *SOURCES},
         outputs={"index", "classes"},
-        parameters={*PARAMETERS, *trained, "seed"},
+        parameters={"data_set", "seed", "execution"},
     )

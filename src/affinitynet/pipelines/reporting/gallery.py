@@ -22,7 +22,7 @@ from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.pipelines.pages import fill_template
 from affinitynet.pipelines.parameters import Gallery
-from affinitynet.pipelines.per_image import checked, per_batch
+from affinitynet.pipelines.per_image import NetworkWork, checked, per_batch
 from affinitynet.pipelines.reporting.pictures import (
     Name,
     class_colours,
@@ -246,16 +246,9 @@ def walk_steps(
     from affinitynet.stages.revision import StepwiseWalker
 
     train = sample[sample["split"] == "train"].head(gallery.walks)
-    yield from per_batch(
-        partial(StepwiseWalker, steps=walk_times(gallery, random_walk)),
-        model,
-        random_walk,
-        index=train,
-        photos=photos,
-        inputs=checked(maps, "cam.maps"),
-        execution=execution,
-        description="Random walk, step by step",
-    )
+    make = partial(StepwiseWalker, steps=walk_times(gallery, random_walk))
+    work = NetworkWork(make, model, random_walk, execution, "Random walk, step by step")
+    yield from per_batch(work, train, photos, checked(maps, "cam.maps"))
 
 
 def walk_times(gallery: Gallery, random_walk: RandomWalk) -> list[int]:

@@ -1,4 +1,4 @@
-"""reporting: every stage's scores and pictures -> tables, plots, sheets and the gallery."""
+"""reporting: every stage's scores and pictures -> tables, plots and the gallery."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
@@ -8,11 +8,7 @@ from affinitynet.pipelines.reporting.gallery import (
     measure_walk,
     walk_steps,
 )
-from affinitynet.pipelines.reporting.nodes import (
-    show_predictions,
-    show_training_images,
-    tabulate,
-)
+from affinitynet.pipelines.reporting.nodes import tabulate
 from affinitynet.pipelines.reporting.plots import (
     plot_confusion,
     plot_coverage,
@@ -60,25 +56,6 @@ def create_pipeline() -> Pipeline:
                 inputs=["affinity_labels.image_scores", "affinity_labels.confusion", "classes"],
                 outputs="coverage_plot",
                 name="plot_coverage",
-            ),
-            node(
-                show_training_images,
-                inputs=["index", "photos", "masks", *MAPS, "classes", "params:sheet"],
-                outputs="training_sheet",
-                name="show_training_images",
-            ),
-            node(
-                show_predictions,
-                inputs=[
-                    "index",
-                    "photos",
-                    "masks",
-                    "segmentation.predictions",
-                    "classes",
-                    "params:sheet",
-                ],
-                outputs="prediction_sheet",
-                name="show_predictions",
             ),
             node(
                 measure_walk,

@@ -28,7 +28,7 @@ BARS = {
 }
 """Stage and score, as `tabulate` names them, to the name of its bar."""
 BLUE, PALE, ORANGE = "#2f6690", "#9db8d3", "#d1622b"
-MARKERS = "osD^vP*X<>hp"  # beside the colours, for those who cannot tell these apart
+MARKERS = "osD^vP*X<>hp"  # beside the colours, for colour-blind readers
 MAX_SHOWN = 30
 """Classes that a confusion matrix shows at most: those that are confused most."""
 OTHERS = "others"
@@ -39,7 +39,7 @@ MAX_NUMBERS = 9
 def where_scored(plot: Callable[..., Figure | None]) -> Callable[..., Iterator[Figure]]:
     """Make a node of a plot that is left out where its tables have nothing to show.
 
-    Without masks they have no rows, or count no pixels. Kedro saves what the node yields: nothing.
+    Without masks they have no rows, or count no pixels. The node then yields nothing.
     """
 
     @wraps(plot)
@@ -65,7 +65,7 @@ def plot_stages(
 
     Args:
         stages: The stages' scores, from `tabulate`.
-        iou: The IoU by class, likewise.
+        iou: The IoU by class, from `tabulate`.
         classes: Class name to mask value.
     """
     values = stages.set_index(["stage", "score"])["value"]

@@ -13,7 +13,13 @@ from affinitynet.core.label_maps import LabelMap
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution
-from affinitynet.pipelines.per_image import checked, per_batch, per_image, tagged_photos
+from affinitynet.pipelines.per_image import (
+    NetworkWork,
+    checked,
+    per_batch,
+    per_image,
+    tagged_photos,
+)
 from affinitynet.pipelines.scoring import (
     count,
     count_labels,
@@ -37,16 +43,9 @@ def walk_cams(
     from affinitynet.stages.revision import RandomWalker
 
     tagged = tagged_photos(index)
-    yield from per_batch(
-        RandomWalker,
-        model,
-        random_walk,
-        index=tagged[tagged.index.isin([*maps])],
-        photos=photos,
-        inputs=checked(maps, "cam.maps"),
-        execution=execution,
-        description="Random walk",
-    )
+    work = NetworkWork(RandomWalker, model, random_walk, execution, "Random walk")
+    found = tagged[tagged.index.isin([*maps])]
+    yield from per_batch(work, found, photos, checked(maps, "cam.maps"))
 
 
 def make_pseudo_labels(

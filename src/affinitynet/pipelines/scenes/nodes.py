@@ -1,10 +1,8 @@
 """Nodes of the `scenes` pipeline."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from affinitynet.errors import UserError
@@ -14,7 +12,7 @@ from affinitynet.pipelines.parameters import Scenes
 if TYPE_CHECKING:
     from affinitynet.pipelines.scenes.render import Scene
 
-Items = dict[str, Any]
+Items = Mapping[str, Any]
 
 
 def render_scenes(
@@ -24,14 +22,12 @@ def render_scenes(
 
     Args:
         scenes: How many images, and how large; None where the photos are the user's.
-        seed: Image i is a function of `[seed, i]` alone.
+        seed: Image i depends only on `[seed, i]`.
         execution: Processes.
 
     Yields:
         Photos, masks and annotations by image id; with the last, the lists of the splits.
     """
-    from affinitynet.pipelines.scenes.render import voc_annotation
-
     if scenes is None:
         raise UserError("parameter scenes is null: there is nothing to render")
     counts = {split: getattr(scenes, split) for split in ("train", "val")}
@@ -40,13 +36,21 @@ def render_scenes(
     for chunk in map_in_chunks(
         _render, items, total=len(ids), execution=execution, description="Rendering scenes"
     ):
-        photos = {image_id: Image.fromarray(scene.image) for image_id, scene in chunk.items()}
-        masks: dict[str, npt.NDArray[np.uint8]] = {key: scene.mask for key, scene in chunk.items()}
-        annotations = {key: voc_annotation(key, scene) for key, scene in chunk.items()}
-        yield photos, masks, annotations, {}
+        yield *_split_up(chunk), {}
     train = counts["train"]
     lists = {"train": ids[:train], "val": ids[train:]}
     yield {}, {}, {}, {split: "\n".join(names) + "\n" for split, names in lists.items()}
+
+
+def _split_up(scenes: Mapping[str, "Scene"]) -> tuple[Items, Items, Items]:
+    """Photos, masks and annotations of scenes."""
+    from affinitynet.pipelines.scenes.render import voc_annotation
+
+    return (
+        {image_id: Image.fromarray(scene.image) for image_id, scene in scenes.items()},
+        {image_id: scene.mask for image_id, scene in scenes.items()},
+        {image_id: voc_annotation(image_id, scene) for image_id, scene in scenes.items()},
+    )
 
 
 def _render(seed: list[int], long_side: int) -> "Scene":

@@ -1,8 +1,8 @@
 """Rendered scenes: small tagged images with exact masks, fully determined by a seed.
 
 Each object has a plain body, whose colour is drawn from one range for all classes, and a small
-telling part (wheels, a face, a lit window) that gives its class away. A classifier that learns
-from tags alone looks at the telling part, so its CAM misses most of the body; affinities carry
+distinctive part (wheels, a face, a lit window) that reveals its class. A classifier that learns
+from tags only looks at the distinctive part, so its CAM misses most of the body; affinities carry
 the CAM from there to the object's outline. It is the situation that Ahn & Kwak, CVPR 2018, sec. 1
 describe for photos. Untagged pebbles in the colours of the bodies keep colour from giving objects
 away.
@@ -65,7 +65,7 @@ def render_scene(
 
     Returns:
         The scene. Every object shows at least `MIN_VISIBLE` of its area and the centres of its
-        telling part; objects that find no room are left out.
+        distinctive part; objects that find no room are left out.
     """
     rng = np.random.default_rng(seed)
     sides = long_side, round(long_side * rng.choice(ASPECT_RATIOS))
@@ -112,7 +112,7 @@ def voc_annotation(scene_id: str, scene: Scene) -> str:
 class _Patch(NamedTuple):
     outline: Floats  # (N, 2) x, y
     colour: Floats  # (3,) in [0, 1]
-    telling: bool = False
+    distinctive: bool = False
 
 
 class _Object(NamedTuple):
@@ -137,7 +137,7 @@ def _car(rng: np.random.Generator, body: Floats) -> list[_Patch]:
     patches += [_Patch(_ellipse(0.95, 0.08, 0.07, 0.07), lamp)]
     for x in (-0.55, 0.55):
         patches += [
-            _Patch(_ellipse(x, 0.36, radius, radius), rubber, telling=True),
+            _Patch(_ellipse(x, 0.36, radius, radius), rubber, distinctive=True),
             _Patch(_ellipse(x, 0.36, 0.6 * radius, 0.6 * radius), rim),
             _Patch(_ellipse(x, 0.36, 0.2 * radius, 0.2 * radius), rubber),
         ]
@@ -157,10 +157,10 @@ def _fish(rng: np.random.Generator, body: Floats) -> list[_Patch]:
         _Patch(_ellipse(0, 0, 0.85, depth), body),
         _Patch(_rounded(fin, 2), 0.8 * body),
         _Patch(_crescent(0.85, depth, 0.12, 0.34), black),
-        _Patch(_crescent(0.85, depth, 0.16, 0.3), white, telling=True),
+        _Patch(_crescent(0.85, depth, 0.16, 0.3), white, distinctive=True),
         _Patch(_ellipse(0.8, 0.1 * depth, 0.08, 0.06), lips),
         _Patch(_ellipse(0.53, -0.25 * depth, 0.12, 0.12), white),
-        _Patch(_ellipse(0.56, -0.25 * depth, 0.07, 0.07), black, telling=True),
+        _Patch(_ellipse(0.56, -0.25 * depth, 0.07, 0.07), black, distinctive=True),
     ]
 
 
@@ -176,7 +176,7 @@ def _house(rng: np.random.Generator, body: Floats) -> list[_Patch]:
         _Patch(_box(-0.55 * half, -0.55, 0.1, 0.3), 0.65 * body),
         _Patch(np.array(roof), 0.75 * body),
         _Patch(_box(window, 0.22, 0.24, 0.24), white),
-        *[_Patch(pane, glow, telling=True) for pane in panes],
+        *[_Patch(pane, glow, distinctive=True) for pane in panes],
         _Patch(_box(window, 0.49, 0.3, 0.05), wood),
     ]
 
@@ -195,7 +195,7 @@ def _owl(rng: np.random.Generator, body: Floats) -> list[_Patch]:
     for x in (-0.38 * width, 0.38 * width):
         patches += [
             _Patch(_ellipse(x, -0.45, 0.4 * width, 0.22), cream),
-            _Patch(_ellipse(x, -0.45, 0.26 * width, 0.145), amber, telling=True),
+            _Patch(_ellipse(x, -0.45, 0.26 * width, 0.145), amber, distinctive=True),
             _Patch(_ellipse(x, -0.45, 0.14 * width, 0.08), black),
         ]
     return [*patches, _Patch(beak, orange)]
@@ -264,8 +264,8 @@ def _polygon_area(points: Floats) -> float:
 
 
 def _in_sight(candidate: _Object, visible: npt.NDArray[np.bool_]) -> bool:
-    """Whether enough of an object is visible, the centres of its telling part included."""
-    centres = [p.outline.mean(axis=0) for p in candidate.patches if p.telling]
+    """Whether enough of an object is visible, the centres of its distinctive part included."""
+    centres = [p.outline.mean(axis=0) for p in candidate.patches if p.distinctive]
     height, width = visible.shape
     return visible.sum() >= MIN_VISIBLE * candidate.area and all(
         0 <= x < width and 0 <= y < height and visible[int(y), int(x)] for x, y in centres

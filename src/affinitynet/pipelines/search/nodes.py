@@ -29,7 +29,7 @@ from affinitynet.data.files import Arrays, Partitions
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.parameters import Range, RefinementSpace, WalkSpace
-from affinitynet.pipelines.per_image import checked, per_batch
+from affinitynet.pipelines.per_image import NetworkWork, checked, per_batch
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels
 from affinitynet.pipelines.scoring import (
     Counts,
@@ -90,15 +90,8 @@ def compute_affinities(
     """
     from affinitynet.stages.revision import AffinityExtractor
 
-    yield from per_batch(
-        AffinityExtractor,
-        model,
-        random_walk,
-        index=sample,
-        photos=photos,
-        execution=execution,
-        description="Affinities",
-    )
+    work = NetworkWork(AffinityExtractor, model, random_walk, execution, "Affinities")
+    yield from per_batch(work, sample, photos)
 
 
 def search_thresholds(
@@ -214,7 +207,7 @@ def _count_walks(
 
 
 def _no_score(counts: Any) -> None:
-    """Of an image by itself: only the sum over all images is of interest."""
+    """No score of a single image: only the sum over all images is of interest."""
 
 
 def walk_best(
@@ -318,7 +311,7 @@ def suggest(
     except ModuleNotFoundError as error:
         raise UserError(
             "search.refine needs Optuna: pip install affinitynet[search], then go on with "
-            "--params resume=true. search.refine.trials=0 searches the random walk alone, without."
+            "--params resume=true. search.refine.trials=0 searches only the random walk, without."
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions: dict[str, Any] = {
@@ -378,7 +371,7 @@ def report_trials(
         refine_trials: What `search_refinements` found on the best walk's maps; may be empty.
 
     Returns:
-        `stage` (cam, walk, refine), each parameter by its full name and `miou`, one row a trial;
+        `stage` (cam, walk, refine), each parameter by its full name and `miou`, one row per trial;
         and the best parameters as YAML, the threshold as a grid of one.
     """
     from omegaconf import OmegaConf

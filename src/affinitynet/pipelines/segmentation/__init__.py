@@ -1,4 +1,4 @@
-"""Stage 5: a segmentation network learns from the pseudo labels alone (paper, 3.4)."""
+"""Stage 5: a segmentation network learns only from the pseudo labels (paper, 3.4)."""
 
 from affinitynet.pipelines.segmentation.pipeline import create_pipeline
 

@@ -16,7 +16,8 @@ from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, chunks, map_images
 from affinitynet.networks.parameters import SegmentationInference
-from affinitynet.pipelines.per_image import map_on_devices
+from affinitynet.pipelines.parameters import Segmentation
+from affinitynet.pipelines.per_image import NetworkWork, map_on_devices
 from affinitynet.pipelines.scoring import (
     count,
     count_labels,
@@ -31,7 +32,7 @@ def predict_masks(
     model: Checkpoint,
     photos: Partitions[Image.Image],
     classes: dict[str, int],
-    inference: SegmentationInference,
+    segmentation: Segmentation,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Segment the photos of `val`, at their own size.
@@ -44,7 +45,7 @@ def predict_masks(
     """
     check_classes(model, classes)
     val = index[index["split"] == "val"]
-    yield from chunks(segment(val, model, photos, inference, execution))
+    yield from chunks(segment(val, model, photos, segmentation.inference, execution))
 
 
 def check_classes(model: Checkpoint, classes: dict[str, int]) -> None:
@@ -71,8 +72,7 @@ def segment(
     execution: Execution,
     *,
     tagged: Mapping[str, Sequence[int]] | None = None,
-    outputs: bool = True,
-    take: Callable[[Any], Any] = attrgetter("mask"),
+    confidences: bool = False,
 ) -> Iterator[tuple[str, Any]]:
     """Segment photos on devices; the dense CRF, if there is one, runs in processes.
 
@@ -83,35 +83,30 @@ def segment(
         inference: Scales, flips, CRF.
         execution: Device, and processes for the CRF.
         tagged: Labels of the classes that a photo shows, of the photos whose tags are known.
-        outputs: Whether the results are what a node yields: then they are saved where they are
-            made.
-        take: Maps an `affinitynet.stages.refinement.Segmentation` to the part that is wanted.
+        confidences: Whether to return them with the masks. Without, the masks are a node's output
+            and saved where they are made.
 
     Yields:
-        Image id and that part; confidences are in 255ths.
+        Image id and mask; or mask and confidence in 255ths, both (H, W).
     """
     from affinitynet.stages.refinement import CRFLabeller
     from affinitynet.stages.segmentation import ClassScorer, Known, Segmenter
 
-    run = partial(
-        map_on_devices,
-        index=index,
-        photos=photos,
-        execution=execution,
-        description="Segmenting photos",
-    )
+    outputs, take = not confidences, attrgetter(*("mask", "confidence")[: 1 + confidences])
     labels = {image_id: (tagged or {}).get(image_id) for image_id in index.index}
     if not inference.crf:
         make = partial(Segmenter, in_255ths=True)
         own = zip(index["height"].tolist(), index["width"].tolist(), strict=True)
         inputs = {i: Known(size, labels[i]) for i, size in zip(index.index, own, strict=True)}
-        yield from run(make, model, inference, inputs=inputs, outputs=outputs, take=take)
+        work = NetworkWork(make, model, inference, execution, "Segmenting photos")
+        yield from map_on_devices(work, index, photos, inputs, outputs=outputs, take=take)
         return
     values = [*model.config["classes"].values()]
+    scorer = NetworkWork(ClassScorer, model, inference, execution, "Segmenting photos")
     labeller = CRFLabeller(values, inference.crf, in_255ths=True)
     yield from map_images(
         partial(_refine_one, labeller, take),
-        ((i, photos[i], scores) for i, scores in run(ClassScorer, model, inference, inputs=labels)),
+        ((i, photos[i], scores) for i, scores in map_on_devices(scorer, index, photos, labels)),
         total=len(index),
         execution=execution,
         skip=True,

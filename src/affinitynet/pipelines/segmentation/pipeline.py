@@ -3,11 +3,7 @@
 from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.pipelines.segmentation.nodes import predict_masks, score_predictions
-from affinitynet.pipelines.training import (
-    initialise_segmentation_net,
-    select_final_checkpoint,
-    train_on_pixels,
-)
+from affinitynet.pipelines.training import initialise_segmentation_net, training_nodes
 
 
 def create_pipeline(labels: str = "revision.labels") -> Pipeline:
@@ -19,43 +15,8 @@ def create_pipeline(labels: str = "revision.labels") -> Pipeline:
     """
     return pipeline(
         [
-            node(
-                initialise_segmentation_net,
-                inputs=[
-                    "params:network",
-                    "classes",
-                    "params:seed",
-                    "cam.model",
-                    "params:inference",
-                ],
-                outputs="initial",
-                name="initialise",
-            ),
-            node(
-                train_on_pixels,
-                inputs=[
-                    "initial",
-                    "index",
-                    "photos",
-                    labels,
-                    "corrected",
-                    "params:corrected_repeats",
-                    "classes",
-                    "params:training",
-                    "params:augmentation",
-                    "params:seed",
-                    "params:execution",
-                ],
-                outputs="checkpoints",
-                name="train",
-                confirms="checkpoints",
-                tags="training",
-            ),
-            node(
-                select_final_checkpoint,
-                inputs="checkpoints",
-                outputs=["model", "history"],
-                name="select_final_checkpoint",
+            *training_nodes(
+                initialise_segmentation_net, "segmentation", parents=["cam.model"], labels=labels
             ),
             node(
                 predict_masks,
@@ -64,7 +25,7 @@ def create_pipeline(labels: str = "revision.labels") -> Pipeline:
                     "model",
                     "photos",
                     "classes",
-                    "params:inference",
+                    "params:segmentation",
                     "params:execution",
                 ],
                 outputs="predictions",
@@ -82,5 +43,5 @@ def create_pipeline(labels: str = "revision.labels") -> Pipeline:
         ],
         namespace="segmentation",
         inputs={"index", "photos", "classes", "masks", "corrected", "cam.model", labels},
-        parameters={"seed", "execution", "corrected_repeats"},
+        parameters={"segmentation", "seed", "execution", "corrected_repeats"},
     )

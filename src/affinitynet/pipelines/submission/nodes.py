@@ -1,6 +1,6 @@
 """Nodes of the `submission` pipeline."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from io import BytesIO
 from zipfile import ZipFile
 
@@ -14,22 +14,22 @@ from affinitynet.data.voc import parse_split
 from affinitynet.datasets.label_map import indexed_image
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, chunks, map_in_chunks
-from affinitynet.networks.parameters import SegmentationInference
+from affinitynet.pipelines.parameters import Segmentation, Submission
 from affinitynet.pipelines.segmentation.nodes import check_classes, segment
 
 
 def list_images(
     splits: Partitions[bytes] | None,
     photos: Partitions[Image.Image],
-    submission: dict[str, str],
+    submission: Submission,
     execution: Execution,
 ) -> pd.DataFrame:
     """List the images to submit, with their photos' sizes; they have no annotations.
 
     Args:
-        splits: List name to a function that reads it; None of a data set in another layout.
-        photos: Image id to a function that reads the photo.
-        submission: `list`, the list's name.
+        splits: Of VOC's layout; None of another one.
+        photos: Of each image.
+        submission: Names the list.
         execution: Processes.
 
     Returns:
@@ -38,21 +38,7 @@ def list_images(
     Raises:
         UserError: If the list is missing or empty, or a photo is missing or cannot be read.
     """
-    if splits is None:
-        raise UserError("submission needs VOC's layout and lists: --env voc or voc_cpu")
-    name = submission["list"]
-    ids = parse_split(splits[name](), name, photos) if name in splits else []
-    if not ids:
-        raise UserError(
-            f"ImageSets/Segmentation/{name}.txt: {'empty' if name in splits else 'missing'} "
-            "(parameter submission.list). VOC's test photos and list come as an archive of their "
-            "own, VOC2012test.tar, from its evaluation server"
-        )
-    if missing := [image_id for image_id in ids if image_id not in photos]:
-        raise UserError(
-            f"JPEGImages/{missing[0]}.jpg: missing, but named in ImageSets/Segmentation/{name}.txt"
-            + (f", and {len(missing) - 1} more" if len(missing) > 1 else "")
-        )
+    ids = _read_list(splits, photos, submission.list)
     sizes: dict[str, tuple[int, int]] = {}
     for chunk in map_in_chunks(
         inspect_photo,
@@ -69,12 +55,32 @@ def list_images(
     return table.rename_axis("id")
 
 
+def _read_list(
+    splits: Partitions[bytes] | None, photos: Collection[str], name: str
+) -> Sequence[str]:
+    if splits is None:
+        raise UserError("submission needs VOC's layout and lists: --env voc or voc_cpu")
+    ids = parse_split(splits[name](), name, photos) if name in splits else []
+    if not ids:
+        raise UserError(
+            f"ImageSets/Segmentation/{name}.txt: {'empty' if name in splits else 'missing'} "
+            "(parameter submission.list). VOC's test photos and list come as an archive of their "
+            "own, VOC2012test.tar, from its evaluation server"
+        )
+    if missing := [image_id for image_id in ids if image_id not in photos]:
+        raise UserError(
+            f"JPEGImages/{missing[0]}.jpg: missing, but named in ImageSets/Segmentation/{name}.txt"
+            + (f", and {len(missing) - 1} more" if len(missing) > 1 else "")
+        )
+    return ids
+
+
 def segment_images(
     images: pd.DataFrame,
     model: Checkpoint,
     photos: Partitions[Image.Image],
     classes: dict[str, int],
-    inference: SegmentationInference,
+    segmentation: Segmentation,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Segment the images to submit, at their own size.
@@ -86,21 +92,17 @@ def segment_images(
         UserError: If the checkpoint was trained for other classes.
     """
     check_classes(model, classes)
-    yield from chunks(segment(images, model, photos, inference, execution))
+    yield from chunks(segment(images, model, photos, segmentation.inference, execution))
 
 
-def pack(predictions: Partitions[LabelMap], submission: dict[str, str]) -> bytes:
+def pack(predictions: Partitions[LabelMap], submission: Submission) -> bytes:
     """Pack the masks as the server takes them.
-
-    Args:
-        predictions: Image id to a function that reads the mask.
-        submission: `competition`, the folder's name.
 
     Returns:
         A zip file of `results/VOC2012/Segmentation/<competition>/<id>.png`, indexed PNGs with
         VOC's palette.
     """
-    folder = f"results/VOC2012/Segmentation/{submission['competition']}"
+    folder = f"results/VOC2012/Segmentation/{submission.competition}"
     archive = BytesIO()
     with ZipFile(archive, "w") as packed:
         for image_id in sorted(predictions):

@@ -22,7 +22,7 @@ def create_pipeline() -> Pipeline:
                     "segmentation.model",
                     "photos",
                     "classes",
-                    "params:segmentation.inference",
+                    "params:segmentation",
                     "params:execution",
                 ],
                 outputs="predictions",
@@ -34,5 +34,5 @@ def create_pipeline() -> Pipeline:
         ],
         namespace="submission",
         inputs={"splits", "photos", "classes", "segmentation.model"},
-        parameters={"submission", "execution", "params:segmentation.inference"},
+        parameters={"submission", "execution", "segmentation"},
     )

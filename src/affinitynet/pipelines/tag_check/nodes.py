@@ -10,9 +10,8 @@ from PIL import Image
 
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution
-from affinitynet.networks.parameters import CAMNetwork
-from affinitynet.pipelines.parameters import TagCheck
-from affinitynet.pipelines.per_image import map_on_devices
+from affinitynet.pipelines.parameters import CAM, TagCheck
+from affinitynet.pipelines.per_image import NetworkWork, map_on_devices
 from affinitynet.pipelines.training import initialise_classifier
 
 logger = logging.getLogger(__name__)
@@ -29,33 +28,24 @@ def predict_tags(
     index: pd.DataFrame,
     photos: Partitions[Image.Image],
     classes: dict[str, int],
-    network: CAMNetwork,
+    cam: CAM,
     tag_check: TagCheck,
     seed: int,
     execution: Execution,
 ) -> pd.DataFrame:
     """Predict each photo's tags from the tags of other photos.
 
-    A logistic regression a class learns from the pooled features of the untrained backbone, with
+    One logistic regression per class learns from the pooled features of the backbone with
     its ImageNet weights. Each photo is predicted by one that has not seen it (K folds).
 
     Returns:
-        By `id`: the probability of each class, of training and val photos alike.
+        By `id`: the probability of each class, of training and val photos.
     """
     from affinitynet.stages.cam import PhotoFeatures
 
-    backbone = initialise_classifier(network, classes, seed)
-    features = dict(
-        map_on_devices(
-            PhotoFeatures,
-            backbone,
-            tag_check.features,
-            index=index,
-            photos=photos,
-            execution=execution,
-            description="Checking the tags",
-        )
-    )
+    backbone = initialise_classifier(cam, classes, seed)
+    work = NetworkWork(PhotoFeatures, backbone, tag_check.features, execution, "Checking the tags")
+    features = dict(map_on_devices(work, index, photos))
     shown = index["tags"].str.get_dummies("|").reindex(columns=list(classes), fill_value=0)
     shown = shown.loc[list(features)]
     found = predict_out_of_fold(

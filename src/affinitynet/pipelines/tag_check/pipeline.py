@@ -15,7 +15,7 @@ def create_pipeline() -> Pipeline:
                     "index",
                     "photos",
                     "classes",
-                    "params:cam.network",
+                    "params:cam",
                     "params:tag_check",
                     "params:seed",
                     "params:execution",
@@ -32,5 +32,5 @@ def create_pipeline() -> Pipeline:
         ],
         namespace="tag_check",
         inputs={"index", "photos", "classes"},
-        parameters={"seed", "execution", "tag_check", "cam.network"},
+        parameters={"seed", "execution", "tag_check", "cam"},
     )

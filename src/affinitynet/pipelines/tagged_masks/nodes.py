@@ -16,10 +16,9 @@ from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import LabelMap, decode, encode
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution, map_in_chunks
-from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.pipelines.cam.nodes import tag_labels
-from affinitynet.pipelines.parameters import MaskSource
-from affinitynet.pipelines.per_image import checked, per_batch
+from affinitynet.pipelines.parameters import MaskSource, Segmentation
+from affinitynet.pipelines.per_image import NetworkWork, checked, per_batch
 from affinitynet.pipelines.scoring import (
     count,
     count_labels,
@@ -44,7 +43,7 @@ def score_within_tags(
     model: Checkpoint,
     photos: Partitions[Image.Image],
     classes: dict[str, int],
-    inference: SegmentationInference,
+    segmentation: Segmentation,
     execution: Execution,
 ) -> Iterator[dict[str, ClassMaps]]:
     """Compute the network's probabilities of background and tagged classes, of all photos.
@@ -55,16 +54,10 @@ def score_within_tags(
     from affinitynet.stages.segmentation import TagScorer
 
     check_classes(model, classes)
-    yield from per_batch(
-        TagScorer,
-        model,
-        inference,
-        index=index,
-        photos=photos,
-        inputs=tag_labels(index, [*classes]),
-        execution=execution,
-        description="Segmenting within the tags",
+    work = NetworkWork(
+        TagScorer, model, segmentation.inference, execution, "Segmenting within the tags"
     )
+    yield from per_batch(work, index, photos, tag_labels(index, [*classes]))
 
 
 def compare_sources(

@@ -21,7 +21,7 @@ def create_pipeline() -> Pipeline:
                     "segmentation.model",
                     "photos",
                     "classes",
-                    "params:segmentation.inference",
+                    "params:segmentation",
                     "params:execution",
                 ],
                 outputs="maps",
@@ -75,5 +75,5 @@ def create_pipeline() -> Pipeline:
             "segmentation.model",
             "revision.labels",
         },
-        parameters={"execution", "segmentation.inference"},
+        parameters={"execution", "segmentation"},
     )

@@ -1,6 +1,11 @@
-"""Convolutions in the form that a CPU computes fastest, with the same results."""
+"""Everything that only makes a CPU faster; the results are the same to rounding.
 
-from collections.abc import Sequence
+`optimize_for_cpu` is the one entry point. AFFINITYNET_OPTIMIZE_FOR_CPU=0 switches it off, and then
+networks run as torch and timm have them. docs/decisions/0017-cpu.md has the measurements.
+"""
+
+import os
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -10,9 +15,22 @@ from torch import Tensor, nn
 from torch.amp import custom_bwd, custom_fwd
 from torch.nn import functional
 from torch.nn.grad import conv2d_weight
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from affinitynet.networks.precision import supports_bfloat16
+from affinitynet.networks.folding import (
+    NOTHING,
+    activation_of,
+    is_plain,
+    pairs,
+    replace_forwards,
+)
 from affinitynet.networks.timm_parts import Conv2dSame, get_same_padding, pad_same
+
+Shape = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]
+"""Stride, padding, dilation and groups of a convolution."""
+
+SWITCH = "AFFINITYNET_OPTIMIZE_FOR_CPU"
+"""Environment variable; 0 leaves networks as they are."""
 
 SLOW_DILATION = 4
 """From here on oneDNN has no fast path for a dilated depthwise convolution, not even forwards."""
@@ -31,23 +49,70 @@ FUSED: dict[type[nn.Module], tuple[str, list[float]]] = {
 FUSION = "_convolution_pointwise"
 """The operator that does so: private to torch, so that it may be missing."""
 
-NOTHING = nn.Identity()
+WITHOUT_BFLOAT16 = ("AVX512_CORE", "AVX512_CORE_VNNI")
+"""Values of ONEDNN_MAX_CPU_ISA that have oneDNN's bfloat16 emulated by float32 instructions."""
 
 
-def optimize_for_cpu(network: nn.Module) -> None:
-    """Let the convolutions of a network on a CPU work as `convolve` does, if they do not yet.
+def optimize_for_cpu(network: nn.Module, fixed: Collection[nn.Module] | None = None) -> None:
+    """Make a network on a CPU faster, in place; its parameters keep their names.
+
+    - Batch norms that keep their statistics in training become part of the convolutions before
+      them, see `fold_fixed_norms`.
+    - In inference, convolutions compute the activations after them, see `fuse_activations`.
+    - Convolutions take the form that oneDNN computes fastest, see `convolve`.
 
     Args:
-        network: Changed in place; its parameters keep their names.
+        network: In evaluation mode. It maps images (N, 3, H, W) to a tensor.
+        fixed: Of a network that is trained, the norms that keep their statistics, or parts that
+            hold them; None for inference. There the norms are folded already (`fold_norms`).
     """
+    if os.environ.get(SWITCH) == "0":
+        return
+    if fixed is None:
+        fuse_activations(network)
+    else:
+        fold_fixed_norms(network, fixed)
     for part in network.modules():
         if isinstance(part, nn.Conv2d) and is_plain(part) and "forward" not in vars(part):
             part.forward = partial(convolve_itself, part, NOTHING)  # type: ignore[method-assign]
 
 
-def is_plain(conv: nn.Conv2d) -> bool:
-    """Whether `convolve` knows all that a convolution does: other classes change their weights."""
-    return type(conv) in (nn.Conv2d, Conv2dSame)
+def fold_fixed_norms(network: nn.Module, fixed: Collection[nn.Module]) -> None:
+    """Fold the batch norms that keep their statistics in training.
+
+    The weights are multiplied at each step, so that convolutions and norms learn as before.
+
+    Args:
+        network: A network in evaluation mode that maps images (N, 3, H, W) to a tensor. It is
+            changed in place; its parameters keep their names.
+        fixed: The norms, or parts that hold them: they stay in evaluation mode.
+    """
+    norms = {norm for part in fixed for norm in part.modules() if isinstance(norm, _BatchNorm)}
+    found = [(conv, norm) for _, _, conv, norm in pairs(network, _BatchNorm) if norm in norms]
+    forwards = {conv: partial(_with_norm, conv, norm) for conv, norm in found}
+    replace_forwards(network, forwards, {norm for _, norm in found})
+
+
+def fuse_activations(network: nn.Module) -> None:
+    """Let the convolutions compute the activations after them, on a CPU and without gradients.
+
+    Args:
+        network: In evaluation mode, its norms folded. It is changed in place.
+    """
+    found = [
+        (conv, part) for activation in FUSED for _, _, conv, part in pairs(network, activation)
+    ]
+    forwards = {conv: partial(convolve_itself, conv, part) for conv, part in found}
+    replace_forwards(network, forwards, {part for _, part in found})
+
+
+def _with_norm(conv: nn.Conv2d, norm: _BatchNorm, images: Tensor) -> Tensor:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
+    weight = conv.weight * scale.view(-1, 1, 1, 1)
+    return convolve(conv, images, weight, norm.bias - mean * scale, activation_of(norm))
 
 
 def convolve_itself(conv: nn.Conv2d, activation: nn.Module, images: Tensor) -> Tensor:
@@ -62,20 +127,20 @@ def convolve(
     bias: Tensor | None,
     activation: nn.Module = NOTHING,
 ) -> Tensor:
-    """Compute what a convolution would with these weights, and the activation after it.
+    """Compute a convolution with these weights, and the activation after it.
 
     - Without gradients oneDNN computes both at once: the maps are written once.
     - Depthwise ones have quicker gradients, see `depthwise`.
     - timm's `Conv2dSame` pads the images by one more at the end than before it, and copies them. A
       kernel with a row and a column of zeros before its own takes as much on both sides, which
-      oneDNN does by itself.
+      oneDNN pads without a copy.
 
     Args:
         conv: torch's or timm's `Conv2dSame`.
         images: (N, C, H, W).
         weight: Of the shape of `conv.weight`.
         bias: (C',).
-        activation: What becomes of the result.
+        activation: Applied to the result.
 
     Returns:
         (N, C', h, w).
@@ -92,7 +157,7 @@ def convolve(
             weight, padding = _centre(conv, images, weight)
     if not learns and images.is_cpu and conv.padding_mode == "zeros" and padding != "same":
         shape = conv.stride, padding, conv.dilation, conv.groups
-        return _activated(images, weight, bias, *shape, activation)
+        return _activated(images, weight, bias, shape, activation)
     # Of those with a stride, oneDNN's gradients in bfloat16 take eight times as long.
     wide = learns and is_depthwise and torch.is_autocast_enabled("cpu")
     with torch.autocast("cpu", enabled=False) if wide else nullcontext():
@@ -116,7 +181,7 @@ def depthwise(
         bias: (C,).
         dilation: d, in both directions. With d > 1 it is a convolution without dilation, on d x d
             images of every d-th pixel.
-        activation: What becomes of the result.
+        activation: Applied to the result.
 
     Returns:
         (N, C, H, W).
@@ -158,29 +223,26 @@ def _same_size(
     images: Tensor, weight: Tensor, bias: Tensor | None = None, activation: nn.Module = NOTHING
 ) -> Tensor:
     padding = (weight.shape[-1] // 2,) * 2
-    return _activated(images, weight, bias, (1, 1), padding, (1, 1), len(weight), activation)
+    shape = (1, 1), padding, (1, 1), len(weight)
+    return _activated(images, weight, bias, shape, activation)
 
 
 def _activated(
     images: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    groups: int,
+    shape: Shape,
     activation: nn.Module,
 ) -> Tensor:
     """A convolution without gradients, and the activation after it."""
+    stride, padding, dilation, groups = shape
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
         images, weight = images.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
     fused = FUSED.get(type(activation))
     if fused is None or not _can_fuse(images.dtype):
-        maps: Tensor = activation(
-            functional.conv2d(images, weight, bias, stride, padding, dilation, groups)
-        )
+        maps: Tensor = activation(functional.conv2d(images, weight, bias, *shape))
         return maps
     together = getattr(torch.ops.mkldnn, FUSION)  # torch.compile takes it too
     both: Tensor = together(images, weight, bias, padding, stride, dilation, groups, *fused, "")
@@ -220,7 +282,7 @@ def _join(images: Tensor, d: int, size: Sequence[int]) -> Tensor:
     if d == 1:
         return images
     n, channels, rows, columns = images.shape
-    # Not a view of what was computed: activations work in place, which autograd forbids on those.
+    # Not a view of the result: activations work in place, which autograd forbids on those.
     joined = torch.empty(
         (n // d**2, channels, rows * d, columns * d),
         dtype=images.dtype,
@@ -309,3 +371,38 @@ def _keeps_size(conv: nn.Conv2d) -> bool:
         and conv.kernel_size[0] % 2 == 1
         and padding == (conv.dilation[0] * (conv.kernel_size[0] // 2),) * 2
     )
+
+
+def is_bfloat16_fast() -> tuple[bool, str]:
+    """Whether oneDNN computes in bfloat16 on this processor, and why.
+
+    oneDNN itself reports that it does from AVX-512 on. Without AVX512_BF16 or AMX it converts to
+    float32 and back, which takes longer than float32.
+    """
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
+    instructions = _instructions()
+    if not instructions:
+        return False, "the processor has neither AMX nor AVX512_BF16"
+    name = " and ".join(instructions)
+    if not supports_bfloat16() or limit.upper() in WITHOUT_BFLOAT16:
+        return False, f"the processor has {name}, but oneDNN " + (
+            f"is held to {limit}" if limit else "does not use it"
+        )
+    return True, f"the processor has {name}"
+
+
+def supports_bfloat16() -> bool:
+    """Whether oneDNN reports that it takes bfloat16; ONEDNN_MAX_CPU_ISA limits it."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", bool)
+    return torch.backends.mkldnn.is_available() and bool(supported())
+
+
+def _instructions() -> list[str]:
+    """Name the instructions for bfloat16 that this processor has."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    if "avx512_bf16" not in capabilities:  # an older torch, or no x86
+        checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        avx512, amx = (getattr(torch.cpu, check, bool)() for check in checks)
+    else:
+        avx512, amx = capabilities["avx512_bf16"], capabilities.get("amx_bf16", False)
+    return [name for name, has in (("AMX", amx), ("AVX512_BF16", avx512)) if has]

@@ -32,7 +32,7 @@ SURE = 0.9
 
 @dataclass(frozen=True)
 class Steps:
-    """What stages 1 and 4 make of a photo.
+    """Results of stages 1 and 4 for a photo.
 
     Attributes:
         names: The photo's classes, in the order of the maps; the K tagged ones.
@@ -48,7 +48,7 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Road:
+class TrainedStages:
     """The newest trained networks and the parameters that they are run with.
 
     Attributes:
@@ -116,7 +116,7 @@ class Road:
         )
 
     def classify(self, photo: Image.Image) -> dict[str, float]:
-        """Say how likely the classifier holds each class to be in a photo; in [0, 1]."""
+        """Return the classifier's probability of each class, in [0, 1]."""
         return dict(zip(self.classes, expit(self._classifier(photo)).tolist(), strict=True))
 
     def activate(self, photo: Image.Image, tags: list[str]) -> ClassMaps:
@@ -130,7 +130,7 @@ class Road:
         Args:
             photo: Of any mode.
             cams: From `activate`.
-            **walk: What is to differ from `random_walk`: `alpha`, `beta`, `steps`.
+            **walk: Values that differ from `random_walk`: `alpha`, `beta`, `steps`.
         """
         names = [[*self.classes][label - 1] for label in cams.labels]
         walked = self._walker.replace(**walk)(photo, cams)
@@ -185,7 +185,7 @@ def unite(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_disagreement(likely: dict[str, float], prediction: Prediction) -> str:
-    """Say which classes the classifier is sure of, but the mask does not have; empty if none.
+    """Name the classes that the classifier is sure of and the mask lacks; empty if none.
 
     Args:
         likely: Class name to the classifier's probability.
@@ -199,8 +199,8 @@ def find_disagreement(likely: dict[str, float], prediction: Prediction) -> str:
     ]
     if not missing:
         return ""
-    what = "All of the mask is background" if shown == {0} else "The mask has none of it"
+    lacks = "All of the mask is background" if shown == {0} else "The mask has none of it"
     return (
         f"The network disagrees with the classifier, which is sure of {', '.join(missing)}. "
-        f"{what}: the photo is unlike those of training, or the network was trained too little."
+        f"{lacks}: the photo is unlike those of training, or the network was trained too little."
     )

@@ -11,6 +11,7 @@ from PIL import Image
 
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.dense_crf import CRFParameters
+from affinitynet.data.corrections import Corrected
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.networks.checkpoint import initialise
@@ -119,7 +120,7 @@ def test_stored_maps_are_tested_by_whoever_reads_them(value):
     with pytest.raises(UserError, match=walked):
         list(make_pseudo_labels(INDEX, PHOTOS, stored, CLASSES, crf, 0.7, None, ALONE))
     with pytest.raises(UserError, match=walked):
-        score_revision(stored, {}, masks, CLASSES, ALONE)
+        score_revision(stored, {}, masks, Corrected(), INDEX, CLASSES, ALONE)
 
 
 def test_sound_outputs_pass():

@@ -14,8 +14,7 @@ def test_runs_at_once_in_a_fresh_project_do_not_mix(finished_run, tmp_path):
     project = Project(tmp_path)
     seeds = {0: "", 1: "", 2: ""}
     runs = {
-        seed: project.start("--to-nodes", "cam.score", parameters={"seed": seed})
-        for seed in seeds
+        seed: project.start("--to-nodes", "cam.score", parameters={"seed": seed}) for seed in seeds
     }
     for seed, run in runs.items():
         said, _ = run.communicate(timeout=600)

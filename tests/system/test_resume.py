@@ -11,9 +11,10 @@ from kedro.framework.project import pipelines
 from kedro.runner import ParallelRunner, ThreadRunner
 from PIL import Image
 
+from affinitynet.__main__ import main
 from affinitynet.datasets.partitions import MARKER_SUFFIX
 from affinitynet.errors import UserError
-from tests.conftest import SharedProject
+from tests.conftest import PROJECT, SharedProject
 from tests.system.test_lock import hold
 
 
@@ -263,10 +264,12 @@ def test_other_runners_are_refused(finished_copy, runner):
     assert len(finished_copy.records) == 1
 
 
-def test_asynchronous_loading_is_refused(finished_copy):
-    run = finished_copy.start("--async", "--pipeline", "export")
-    said, _ = run.communicate(timeout=600)
-    assert run.returncode == 1
+def test_asynchronous_loading_is_refused(finished_copy, monkeypatch, capsys):
+    monkeypatch.chdir(PROJECT)
+    with pytest.raises(SystemExit) as exit_:
+        main(*finished_copy.options("--async", "--pipeline", "export"))
+    said = "".join(capsys.readouterr())
+    assert exit_.value.code == 1
     assert "--async is not supported" in said
     assert "Traceback" not in said
     assert len(finished_copy.records) == 1

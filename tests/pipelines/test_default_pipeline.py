@@ -15,7 +15,7 @@ from affinitynet.pipeline_registry import CONDITIONS, register_pipelines
 from affinitynet.runs.record import flatten
 from affinitynet.runs.session import select_requested
 from affinitynet.runs.tracking import data_fingerprint
-from tests.conftest import ALL_BUT_EXPORT, PROJECT
+from tests.conftest import PROJECT, all_but_export
 
 
 def ancestors(pipeline, node_name):
@@ -268,7 +268,7 @@ def test_the_report_puts_the_stages_side_by_side(finished_run):
 
 def test_the_same_seed_gives_the_same_scores(finished_run, project):
     # whatever the number of processes
-    project.run(*ALL_BUT_EXPORT, parameters={"execution.workers": 2})
+    project.run(node_names=all_but_export(), parameters={"execution.workers": 2})
     assert project.metrics() == finished_run.metrics()
 
 

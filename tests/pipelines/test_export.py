@@ -232,7 +232,7 @@ def server(logged, tmp_path_factory):
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(240):
+        for _ in range(1200):
             assert process.poll() is None, log.read_text()
             try:
                 urlopen(f"{address}/ping", timeout=5).close()
@@ -251,7 +251,7 @@ def server(logged, tmp_path_factory):
 def post(server, body, content_type="application/json"):
     body = body if isinstance(body, bytes) else json.dumps(body).encode()
     request = Request(f"{server}/invocations", body, {"Content-Type": content_type})
-    with urlopen(request, timeout=60) as answer:
+    with urlopen(request, timeout=300) as answer:
         return json.load(answer)["predictions"]
 
 

@@ -36,7 +36,7 @@ from affinitynet.pipelines.ingestion.nodes import (
 from affinitynet.pipelines.scenes.render import render_scene
 from affinitynet.runs.record import flatten
 from affinitynet.training.parameters import TrainingParameters
-from tests.conftest import ALL_BUT_EXPORT, PROJECT, SCORED, SharedProject
+from tests.conftest import PROJECT, SCORED, SharedProject, all_but_export
 
 FILES = ["rex.jpg", "tom.png", "beach/both.webp", "beach/empty.tif"]
 TAGS = {"rex": "dog", "tom": "cat", "beach/both": "cat|dog", "beach/empty": ""}
@@ -648,7 +648,8 @@ def scenes(tmp_path):
 
 
 def test_the_whole_road_without_masks(project, scenes):
-    project.run(*ALL_BUT_EXPORT, env="tagged", parameters=given_in(scenes, "images", "tags"))
+    given = given_in(scenes, "images", "tags")
+    project.run(node_names=all_but_export(), env="tagged", parameters=given)
     catalog = project.catalog(env="tagged")
     index = catalog.load("index")
     assert index["split"].value_counts().sum() == 18
@@ -692,7 +693,8 @@ def half_masked(empty_project, made_once):
             for path in paths[1::2]:
                 path.unlink()
         given = given_in(scenes, "images", "tags", "masks")
-        empty_project.copy(folder).run(*ALL_BUT_EXPORT, env="tagged", parameters=given)
+        project = empty_project.copy(folder)
+        project.run(node_names=all_but_export(), env="tagged", parameters=given)
 
     return SharedProject(made_once("half_masked", fill))
 

@@ -14,8 +14,7 @@ def test_runs_at_once_in_a_fresh_project_do_not_mix(finished_run, tmp_path):
     project = Project(tmp_path)
     seeds = {0: "", 1: "", 2: ""}
     runs = {
-        seed: project.start("--to-nodes", "affinity_labels.score", parameters={"seed": seed})
-        for seed in seeds
+        seed: project.start("--to-nodes", "cam.score", parameters={"seed": seed}) for seed in seeds
     }
     for seed, run in runs.items():
         said, _ = run.communicate(timeout=600)
@@ -37,14 +36,14 @@ def test_runs_at_once_in_a_fresh_project_do_not_mix(finished_run, tmp_path):
     tracked = dict(
         project.query(
             "select params.value, metrics.value from metrics join params using (run_uuid) "
-            "where metrics.key = 'affinity_labels.coverage' and params.key = 'seed'"
+            "where metrics.key = 'cam.miou' and params.key = 'seed'"
         )
     )
-    file = "08_reporting/test/affinity_labels/metrics.json/{}/metrics.json"
+    file = "08_reporting/test/cam/metrics.json/{}/metrics.json"
     for seed, record in records.items():
         scores = json.loads((project.data / file.format(record["version"])).read_text())
-        assert tracked[str(seed)] == scores["coverage"]
-    assert tracked["0"] == finished_run.metrics()["affinity_labels"]["coverage"]
+        assert tracked[str(seed)] == scores["miou"]
+    assert tracked["0"] == finished_run.metrics()["cam"]["miou"]
 
 
 def test_two_runs_of_one_moment_are_told_apart(finished_copy):

@@ -126,7 +126,7 @@ def page(finished_run, tmp_path):
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(100):
+        for _ in range(1000):
             try:
                 urlopen(f"{address}/_stcore/health", timeout=5).close()
                 break
@@ -152,7 +152,7 @@ def test_a_photo_that_is_dropped_shows_its_way(page, photo, finished_run, tmp_pa
     options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
     browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
     try:
-        wait = WebDriverWait(browser, 60)
+        wait = WebDriverWait(browser, 300)
 
         def drop(name):
             browser.get(page)

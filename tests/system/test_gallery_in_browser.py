@@ -65,7 +65,7 @@ def resize(browser, width):
 
 
 def until(browser, condition):
-    return WebDriverWait(browser, 20).until(lambda _: condition())
+    return WebDriverWait(browser, 120).until(lambda _: condition())
 
 
 def visible(browser):

@@ -18,7 +18,7 @@ def test_outputs_are_stripped(path):
 
 
 def execute(notebook, folder):
-    NotebookClient(notebook, timeout=400, resources={"metadata": {"path": folder}}).execute()
+    NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": folder}}).execute()
 
 
 def test_guided_tour_runs_on_a_run_elsewhere(finished_run, tmp_path):

@@ -243,7 +243,7 @@ def test_the_processes_end_with_the_one_that_started_them(tmp_path):
     ]
     driver.kill()
     driver.join()
-    _, alive = psutil.wait_procs(family, timeout=20)
+    _, alive = psutil.wait_procs(family, timeout=120)
     assert not alive
 
 

@@ -30,7 +30,7 @@ def run_alone(*command, needs="true"):
         [*ALONE, sys.executable, *map(str, command)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         env=os.environ | token,
         cwd=PROJECT,
         check=False,

@@ -17,7 +17,8 @@ from affinitynet.networks.inference import (
     scorers,
 )
 
-SIZES = [(75, 91), (128, 96), (33, 128), (64, 65)]
+SIDE = 64
+SIZES = [(37, 45), (64, 48), (17, 64), (32, 33)]
 
 
 def cam_net(name, **backbone):
@@ -42,7 +43,7 @@ def photos():
 
 
 def on_one_sheet(images):
-    sides = [(0, 128 - image.shape[-1], 0, 128 - image.shape[-2]) for image in images]
+    sides = [(0, SIDE - image.shape[-1], 0, SIDE - image.shape[-2]) for image in images]
     return torch.cat([functional.pad(*pair) for pair in zip(images, sides, strict=True)])
 
 

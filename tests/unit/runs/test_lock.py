@@ -15,7 +15,7 @@ FOLDER = "memory://locks"
 @pytest.fixture
 def store(monkeypatch):
     """An object store, where leases are short."""
-    for name, seconds in (("RENEWAL", 0.05), ("EXPIRY", 0.5), ("SETTLING", 0.1)):
+    for name, seconds in (("RENEWAL", 0.05), ("EXPIRY", 1), ("SETTLING", 0.1)):
         monkeypatch.setattr(lock_module, name, seconds)
     files = fsspec.filesystem("memory")
     yield files

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from kedro.framework.hooks import hook_impl
+from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from affinitynet.networks.parameters import InferenceParameters
@@ -47,6 +48,11 @@ class RunTimes:
         """Keep the context."""
         self.context = context
 
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline) -> None:
+        """Keep the nodes in their order."""
+        self._nodes = [node.name for node in pipeline.nodes]
+
     @hook_impl(trylast=True)
     def before_node_run(self, inputs: dict[str, Any]) -> None:
         """Tell the times before the first node that is given the index; start the clock.
@@ -67,7 +73,7 @@ class RunTimes:
             self.context.record = replace(record, seconds=record.seconds | {node.name: taken})
 
     def _tell(self, record: RunRecord, index: pd.DataFrame) -> None:
-        left = [name for name in record.nodes if name not in record.seconds]
+        left = [name for name in self._nodes if name in {*record.nodes} - record.seconds.keys()]
         work = measure_work(index, self.context.checked, left)
         earlier = [run for run in read_records(self.context.records) if _is_like(run, record)]
         rates = read_rates(earlier)
@@ -76,11 +82,11 @@ class RunTimes:
             rates = probe_rates(self.context.checked) | rates
         told = {name: round(rates[name] * work[name], 1) for name in left if name in rates}
         self.context.record = replace(record, work=work, estimated=told)
-        stages = by_stage(told)
-        if sum(stages.values()) >= 1:
+        stages = {stage: value for stage, value in by_stage(told).items() if value >= 1}
+        if stages:
             logger.info(
                 "On this machine this will take about %s, by %s: %s.",
-                format_seconds(sum(stages.values())),
+                format_seconds(sum(told.values())),
                 f"the run {earlier[0].version}" if earlier else "two timed steps",
                 ", ".join(f"{stage} {format_seconds(value)}" for stage, value in stages.items()),
             )

@@ -40,6 +40,9 @@ class RunRecord:
         mlflow_run: Id of the MLflow run.
         finished: When the run ended successfully; None for an unfinished run.
         process: Host and id of the process that it runs in, for messages.
+        work: Node name to the amount of its work, see `affinitynet.runs.times`.
+        estimated: Node name to the seconds that it was expected to take.
+        seconds: Node name to the seconds that it took.
         schema: `SCHEMA` of the version that wrote it.
     """
 
@@ -56,6 +59,9 @@ class RunRecord:
     mlflow_run: str | None = None
     finished: str | None = None
     process: str = ""
+    work: dict[str, float] = field(default_factory=dict)
+    estimated: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
     schema: int = SCHEMA
 
     @property

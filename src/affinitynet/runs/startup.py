@@ -18,11 +18,11 @@ class Hooks:
     def __iter__(self) -> Iterator[Any]:
         from affinitynet.runs.hooks import RunHooks
         from affinitynet.runs.summary import RunSummary
+        from affinitynet.runs.times import RunTimes
         from affinitynet.runs.tracking import RunTracking, TrackingHooks
 
-        return iter(
-            (RunSummary(), RunHooks(), TrackingHooks(), RunTracking())
-        )  # the last one comes first
+        # the last one comes first
+        return iter((RunSummary(), RunTimes(), RunHooks(), TrackingHooks(), RunTracking()))
 
 
 @click.group()

@@ -15,6 +15,7 @@ from rich import get_console
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.runs.context import RunContext
 from affinitynet.runs.record import RunRecord, flatten
+from affinitynet.runs.times import by_stage, format_seconds
 from affinitynet.runs.versions import locate_version, read_version, versioned
 
 logger = logging.getLogger(__name__)
@@ -200,6 +201,23 @@ def list_warnings(scores: Mapping[str, float]) -> Iterator[str]:
             )
 
 
+def list_times(record: RunRecord) -> list[tuple[str, str]]:
+    """Say how long each stage and all of them took, beside what was expected.
+
+    Args:
+        record: Of the run.
+    """
+    told = by_stage(record.estimated)
+    taken = by_stage({name: record.seconds.get(name, 0.0) for name in record.estimated})
+    rows = [(f"time: {stage}", told[stage], taken[stage]) for stage in told]
+    if len(rows) > 1:
+        rows.append(("time: all of these", sum(told.values()), sum(taken.values())))
+    return [
+        (title, f"{format_seconds(took)}, expected {format_seconds(expected)}")
+        for title, expected, took in rows
+    ]
+
+
 def closing_lines(
     record: RunRecord, scores: Mapping[str, float], results: Mapping[str, str]
 ) -> str:
@@ -215,6 +233,7 @@ def closing_lines(
     blocks = (
         [(SCORES[key][2], f"{value:.3f}") for key, value in scores.items()],
         [(RESULTS[entry], path) for entry, path in results.items()],
+        list_times(record),
         [
             ("" if number else "next", command.replace("kedro run", f"kedro run{option}"))
             for number, command in enumerate(following)

@@ -11,6 +11,7 @@ from affinitynet.pipelines.tagged_masks.nodes import (
     compare_sources,
     draw_masks,
     estimate_quality,
+    expected_iou,
 )
 
 CLASSES = {"cat": 8, "dog": 12}
@@ -32,7 +33,7 @@ MAPS = {"a": lambda: halves(2), "b": lambda: halves(1)}
 LABELS = {"a": lambda: np.repeat(np.uint8([[12, 0, 0, 0]]), 3, axis=0)}
 
 
-def draw(metrics, source="auto"):
+def draw(metrics, source="network"):
     done = draw_masks(INDEX, MAPS, LABELS, metrics, CLASSES, source, ALONE)
     return {image_id: mask for chunk in done for image_id, mask in chunk.items()}
 
@@ -46,7 +47,7 @@ def test_masks_have_the_photos_size_and_the_data_set_s_values():
 
 
 def test_a_training_photo_has_its_pseudo_label_where_that_is_better():
-    better = draw({"network_miou": 0.4, "pseudo_labels_miou": 0.5})
+    better = draw({"network_miou": 0.4, "pseudo_labels_miou": 0.5}, "auto")
     np.testing.assert_array_equal(better["a"][:, :15], 12)
     np.testing.assert_array_equal(better["a"][:, 17:], 0)
     np.testing.assert_array_equal(better["b"], draw({})["b"])  # val has none
@@ -56,7 +57,8 @@ def test_a_training_photo_has_its_pseudo_label_where_that_is_better():
 @pytest.mark.parametrize(
     ("metrics", "source", "chosen"),
     [
-        ({}, "auto", "network"),
+        ({}, "auto", "pseudo_labels"),
+        ({}, "network", "network"),
         ({"network_miou": 0.5, "pseudo_labels_miou": 0.4}, "auto", "network"),
         ({"network_miou": 0.5, "pseudo_labels_miou": 0.4}, "pseudo_labels", "pseudo_labels"),
         ({"network_miou": 0.4, "pseudo_labels_miou": 0.5}, "auto", "pseudo_labels"),
@@ -74,19 +76,29 @@ def test_sources_are_compared_on_the_same_photos():
     assert compare_sources(MAPS, LABELS, {}, CLASSES, ALONE)[0] == {}
 
 
-def estimate(maps, labels):
+def estimate(maps, walked):
     masks = {i: lambda mask=mask: mask for i, mask in draw({}).items()}
-    return estimate_quality(INDEX, masks, maps, labels, CLASSES, ALONE)
+    return estimate_quality(INDEX, masks, maps, walked, CLASSES, ALONE)
 
 
 def test_quality_falls_with_doubt_and_disagreement():
     sure = estimate(MAPS, {})
     unsure = estimate(MAPS | {"b": lambda: halves(1, sure=0.6)}, {})
-    assert unsure.loc["b", "quality"] < sure.loc["b", "quality"] <= 1
+    assert unsure.loc["b", "quality"] < sure.loc["b", "quality"] < 1
     assert unsure.index.tolist() == ["b", "a"]  # the doubtful first
-    assert estimate(MAPS, LABELS).loc["a", "agreement"] == 0
-    assert estimate(MAPS, LABELS).index.tolist() == ["a", "b"]
     assert sure["object"].to_dict() == {"a": "dog", "b": "cat"}
+    mirrored = ClassMaps(np.array([0, 2], np.uint8), halves(2).maps[::-1])
+    disputed = estimate(MAPS, {"a": lambda: mirrored})
+    assert disputed.index.tolist() == ["a", "b"]
+    assert disputed.loc["a", "walk"] < 0.2 < disputed.loc["a", "network"]
+    assert disputed.loc["a", "quality"] == disputed.loc["a", ["walk", "network"]].mean()
+
+
+def test_the_expected_iou_of_sure_probabilities_is_the_iou():
+    mask = np.zeros((6, 8), np.uint8)
+    mask[:, 2:] = 2
+    assert expected_iou(mask, halves(2, sure=1.0))[2] == pytest.approx(4 / 6)
+    assert expected_iou(np.zeros((6, 8), np.uint8), halves(2))[2] == 0
 
 
 def test_a_tag_that_no_mask_shows_has_no_quality():

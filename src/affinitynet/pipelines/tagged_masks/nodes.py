@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
@@ -31,7 +30,7 @@ from affinitynet.pipelines.segmentation.nodes import check_classes
 
 logger = logging.getLogger(__name__)
 
-SOURCES = {"network": "network within the tags", "pseudo_labels": "pseudo labels"}
+SOURCES = {"pseudo_labels": "pseudo labels", "network": "network within the tags"}
 """Where a mask may come from; the first one where there are no masks to compare them on."""
 
 CELL = 4
@@ -74,14 +73,15 @@ def compare_sources(
         of both, and each image's own mIoU.
     """
     maps = {i: read for i, read in checked(maps, "tagged_masks.maps").items() if i in labels}
+    labels = {i: labels[i] for i in maps}
     scored = {
-        "network": count(count_maps, maps, masks, classes, execution, "Scoring within the tags"),
         "pseudo_labels": count(
-            count_labels, {i: labels[i] for i in maps}, masks, classes, execution, "Scoring labels"
+            count_labels, labels, masks, classes, execution, "Scoring pseudo labels"
         ),
+        "network": count(count_maps, maps, masks, classes, execution, "Scoring within the tags"),
     }
     totals = {SOURCES[source]: total for source, (total, _) in scored.items()}
-    (_, of_network), (_, of_labels) = scored.values()
+    (_, of_labels), (_, of_network) = scored.values()
     return (
         {
             f"{source}_miou": summary["miou"]
@@ -89,7 +89,7 @@ def compare_sources(
             if (summary := summarise(total, classes))
         },
         tabulate_confusion(totals, classes),
-        tabulate_images({i: (of_network[i], of_labels[i]) for i in of_network}, [*scored]),
+        tabulate_images({i: (of_labels[i], of_network[i]) for i in of_network}, [*scored]),
     )
 
 
@@ -102,7 +102,7 @@ def draw_masks(
     source: MaskSource,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
-    """Draw the mask of every photo at its own size: of the network within its tags, or else.
+    """Draw the mask of every photo at its own size, from its pseudo label or the network.
 
     Args:
         index: The images of the data set.
@@ -162,7 +162,7 @@ def estimate_quality(
     index: pd.DataFrame,
     predictions: Partitions[LabelMap],
     maps: Partitions[ClassMaps],
-    labels: Partitions[LabelMap],
+    walked: Partitions[ClassMaps],
     classes: dict[str, int],
     execution: Execution,
 ) -> pd.DataFrame:
@@ -172,29 +172,28 @@ def estimate_quality(
         index: The images of the data set.
         predictions: From `draw_masks`.
         maps: From `score_within_tags`.
-        labels: Pseudo labels, of training photos.
+        walked: The random walk's scores, of training photos.
         classes: Class name to mask value.
         execution: Processes.
 
     Returns:
         One row an object, by the photo's `id`, photos with the worst object first: `split`,
-        `object`; its `share` of the photo; `expected`, the IoU that the network's probabilities
-        let one expect; `agreement`, the IoU of its pseudo label and the network's mask, if there
-        is a pseudo label; and `quality`, their mean, an estimate of its IoU.
+        `object`; its `share` of the photo; `network` and `walk`, the IoU of its mask that their
+        probabilities let one expect; and `quality`, the mean of those that there are.
     """
     names, values = [*classes], [*classes.values()]
     ids = [i for i in index.index[index["tags"] != ""] if i in predictions and i in maps]
     rows: list[dict[str, Any]] = []
     for chunk in map_in_chunks(
         partial(_estimate_one, names, values),
-        ((i, predictions[i], maps[i], labels.get(i)) for i in ids),
+        ((i, predictions[i], maps[i], walked.get(i)) for i in ids),
         total=len(ids),
         execution=execution,
         description="Estimating the quality",
         skip=True,
     ):
         rows += [{"id": i, **row} for i, objects in chunk.items() for row in objects]
-    columns = ["id", "object", "share", "expected", "agreement", "quality"]
+    columns = ["id", "object", "share", "network", "walk", "quality"]
     table = pd.DataFrame(rows, columns=columns).set_index("id")
     table.insert(0, "split", index.loc[table.index, "split"])
     worst = table.groupby(level=0)["quality"].transform("min")
@@ -202,31 +201,40 @@ def estimate_quality(
 
 
 def _estimate_one(
-    names: list[str], values: list[int], read: Any, read_maps: Any, read_labels: Any
+    names: list[str], values: list[int], read: Any, read_maps: Any, read_walked: Any
 ) -> list[dict[str, Any]]:
     stored = read_maps()
     size = (stored.maps.shape[1] * CELL, stored.maps.shape[2] * CELL)
-    scores = stored.resize(size).maps
     mask = resize_labels(decode(read(), values), size)
-    best = stored.name(scores.argmax(axis=0))
-    pseudo = None if read_labels is None else resize_labels(decode(read_labels(), values), size)
-    rows = []
-    for label, own in zip(stored.labels[1:], scores[1:], strict=True):
+    sources = {"network": stored} | ({"walk": read_walked()} if read_walked else {})
+    expected = {name: expected_iou(mask, scores) for name, scores in sources.items()}
+    return [
+        {
+            "object": names[label - 1],
+            "share": float((mask == label).mean()),
+            **{name: found[label] for name, found in expected.items()},
+            "quality": float(np.mean([found[label] for found in expected.values()])),
+        }
+        for label in stored.labels[1:].tolist()
+    ]
+
+
+def expected_iou(mask: LabelMap, scores: ClassMaps) -> dict[int, float]:
+    """Tell the IoU of each object's region that probabilities let one expect.
+
+    That is the probability inside the region over its area and the probability outside.
+
+    Args:
+        mask: (H, W) labels.
+        scores: Of the background and the photo's classes.
+
+    Returns:
+        Label to a number in [0, 1]; 0 where the mask lacks the object.
+    """
+    maps = scores.resize((mask.shape[0], mask.shape[1])).maps
+    shares = maps / np.maximum(maps.sum(axis=0), np.finfo(np.float32).tiny)
+    found = {}
+    for label, own in zip(scores.labels.tolist(), shares, strict=True):
         inside = mask == label
-        expected = own[inside].sum() / max(inside.sum() + own[~inside].sum(), 1)
-        agreement = np.nan if pseudo is None else _overlap(best == label, pseudo == label)
-        rows.append(
-            {
-                "object": names[label - 1],
-                "share": float(inside.mean()),
-                "expected": float(expected),
-                "agreement": agreement,
-                "quality": float(np.nanmean([expected, agreement])),
-            }
-        )
-    return rows
-
-
-def _overlap(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
-    """The IoU of two regions; 0 if both are empty."""
-    return float((one & other).sum() / max((one | other).sum(), 1))
+        found[label] = float(own[inside].sum() / max(inside.sum() + own[~inside].sum(), 1))
+    return found

@@ -1,0 +1,235 @@
+"""How long a run will take on this machine: told at its start, compared at its end."""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from kedro.framework.hooks import hook_impl
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+
+from affinitynet.networks.parameters import InferenceParameters
+from affinitynet.pipelines.parameters import Parameters
+from affinitynet.runs.context import RunContext
+from affinitynet.runs.photos import INDEX
+from affinitynet.runs.record import RunRecord, read_records
+from affinitynet.training.parameters import TrainingParameters
+
+logger = logging.getLogger(__name__)
+
+NETWORK = {
+    "tag_check.predict": 0.2,
+    "cam.train": 1.0,
+    "cam.infer": 0.24,
+    "affinity_training.train": 1.3,
+    "revision.walk": 1.3,
+    "segmentation.train": 1.25,
+    "segmentation.predict": 0.6,
+    "tagged_masks.score_within_tags": 0.6,
+}
+"""Seconds for a megapixel, as multiples of those for training the classifier (VOC's animals)."""
+
+CRF = {"affinity_labels.label": 1.1, "revision.refine": 1.1}
+"""Seconds for a megapixel, as multiples of those for a dense CRF, divided by the processes."""
+
+PROBED = 4
+"""Photos in the timed step of the classifier."""
+
+
+class RunTimes:
+    """Tell how long the nodes of a run will take, and keep how long they took in its record."""
+
+    @hook_impl
+    def after_context_created(self, context: RunContext) -> None:
+        """Keep the context."""
+        self.context = context
+
+    @hook_impl
+    def before_pipeline_run(self, pipeline: Pipeline) -> None:
+        """Keep the nodes in their order."""
+        self._nodes = [node.name for node in pipeline.nodes]
+
+    @hook_impl(trylast=True)
+    def before_node_run(self, inputs: dict[str, Any]) -> None:
+        """Tell the times before the first node that is given the index; start the clock.
+
+        A resumed run tells and keeps none, as its nodes may do a part of their work only.
+        """
+        record, index = self.context.record, inputs.get(INDEX)
+        fresh = record and not record.work and not self.context.resumed
+        if record and fresh and isinstance(index, pd.DataFrame):
+            self._tell(record, index)
+        self._started = perf_counter()
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Note the node's seconds."""
+        if (record := self.context.record) and not self.context.resumed:
+            taken = round(perf_counter() - self._started, 2)
+            self.context.record = replace(record, seconds=record.seconds | {node.name: taken})
+
+    def _tell(self, record: RunRecord, index: pd.DataFrame) -> None:
+        left = [name for name in self._nodes if name in {*record.nodes} - record.seconds.keys()]
+        work = measure_work(index, self.context.checked, left)
+        earlier = [run for run in read_records(self.context.records) if _is_like(run, record)]
+        rates = read_rates(earlier)
+        unknown = {*left} & (NETWORK.keys() | CRF.keys()) - rates.keys()
+        if unknown and self.context.checked.execution.in_process:
+            rates = probe_rates(self.context.checked) | rates
+        told = {name: round(rates[name] * work[name], 1) for name in left if name in rates}
+        self.context.record = replace(record, work=work, estimated=told)
+        stages = {stage: value for stage, value in by_stage(told).items() if value >= 1}
+        if stages:
+            logger.info(
+                "On this machine this will take about %s, by %s: %s.",
+                format_seconds(sum(told.values())),
+                f"the run {earlier[0].version}" if earlier else "two timed steps",
+                ", ".join(f"{stage} {format_seconds(value)}" for stage, value in stages.items()),
+            )
+
+
+def _is_like(run: RunRecord, now: RunRecord) -> bool:
+    """Whether a run was made with this machine, network and device, and says its times."""
+    same = ("cam.network.backbone.name", "execution.device", "execution.devices")
+    return (
+        bool(run.finished and run.work)
+        and run.process.split()[:1] == now.process.split()[:1]
+        and all(run.parameters.get(name) == now.parameters.get(name) for name in same)
+    )
+
+
+def measure_work(
+    index: pd.DataFrame, parameters: Parameters, nodes: Collection[str]
+) -> dict[str, float]:
+    """Measure the work of nodes: megapixels of what is slow, photos of all else.
+
+    Args:
+        index: The images of the data set.
+        parameters: Of the run.
+        nodes: Their names.
+    """
+    train = index["split"] == "train"
+    count = {
+        "train": train.sum(),
+        "tagged": (train & (index["tags"] != "")).sum(),
+        "val": (~train).sum(),
+        "all": len(index),
+    }
+    sides = index[["height", "width"]].to_numpy(float)
+    shape = float((sides.min(axis=1) / sides.max(axis=1)).mean()) if len(index) else 1.0
+
+    def area(long_side: int | None) -> float:
+        side = long_side or float(np.mean(sides.max(axis=1)))
+        return side**2 * shape / 1e6
+
+    def scored(inference: InferenceParameters) -> float:
+        times = sum(scale**2 for scale, _ in inference.scales) * (1 + inference.flip)
+        return area(inference.long_side) * times
+
+    def trained(training: TrainingParameters, crop: int) -> float:
+        return training.epochs * crop**2 / 1e6
+
+    p = parameters
+    work = {
+        "tag_check.predict": count["all"] * area(p.tag_check.features.long_side),
+        "cam.train": count["train"] * trained(p.cam.training, p.cam.augmentation.crop),
+        "cam.infer": count["tagged"] * scored(p.cam.inference),
+        "affinity_labels.label": count["tagged"] * area(p.affinity_labels.long_side),
+        "affinity_training.train": count["tagged"]
+        * trained(p.affinity_training.training, p.affinity_training.augmentation.crop),
+        "revision.walk": count["tagged"] * area(p.revision.random_walk.long_side),
+        "revision.refine": count["tagged"] * area(p.revision.long_side),
+        "segmentation.train": count["tagged"]
+        * trained(p.segmentation.training, p.segmentation.augmentation.crop),
+        "segmentation.predict": count["val"] * scored(p.segmentation.inference),
+        "tagged_masks.score_within_tags": count["all"] * scored(p.segmentation.inference),
+    }
+    return {name: float(work.get(name, count["all"])) for name in nodes}
+
+
+def read_rates(runs: Iterable[RunRecord]) -> dict[str, float]:
+    """Read the seconds for a unit of work of each node from the newest run that has it.
+
+    Args:
+        runs: Newest first.
+    """
+    rates: dict[str, float] = {}
+    for run in runs:
+        for name, work in run.work.items():
+            if work and name in run.seconds:
+                rates.setdefault(name, run.seconds[name] / work)
+    return rates
+
+
+def probe_rates(parameters: Parameters) -> dict[str, float]:
+    """Time a step of the classifier and a dense CRF, and scale them to the slow nodes.
+
+    Returns:
+        Node to seconds for a megapixel.
+    """
+    network, crf = _time_step(parameters), _time_crf(parameters)
+    return {name: ratio * network for name, ratio in NETWORK.items()} | {
+        name: ratio * crf / parameters.execution.processes for name, ratio in CRF.items()
+    }
+
+
+def _time_step(parameters: Parameters) -> float:
+    """Seconds for a megapixel of training the classifier."""
+    import torch
+
+    from affinitynet.execution import pick_device
+    from affinitynet.networks.checkpoint import restore
+    from affinitynet.networks.precision import uses_bfloat16
+    from affinitynet.pipelines.training import initialise_classifier
+
+    cam, device = parameters.cam, pick_device(parameters.execution)
+    with torch.random.fork_rng(devices=[]):
+        checkpoint = initialise_classifier(cam.network, {"object": 1}, parameters.seed)
+        network = restore(checkpoint, device=device).train()
+    for name, weights in network.named_parameters():
+        weights.requires_grad_(not name.startswith(tuple(cam.training.frozen)))
+    images = torch.zeros(PROBED, 3, cam.augmentation.crop, cam.augmentation.crop, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    half = uses_bfloat16(cam.training.precision, device)
+    for _ in range(2):  # the first one warms up
+        started = perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            loss = network(images).float().sum()
+        loss.backward()
+        loss.item()
+    return (perf_counter() - started) / (images[:, 0].numel() / 1e6)
+
+
+def _time_crf(parameters: Parameters) -> float:
+    """Seconds for a megapixel of the dense CRF with two classes, in one process."""
+    from affinitynet.core.dense_crf import refine
+
+    noise = np.random.default_rng(0)
+    photo = noise.integers(0, 256, (96, 128, 3), np.uint8)
+    photo = photo.repeat(2, axis=0).repeat(2, axis=1)
+    unary = noise.random((3, *photo.shape[:2]), np.float32)
+    started = perf_counter()
+    refine(photo, unary, parameters.revision.crf)
+    return (perf_counter() - started) / (unary[0].size / 1e6)
+
+
+def by_stage(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Sum the seconds of nodes by stage, the part of their name before the dot."""
+    stages: dict[str, float] = {}
+    for name, value in seconds.items():
+        stage = name.partition(".")[0]
+        stages[stage] = stages.get(stage, 0.0) + value
+    return stages
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a duration in the unit that suits it: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -188,7 +188,7 @@ def _time_step(parameters: Parameters) -> float:
 
     cam, device = parameters.cam, pick_device(parameters.execution)
     with torch.random.fork_rng(devices=[]):
-        checkpoint = initialise_classifier(cam.network, {"object": 1}, parameters.seed)
+        checkpoint = initialise_classifier(cam, {"object": 1}, parameters.seed)
         network = restore(checkpoint, device=device).train()
     for name, weights in network.named_parameters():
         weights.requires_grad_(not name.startswith(tuple(cam.training.frozen)))
@@ -214,7 +214,7 @@ def _time_crf(parameters: Parameters) -> float:
     unary = noise.random((3, *photo.shape[:2]), np.float32)
     started = perf_counter()
     refine(photo, unary, parameters.revision.crf)
-    return (perf_counter() - started) / (unary[0].size / 1e6)
+    return (perf_counter() - started) / float(unary[0].size / 1e6)
 
 
 def by_stage(seconds: Mapping[str, float]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Everything that only makes a CPU faster; the results are the same to rounding.
 
 `optimize_for_cpu` is the one entry point. AFFINITYNET_OPTIMIZE_FOR_CPU=0 switches it off, and then
-networks run as torch and timm have them. docs/decisions/0017-cpu.md has the measurements.
+networks run as torch and timm have them. docs/decisions/0018-cpu.md has the measurements.
 """
 
 import os

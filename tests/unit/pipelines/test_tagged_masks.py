@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from affinitynet.core.class_maps import ClassMaps
+from affinitynet.data.corrections import Corrected
 from affinitynet.execution import Execution
 from affinitynet.pipelines.tagged_masks.nodes import (
     choose_source,
@@ -16,6 +17,7 @@ from affinitynet.pipelines.tagged_masks.nodes import (
 
 CLASSES = {"cat": 8, "dog": 12}
 ALONE = Execution(workers=1)
+NONE = Corrected()
 INDEX = pd.DataFrame(
     {"split": ["train", "val"], "height": [48, 40], "width": [64, 80], "tags": ["dog", "cat"]},
     pd.Index(["a", "b"], name="id"),
@@ -33,8 +35,8 @@ MAPS = {"a": lambda: halves(2), "b": lambda: halves(1)}
 LABELS = {"a": lambda: np.repeat(np.uint8([[12, 0, 0, 0]]), 3, axis=0)}
 
 
-def draw(metrics, source="network"):
-    done = draw_masks(INDEX, MAPS, LABELS, metrics, CLASSES, source, ALONE)
+def draw(metrics, source="network", corrected=NONE):
+    done = draw_masks(INDEX, MAPS, LABELS, corrected, metrics, CLASSES, source, ALONE)
     return {image_id: mask for chunk in done for image_id, mask in chunk.items()}
 
 
@@ -54,6 +56,18 @@ def test_a_training_photo_has_its_pseudo_label_where_that_is_better():
     np.testing.assert_array_equal(draw({}, "pseudo_labels")["a"], better["a"])
 
 
+def test_corrected_masks_stay_as_they_are_and_are_not_doubted():
+    mine = np.full((48, 64), 8, np.uint8)
+    mine[:10], mine[10:20] = 0, 255
+    corrected = Corrected({"a": lambda: mine})
+    masks = draw({}, corrected=corrected)
+    np.testing.assert_array_equal(masks["a"], mine)
+    read = {i: lambda mask=mask: mask for i, mask in masks.items()}
+    found = estimate_quality(INDEX, read, MAPS, {}, corrected, CLASSES, ALONE)
+    assert found.index.tolist() == ["b"]
+    assert compare_sources(INDEX, MAPS, LABELS, read, corrected, CLASSES, ALONE)[0] == {}
+
+
 @pytest.mark.parametrize(
     ("metrics", "source", "chosen"),
     [
@@ -70,15 +84,15 @@ def test_the_better_source_is_taken(metrics, source, chosen):
 
 def test_sources_are_compared_on_the_same_photos():
     truth = {"a": lambda: draw({})["a"], "b": lambda: np.zeros((40, 80), np.uint8)}
-    metrics, _, images = compare_sources(MAPS, LABELS, truth, CLASSES, ALONE)
+    metrics, _, images = compare_sources(INDEX, MAPS, LABELS, truth, NONE, CLASSES, ALONE)
     assert metrics["network_miou"] == 1 > metrics["pseudo_labels_miou"]
     assert images.index.tolist() == ["a"]
-    assert compare_sources(MAPS, LABELS, {}, CLASSES, ALONE)[0] == {}
+    assert compare_sources(INDEX, MAPS, LABELS, {}, NONE, CLASSES, ALONE)[0] == {}
 
 
 def estimate(maps, walked):
     masks = {i: lambda mask=mask: mask for i, mask in draw({}).items()}
-    return estimate_quality(INDEX, masks, maps, walked, CLASSES, ALONE)
+    return estimate_quality(INDEX, masks, maps, walked, NONE, CLASSES, ALONE)
 
 
 def test_quality_falls_with_doubt_and_disagreement():
@@ -104,5 +118,5 @@ def test_the_expected_iou_of_sure_probabilities_is_the_iou():
 def test_a_tag_that_no_mask_shows_has_no_quality():
     nothing = ClassMaps(np.array([0, 1], np.uint8), np.stack([np.ones((6, 8)), np.zeros((6, 8))]))
     empty = {"b": lambda: np.zeros((40, 80), np.uint8)}
-    found = estimate_quality(INDEX, empty, {"b": lambda: nothing}, {}, CLASSES, ALONE)
+    found = estimate_quality(INDEX, empty, {"b": lambda: nothing}, {}, NONE, CLASSES, ALONE)
     assert found["quality"].tolist() == [0]

@@ -13,6 +13,12 @@ from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import LabelMap, decode, encode
+from affinitynet.data.corrections import (
+    Corrected,
+    corrected_labels,
+    corrected_photos,
+    without_corrected,
+)
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.cam.nodes import tag_labels
@@ -60,13 +66,17 @@ def score_within_tags(
 
 
 def compare_sources(
+    index: pd.DataFrame,
     maps: Partitions[ClassMaps],
     labels: Partitions[LabelMap],
     masks: Partitions[LabelMap],
+    corrected: Corrected,
     classes: dict[str, int],
     execution: Execution,
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Score the sources of masks on the training photos that have pseudo labels and a mask.
+
+    Photos with a corrected mask are left out.
 
     Returns:
         `network_miou` and `pseudo_labels_miou`, none of them without masks. The confusion counts
@@ -74,6 +84,7 @@ def compare_sources(
     """
     maps = {i: read for i, read in checked(maps, "tagged_masks.maps").items() if i in labels}
     labels = {i: labels[i] for i in maps}
+    masks = without_corrected(masks, corrected, index)
     scored = {
         "pseudo_labels": count(
             count_labels, labels, masks, classes, execution, "Scoring pseudo labels"
@@ -97,6 +108,7 @@ def draw_masks(
     index: pd.DataFrame,
     maps: Partitions[ClassMaps],
     labels: Partitions[LabelMap],
+    corrected: Corrected,
     metrics: dict[str, float],
     classes: dict[str, int],
     source: MaskSource,
@@ -104,10 +116,13 @@ def draw_masks(
 ) -> Iterator[dict[str, LabelMap]]:
     """Draw the mask of every photo at its own size, from its pseudo label or the network.
 
+    Corrected masks of training photos stay as they are.
+
     Args:
         index: The images of the data set.
         maps: From `score_within_tags`.
         labels: Pseudo labels, of training photos.
+        corrected: Masks that were corrected by hand.
         metrics: From `compare_sources`.
         classes: Class name to mask value.
         source: Where the masks of photos that have pseudo labels come from.
@@ -117,14 +132,12 @@ def draw_masks(
     logger.info("Masks of the training photos: %s", SOURCES[chosen])
     values = [*classes.values()]
     maps = checked(maps, "tagged_masks.maps")
+    better = {**labels} if chosen == "pseudo_labels" else {}
+    better |= corrected_labels(corrected, index, classes)
     sizes = index[["height", "width"]].itertuples(name=None)
     yield from map_in_chunks(
         partial(_draw_one, values),
-        (
-            (i, size, maps[i], labels.get(i) if chosen == "pseudo_labels" else None)
-            for i, *size in sizes
-            if i in maps
-        ),
+        ((i, size, maps[i], better.get(i)) for i, *size in sizes if i in maps),
         total=len(index),
         execution=execution,
         description="Drawing the masks",
@@ -163,6 +176,7 @@ def estimate_quality(
     predictions: Partitions[LabelMap],
     maps: Partitions[ClassMaps],
     walked: Partitions[ClassMaps],
+    corrected: Corrected,
     classes: dict[str, int],
     execution: Execution,
 ) -> pd.DataFrame:
@@ -173,6 +187,7 @@ def estimate_quality(
         predictions: From `draw_masks`.
         maps: From `score_within_tags`.
         walked: The random walk's scores, of training photos.
+        corrected: Masks that were corrected by hand, which are left out.
         classes: Class name to mask value.
         execution: Processes.
 
@@ -182,7 +197,9 @@ def estimate_quality(
         probabilities let one expect; and `quality`, the mean of those that there are.
     """
     names, values = [*classes], [*classes.values()]
-    ids = [i for i in index.index[index["tags"] != ""] if i in predictions and i in maps]
+    true = corrected_photos(corrected, index)
+    shown = index.index[(index["tags"] != "") & ~index.index.isin([*true])]
+    ids = [i for i in shown if i in predictions and i in maps]
     rows: list[dict[str, Any]] = []
     for chunk in map_in_chunks(
         partial(_estimate_one, names, values),

@@ -27,14 +27,17 @@ def image_entries(images: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Describe images, numbered from 1 in the order of their rows.
 
     Args:
-        images: One row an image: `file`, `width` and `height`.
+        images: One row an image: `file`, `width`, `height`, and where known `source`, what its
+            labels are.
 
     Yields:
-        `id`, `file_name`, `width` and `height`.
+        `id`, `file_name`, `width`, `height`, and `source`.
     """
-    rows = images[["file", "width", "height"]].itertuples(index=False)
-    for number, (file, width, height) in enumerate(rows, start=1):
-        yield {"id": number, "file_name": file, "width": int(width), "height": int(height)}
+    columns = ["file", "width", "height", *(name for name in ["source"] if name in images)]
+    rows = images[columns].itertuples(index=False)
+    for number, (file, width, height, *source) in enumerate(rows, start=1):
+        entry = {"id": number, "file_name": file, "width": int(width), "height": int(height)}
+        yield entry | dict(zip(["source"], source, strict=False))
 
 
 def encode_results(mask: LabelMap, confidence: npt.NDArray[np.uint8]) -> list[Segment]:
@@ -70,30 +73,78 @@ def encode_stuff(mask: LabelMap) -> list[Segment]:
     return [_annotation(value, _run_lengths(mask == value)) for value in _classes(mask)]
 
 
-def encode_components(mask: LabelMap) -> list[Segment]:
+def encode_components(
+    mask: LabelMap, *, min_area: float = 0, tolerance: float = 0
+) -> list[Segment]:
     """Encode a mask as COCO does objects: an annotation a connected part of a class, in polygons.
 
     Args:
         mask: (H, W) mask values; background and neutral pixels are in no annotation.
+        min_area: In pixels: smaller parts are left out, smaller holes filled.
+        tolerance: In pixels, by which an outline may differ. With 0 polygons follow the pixels'
+            edges, so that nothing is lost.
 
     Returns:
-        As `encode_stuff`. Polygons follow the pixels' edges, so that nothing is lost; a part with
-        holes, which COCO's polygons cannot have, is cut into several polygons.
+        As `encode_stuff`, areas and boxes of the polygons. A part with holes, which COCO's
+        polygons cannot have, is cut into several polygons.
     """
     annotations = []
     for value in _classes(mask):
         parts, _ = scipy.ndimage.label(mask == value)
         for number, box in enumerate(scipy.ndimage.find_objects(parts), start=1):
             rows, columns = box
-            part = parts[box] == number
+            part = _fill_holes(parts[box] == number, min_area)
+            if part.sum() < min_area:
+                continue
+            outlines = (_simplify(points, tolerance) for points in trace_polygons(part))
             polygons = [
                 (points + np.array([columns.start, rows.start])).ravel().tolist()
-                for points in trace_polygons(part)
+                for points in outlines
+                if len(points) > 2
             ]
-            whole = np.zeros(mask.shape, bool)
-            whole[box] = part
-            annotations.append(_annotation(value, _run_lengths(whole)) | {"segmentation": polygons})
+            if polygons:
+                drawn = rle.merge(rle.frPyObjects(polygons, *mask.shape))
+                annotations.append(_annotation(value, drawn) | {"segmentation": polygons})
     return annotations
+
+
+def _fill_holes(part: npt.NDArray[np.bool_], min_area: float) -> npt.NDArray[np.bool_]:
+    """Fill the holes with fewer pixels."""
+    holes, _ = scipy.ndimage.label(scipy.ndimage.binary_fill_holes(part) & ~part)
+    areas = np.bincount(holes.ravel())
+    small = areas < min_area
+    small[0] = False
+    filled: npt.NDArray[np.bool_] = part | small[holes]
+    return filled
+
+
+def _simplify(points: npt.NDArray[np.int64], tolerance: float) -> npt.NDArray[np.int64]:
+    """Leave out corners of a polygon (Douglas & Peucker, 1973).
+
+    Args:
+        points: (N, 2) corners.
+        tolerance: Largest distance in pixels of a corner from the outline that stays.
+    """
+    if tolerance <= 0 or len(points) < 4:
+        return points
+    far = int(np.linalg.norm(points - points[0], axis=1).argmax())
+    ring = np.vstack([points, points[:1]])
+    kept = np.zeros(len(ring), bool)
+    kept[[0, far]] = True
+    spans = [(0, far), (far, len(points))]
+    while spans:
+        first, last = spans.pop()
+        between = ring[first + 1 : last]
+        if not len(between):
+            continue
+        chord, offsets = ring[last] - ring[first], between - ring[first]
+        along = np.clip(offsets @ chord / (chord @ chord), 0, 1)
+        distances = np.linalg.norm(offsets - along[:, None] * chord, axis=1)
+        if distances.max() > tolerance:
+            middle = first + 1 + int(distances.argmax())
+            kept[middle] = True
+            spans += [(first, middle), (middle, last)]
+    return points[kept[:-1]]
 
 
 def trace_polygons(part: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.int64]]:

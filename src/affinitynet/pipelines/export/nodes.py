@@ -11,6 +11,7 @@ from affinitynet.core.images import to_pixels
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
+from affinitynet.networks.parameters import nearest_stride
 
 
 def pack_checkpoint(model: Checkpoint) -> bytes:
@@ -54,8 +55,7 @@ def export_onnx(
     from affinitynet.networks.onnx import PhotoSegmenter, deviation, export
 
     config = model.config
-    _, evaluated = min(config["inference"]["scales"], key=lambda pair: abs(pair[0] - 1))
-    stride = onnx["output_stride"] or evaluated
+    stride = onnx["output_stride"] or nearest_stride(config["inference"]["scales"])
     metadata = {
         "classes": {"background": 0, **config["classes"]},
         "palette": _palette(model),

@@ -1,6 +1,7 @@
 """Label maps as COCO has them: categories, run-length encoded segments, polygons."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -96,10 +97,9 @@ def encode_components(
             part = _fill_holes(parts[box] == number, min_area)
             if part.sum() < min_area:
                 continue
-            outlines = (_simplify(points, tolerance) for points in trace_polygons(part))
             polygons = [
                 (points + np.array([columns.start, rows.start])).ravel().tolist()
-                for points in outlines
+                for points in trace_polygons(part, tolerance)
                 if len(points) > 2
             ]
             if polygons:
@@ -118,27 +118,29 @@ def _fill_holes(part: npt.NDArray[np.bool_], min_area: float) -> npt.NDArray[np.
     return filled
 
 
-def _simplify(points: npt.NDArray[np.int64], tolerance: float) -> npt.NDArray[np.int64]:
+def _simplify(
+    points: npt.NDArray[np.int64], tolerance: float, cuts: Collection[int]
+) -> npt.NDArray[np.int64]:
     """Leave out corners of a polygon (Douglas & Peucker, 1973).
 
     Args:
-        points: (N, 2) corners.
+        points: (N, 2) corners, x and y.
         tolerance: Largest distance in pixels of a corner from the outline that stays.
+        cuts: Rows whose corners stay: another piece begins there.
     """
     if tolerance <= 0 or len(points) < 4:
         return points
-    far = int(np.linalg.norm(points - points[0], axis=1).argmax())
     ring = np.vstack([points, points[:1]])
-    kept = np.zeros(len(ring), bool)
-    kept[[0, far]] = True
-    spans = [(0, far), (far, len(points))]
+    kept = np.isin(ring[:, 1], [*cuts])
+    kept[[0, -1, np.linalg.norm(ring - ring[0], axis=1).argmax()]] = True
+    fixed = np.flatnonzero(kept).tolist()
+    spans = [*pairwise(fixed)]
     while spans:
         first, last = spans.pop()
-        between = ring[first + 1 : last]
-        if not len(between):
+        if last - first < 2:
             continue
-        chord, offsets = ring[last] - ring[first], between - ring[first]
-        along = np.clip(offsets @ chord / (chord @ chord), 0, 1)
+        chord, offsets = ring[last] - ring[first], ring[first + 1 : last] - ring[first]
+        along = np.clip(offsets @ chord / max(chord @ chord, 1), 0, 1)
         distances = np.linalg.norm(offsets - along[:, None] * chord, axis=1)
         if distances.max() > tolerance:
             middle = first + 1 + int(distances.argmax())
@@ -147,24 +149,29 @@ def _simplify(points: npt.NDArray[np.int64], tolerance: float) -> npt.NDArray[np
     return points[kept[:-1]]
 
 
-def trace_polygons(part: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.int64]]:
+def trace_polygons(
+    part: npt.NDArray[np.bool_], tolerance: float = 0, cuts: Collection[int] = ()
+) -> Iterator[npt.NDArray[np.int64]]:
     """Trace a connected part's outline; one with holes is cut into pieces without.
 
     Args:
         part: (H, W), its pixels connected by their sides.
+        tolerance: In pixels, by which an outline may differ; not where the part was cut.
+        cuts: Rows at which it was cut.
 
     Yields:
         (N, 2) corners, x and y, of polygons whose union is the part.
     """
     holes = scipy.ndimage.binary_fill_holes(part) & ~part
     if not holes.any():
-        yield _trace_outline(part)
+        yield _simplify(_trace_outline(part), tolerance, cuts)
         return
     cut = int(holes.any(axis=1).argmax()) + 1  # below the first row of a hole: it is open then
     for top, piece in ((0, part[:cut]), (cut, part[cut:])):
         pieces, count = scipy.ndimage.label(piece)
+        rows = [row - top for row in (*cuts, cut)]
         for number in range(1, count + 1):
-            for points in trace_polygons(pieces == number):
+            for points in trace_polygons(pieces == number, tolerance, rows):
                 yield points + np.array([0, top])
 
 

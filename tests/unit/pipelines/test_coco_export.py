@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as rle
@@ -96,6 +96,7 @@ def test_specks_and_small_holes_are_left_out():
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.5, 4))
+@settings(deadline=None, max_examples=50)
 def test_simplified_outlines_stay_near_the_pixels(seed, tolerance):
     noise = ndimage.gaussian_filter(np.random.default_rng(seed).random((48, 48)), 4)
     mask = np.where(noise > np.quantile(noise, 0.6), 7, 0).astype(np.uint8)
@@ -105,5 +106,5 @@ def test_simplified_outlines_stay_near_the_pixels(seed, tolerance):
     assert sum(corners) < sum(exact)
     wrong = union(simple, mask.shape) != mask
     outside = ndimage.distance_transform_edt(mask == 0)
-    inside = ndimage.distance_transform_edt(mask != 0)
+    inside = ndimage.distance_transform_edt(np.pad(mask != 0, 1))[1:-1, 1:-1]
     assert (outside + inside)[wrong].max(initial=0) <= tolerance + 1.5

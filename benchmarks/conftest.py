@@ -27,7 +27,6 @@ COLUMNS = {  # of the table: how each figure is written
     "on disk": "{:.3g} kB/img".format,
     "float32": duration,
     "bfloat16": "{:.3g}× as long".format,
-    "auto": "{:.3g}× as long".format,
     "auto takes": lambda bfloat16: "bfloat16" if bfloat16 else "float32",
 }
 ROWS = pytest.StashKey[dict[str, dict[str, float]]]()

@@ -1,17 +1,43 @@
 """Kedro's command line: `run` reads `--params` as declared, and `seeds` runs several times."""
 
+from collections.abc import Callable
 from copy import copy
+from functools import wraps
 from typing import Any
 
 import click
 from kedro.framework.cli.project import run as kedro_run
 
-from affinitynet.errors import UserError
+from affinitynet.errors import InterruptedRunError, UserError, is_disk_full
 from affinitynet.runs.command_line import parse_params
+
+GO_ON = (
+    "What was finished is kept: go on with the same command and --params resume=true (added to its "
+    "other --params)."
+)
 
 
 def _parse(_: click.Context, option: click.Parameter, value: Any) -> Any:
     return parse_params(value) if isinstance(value, str) else value  # else from a file: --config
+
+
+def _explain(command: Any) -> Callable[..., Any]:
+    """Turn Ctrl-C and a full disk into a sentence that says how to go on."""
+
+    @wraps(command)
+    def explained(*args: Any, **options: Any) -> Any:
+        try:
+            return command(*args, **options)
+        except KeyboardInterrupt as error:
+            raise InterruptedRunError(f"Interrupted. {GO_ON}") from error
+        except Exception as error:
+            if is_disk_full(error):
+                raise UserError(
+                    f"The disk is full. Make room (make clean-runs removes old runs). {GO_ON}"
+                ) from error
+            raise
+
+    return explained
 
 
 @click.group()
@@ -24,6 +50,7 @@ run.params = [copy(option) for option in kedro_run.params]
 for _option in run.params:
     if _option.name == "params":
         _option.callback = _parse
+run.callback = _explain(kedro_run.callback)
 cli.add_command(run)
 
 

@@ -34,6 +34,8 @@ CONDITIONS = {
     "labels_export.voc_describe": "labels_export.layout=voc",
     "labels_export.coco_photos": "labels_export.layout=coco",
     "labels_export.coco_describe": "labels_export.layout=coco",
+    "labels_export.label_studio_photos": "labels_export.layout=label_studio",
+    "labels_export.label_studio_describe": "labels_export.layout=label_studio",
 }
 """Node to its condition: a parameter that is not null, or that has a value."""
 

@@ -49,7 +49,9 @@ class Served:
 
         Returns:
             One row a photo: `mask`, the bytes of an indexed PNG of the photo's size, in mask
-            values and VOC's colours; `classes`, class name to mask value.
+            values and VOC's colours; `classes`, class name to mask value; `present`, the share of
+            the pixels of each class that it shows; `confidence`, the mean probability of the
+            pixels' classes, in [0, 1].
 
         Raises:
             MlflowException: If a row is no image (HTTP status 400).
@@ -59,6 +61,8 @@ class Served:
             {
                 "mask": [_png(prediction.to_image()) for prediction in predictions],
                 "classes": [prediction.classes for prediction in predictions],
+                "present": [prediction.present for prediction in predictions],
+                "confidence": [prediction.mean_confidence for prediction in predictions],
             }
         )
 

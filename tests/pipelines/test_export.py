@@ -134,14 +134,11 @@ def test_onnx_says_what_its_masks_mean(finished_run):
     assert not used & {onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT16}
 
 
-def test_onnx_makes_the_masks_of_one_pass(finished_copy, photo):
-    path = next(finished_copy.data.glob("06_models/segmentation/model.pt/*/model.pt"))
-    state = torch.load(path, weights_only=True)
-    state["config"]["inference"] |= {"flip": False, "cell": 8}
-    torch.save(state, path)
-    session = onnxruntime.InferenceSession(exported(finished_copy, "model.onnx"))
+def test_onnx_makes_the_masks_of_the_fast_prediction(finished_run, photo):
+    session = onnxruntime.InferenceSession(exported(finished_run, "model.onnx"))
     probabilities, masks = session.run(None, {"images": np.asarray(photo)[None]})
-    prediction = affinitynet.load(path).predict(photo)
+    model = affinitynet.load(exported(finished_run, "model.safetensors"))
+    prediction = model.predict(photo, fast=True)
     np.testing.assert_allclose(probabilities[0].max(axis=0), prediction.confidence, atol=1e-4)
     np.testing.assert_array_equal(masks[0], prediction.mask)
 

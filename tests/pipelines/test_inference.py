@@ -5,6 +5,7 @@ from hashlib import sha256
 from io import BytesIO, TextIOWrapper
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -16,8 +17,8 @@ from affinitynet.__main__ import main
 from affinitynet.core import images
 from affinitynet.core.images import upsample
 from affinitynet.core.label_maps import voc_palette
+from affinitynet.core.overlay import paint_overlay
 from affinitynet.errors import UserError
-from affinitynet.pipelines.inference.nodes import _overlay
 from tests.conftest import PROJECT
 
 
@@ -132,6 +133,9 @@ def test_what_was_made_is_said(finished_copy, folder, tmp_path, caplog):
         infer(finished_copy, folder, tmp_path / "masks")
     said = f"{len(SIZES)} photos in '{folder}' have their masks, in '{tmp_path}/masks'."
     assert said in caplog.messages
+    version, miou = finished_copy.records[0].stem, finished_copy.metrics()["segmentation"]["miou"]
+    model = f"The network is segmentation.model {version}, environment test, mIoU {miou:.3f} on val"
+    assert any(line.startswith(model) for line in caplog.messages)
 
 
 def test_relative_paths_begin_at_the_projects_folder(finished_copy, monkeypatch, tmp_path):
@@ -310,11 +314,36 @@ def test_masks_are_the_same_with_and_without_what_lies_beside(finished_copy, fol
         assert other.read_bytes() == path.read_bytes()
 
 
-def test_an_overlay_is_half_photo_and_half_colour(tmp_path):
-    photo = Image.new("RGB", (2, 1), (100, 100, 100))
-    overlay = _overlay(lambda: photo, lambda: np.array([[0, 1]], np.uint8))
-    assert overlay.getpixel((0, 0)) == (100, 100, 100)
-    assert overlay.getpixel((1, 0)) == (114, 50, 50)
+def test_an_overlay_is_half_photo_and_half_colour_with_an_outline_and_a_name():
+    photo, mask = Image.new("RGB", (80, 60), (100, 100, 100)), np.zeros((60, 80), np.uint8)
+    mask[10:50, 10:70] = 1
+    overlay = paint_overlay(photo, mask, {"background": 0, "cat": 1})
+    assert overlay.getpixel((5, 5)) == (100, 100, 100)
+    assert overlay.getpixel((12, 12)) == (114, 50, 50)
+    assert overlay.getpixel((10, 20)) == (255, 255, 255)
+    name = np.asarray(overlay.crop((20, 20, 60, 40)))
+    assert (name == (128, 0, 0)).all(axis=2).any()
+    nameless = np.asarray(paint_overlay(photo, mask, {}).crop((20, 20, 60, 40)))
+    assert (nameless == (114, 50, 50)).all()
+
+
+def test_a_table_says_what_each_photo_shows_and_how_sure_the_network_is(
+    finished_copy, folder, tmp_path
+):
+    let_it_see_everything(finished_copy)
+    infer(finished_copy, folder, tmp_path / "masks", **outputs(tmp_path))
+    (path,) = finished_copy.data.glob("08_reporting/inference/photos.csv/*/photos.csv")
+    table = pd.read_csv(path, index_col="id", keep_default_na=False)
+    assert {*table.index} == {*SIZES}
+    values = {"car": 1, "fish": 2, "house": 3, "owl": 4}
+    for name, row in table.iterrows():
+        mask = np.asarray(Image.open(tmp_path / f"masks/{name}.png"))
+        shares = [*map(float, row["shares"].split("|"))] if row["shares"] else []
+        classes = row["classes"].split("|") if row["classes"] else []
+        assert {values[each] for each in classes} == {*np.unique(mask)} - {0}
+        np.testing.assert_allclose(shares, [(mask == values[c]).mean() for c in classes], atol=1e-4)
+        confidence = np.asarray(Image.open(tmp_path / f"confidences/{name}.png")).mean() / 255
+        assert row["confidence"] == pytest.approx(confidence, abs=1e-3)
 
 
 def test_what_was_made_is_not_made_again(finished_copy, folder, tmp_path):

@@ -12,11 +12,14 @@ from torchvision.datasets import CocoDetection, VOCSegmentation
 from affinitynet.__main__ import main
 from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import voc_palette
+from affinitynet.data.annotation_tools import decode_brush
 from affinitynet.data.voc import parse_annotation
 from affinitynet.datasets.folder import source
 from affinitynet.datasets.stored_file import LocalFile
 from affinitynet.errors import UserError
-from affinitynet.pipelines.labels_export.nodes import take_labels, take_photos
+from affinitynet.pipeline_registry import register_pipelines
+from affinitynet.pipelines.labels_export.nodes import select_images, take_labels, take_photos
+from affinitynet.pipelines.parameters import LabelsExport, Polygons
 from tests.conftest import PROJECT
 
 
@@ -28,7 +31,7 @@ def export(project, folder, **options):
     (version,) = {*folder.iterdir()} - before
     catalog = project.catalog()
     index = catalog.load("index")
-    readers = catalog.load("masks") | catalog.load("revision.labels")
+    readers = catalog.load("segmentation.predictions") | catalog.load("revision.labels")
     labels = {
         image_id: resize_labels(readers[image_id](), (row["height"], row["width"]))
         for image_id, row in index.iterrows()
@@ -62,6 +65,9 @@ def test_tags_and_names_come_with_the_labels(voc):
         annotation = parse_annotation((root / f"Annotations/{image_id}.xml").read_bytes())
         assert "|".join(annotation.tags) == row["tags"]
         assert (annotation.width, annotation.height) == (row["width"], row["height"])
+        source = {"train": "pseudo label", "val": "prediction"}[row["split"]]
+        text = (root / f"Annotations/{image_id}.xml").read_text()
+        assert f"<annotation>{source} by affinitynet</annotation>" in text
     names = [line.split(":")[0] for line in (root / "labelmap.txt").read_text().splitlines()[1:]]
     assert names == ["background", *project.catalog().load("classes")]
 
@@ -104,12 +110,17 @@ def test_the_project_itself_can_learn_from_the_export(voc):
 @pytest.mark.parametrize("segments", ["rle", "polygons"])
 def test_pycocotools_and_torchvision_open_the_coco_form(finished_copy, tmp_path, segments):
     version, index, labels = export(
-        finished_copy, tmp_path / "exported", layout="coco", segments=segments
+        finished_copy,
+        tmp_path / "exported",
+        layout="coco",
+        segments=segments,
+        **{"polygons.min_share": 0, "polygons.tolerance": 0},
     )
     classes = finished_copy.catalog().load("classes")
-    for split in ("train", "val"):
+    for split, kind in (("train", "pseudo label"), ("val", "prediction")):
         file = version / f"annotations/instances_{split}.json"
         data = COCO(file)
+        assert {image["source"] for image in data.dataset["images"]} == {kind}
         assert {c["name"]: c["id"] for c in data.dataset["categories"]} == classes
         ids = [image["file_name"].removesuffix(".jpg") for image in data.dataset["images"]]
         assert ids == [*index.index[index["split"] == split]]
@@ -127,6 +138,35 @@ def test_pycocotools_and_torchvision_open_the_coco_form(finished_copy, tmp_path,
     copied = version / "images" / f"{ids[0]}.jpg"
     assert copied.read_bytes() == Path(source(photos[ids[0]])).read_bytes()
     assert not copied.samefile(source(photos[ids[0]]))
+
+
+def test_a_data_sets_own_masks_are_never_exported(finished_run):
+    pipeline = register_pipelines()["labels_export"]
+    assert "masks" not in pipeline.inputs()
+    index, labels = finished_run.catalog().load("index"), {"a": None, "b": None}
+    index = index.iloc[:3].set_axis(["a", "b", "c"]).assign(split=["train", "val", "val"])
+    images = select_images(index, labels, {"c": None})
+    assert images["source"].to_dict() == {"a": "pseudo label", "c": "prediction"}
+
+
+def test_label_studio_gets_predictions_with_scores(finished_copy, tmp_path):
+    version, index, labels = export(finished_copy, tmp_path / "exported", layout="label_studio")
+    classes = finished_copy.catalog().load("classes")
+    tasks = json.loads((version / "tasks/tasks.json").read_text())
+    assert len(tasks) == len(index)
+    for task, (image_id, row) in zip(tasks, index.iterrows(), strict=True):
+        file = task["data"]["image"].partition("?d=")[2]
+        assert (version / file).is_file()
+        assert file == f"images/{image_id}.jpg"
+        (prediction,) = task["predictions"]
+        assert ("score" in prediction) == (row["split"] == "train")
+        assert 0 < prediction.get("score", 0.5) <= 1
+        drawn = np.zeros_like(labels[image_id])
+        for result in prediction["result"]:
+            alpha = decode_brush(result["value"]["rle"])[3::4].reshape(drawn.shape)
+            drawn[alpha > 0] = classes[result["value"]["brushlabels"][0]]
+        np.testing.assert_array_equal(drawn, np.where(labels[image_id] == 255, 0, labels[image_id]))
+    assert all(f'"{name}"' in (version / "config/config.xml").read_text() for name in classes)
 
 
 def test_a_second_export_leaves_the_first_one_alone(finished_copy, tmp_path):
@@ -152,7 +192,7 @@ def test_photos_of_all_sorts_become_upright_jpegs(tmp_path, finished_run):
     readers = FolderDataset(path=str(tmp_path), dataset="pillow.ImageDataset").load()
     images = finished_run.catalog().load("index").iloc[: len(readers)]
     images = images.set_axis(list(readers), axis=0)
-    options = {"photos": "link", "quality": 90}
+    options = LabelsExport("voc", "link", 90, "rle", Polygons(0, 0))
     (taken,) = take_photos(images, readers, options, Execution(workers=1))
     for name in ("plain.jpg", "broken.jpg"):
         assert taken.pop(name) == LocalFile(tmp_path / name, link=True)

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 import affinitynet
 from affinitynet.core import images
+from affinitynet.model import Prediction
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,36 @@ def test_paths_images_and_arrays_are_the_same_photo(model, photo, tmp_path):
     assert model.predict([]) == []
 
 
+def test_a_list_is_done_in_batches_with_the_same_result(model, photo, tmp_path):
+    photo.save(tmp_path / "photo.png")
+    narrow = photo.resize((photo.width // 2, photo.height))
+    given = [photo, narrow, (tmp_path / "photo.png").read_bytes(), narrow, *[photo] * 20]
+    found = model.predict(given)
+    assert len(found) == len(given)
+    for one, alone in zip(found, map(model.predict, given[:4]), strict=False):
+        assert (one.mask != alone.mask).mean() < 0.01
+        np.testing.assert_allclose(one.confidence, alone.confidence, atol=0.02)
+    assert model.predict([]) == []
+
+
+def test_a_prediction_lists_what_it_shows_and_draws_it(photo):
+    mask = np.zeros((photo.height, photo.width), np.uint8)
+    mask[5:25, 10:50] = 2
+    mask[30:34, 10:50] = 1
+    confidence = np.full(mask.shape, 0.75, np.float32)
+    classes = {"background": 0, "cat": 1, "dog": 2, "owl": 3}
+    found = Prediction(mask, confidence, classes, photo)
+    assert [*found.present] == ["dog", "cat"]
+    assert found.present["dog"] == pytest.approx(800 / mask.size)
+    assert found.mean_confidence == 0.75
+    overlay = np.asarray(found.overlay())
+    assert overlay.shape == (*mask.shape, 3)
+    changed = (overlay != np.asarray(photo)).any(axis=2)
+    assert not changed[:5].any()
+    assert changed[mask == 2].all()
+    assert (overlay[5, 10:50] == 255).all()
+
+
 def test_large_photos_are_done_in_strips_with_the_same_result(model, photo, monkeypatch):
     whole = model.predict(photo)
     monkeypatch.setattr(images, "STRIP", 5 * photo.width * 8)  # eight rows of five classes
@@ -175,12 +206,14 @@ def test_what_is_no_photo_is_named(model, tmp_path):
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
     with pytest.raises(ValueError, match=r"bomb.png: Image size .* exceeds limit"):
         model.predict(tmp_path / "bomb.png")
+    with pytest.raises(ValueError, match="a folder; name a photo in it"):
+        model.predict(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"missing.jpg"):
         model.predict(tmp_path / "missing.jpg")
     for array in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32)):
         with pytest.raises(ValueError, match=r"\(height, width, 3\) uint8"):
             model.predict(array)
-    with pytest.raises(ValueError, match="a path, a Pillow image or an array"):
+    with pytest.raises(ValueError, match="a path, a file's bytes, a Pillow image or an array"):
         model.predict(7)
 
 

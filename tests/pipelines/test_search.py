@@ -351,8 +351,10 @@ def test_the_walk_alone_needs_no_optuna(finished_copy, monkeypatch):
         *(f"revision.random_walk.{name}" for name in SEARCHED),
         "miou",
     ]
+    runs = len(finished_copy.records)
     with pytest.raises(UserError, match=r"affinitynet\[search\]"):
         finished_copy.run("search")
+    assert len(finished_copy.records) == runs  # it was refused before its first node
 
 
 def test_an_unknown_parameter_is_named(finished_copy):

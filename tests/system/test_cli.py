@@ -8,6 +8,7 @@ import yaml
 
 from affinitynet.__main__ import main
 from affinitynet.errors import UserError
+from affinitynet.runs.session import RunSession
 from tests.conftest import PROJECT
 
 
@@ -80,6 +81,52 @@ def test_errors_of_the_user_are_told_without_a_traceback(run, project):
     status, said = run(*project.options("--pipeline", "revision"))
     assert status == 1
     assert "kedro run --env test --pipeline cam" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--pipelines", "revison"), "--pipelines revison: there is none of this name; did you"),
+        (("--nodes", "revision.scor"), "--nodes revision.scor: there is none of this name; did"),
+        (("--from-nodes", "xyz"), "--from-nodes xyz: there is none of this name; there are "),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(run, project, options, message):
+    status, said = run(*project.options(*options))
+    assert status == 1
+    assert message in said
+    assert "Traceback" not in said
+    assert not project.records
+
+
+def _full():
+    try:
+        raise OSError(28, "No space left on device")
+    except OSError as error:
+        try:
+            raise RuntimeError("[enforce fail at inline_container.cc:672]") from error
+        except RuntimeError as both:
+            return both
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "message"),
+    [
+        (KeyboardInterrupt(), 130, "Interrupted. What was finished is kept"),
+        (_full(), 1, "The disk is full. Make room"),
+        (RuntimeError("(sqlite3.OperationalError) database or disk is full"), 1, "The disk is"),
+    ],
+)
+def test_an_interrupted_run_says_how_to_go_on(run, project, monkeypatch, error, expected, message):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(RunSession, "run", fail)
+    status, said = run(*project.options())
+    assert status == expected
+    assert message in said
+    assert "--params resume=true" in said
     assert "Traceback" not in said
 
 

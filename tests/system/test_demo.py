@@ -9,6 +9,7 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import affinitynet
 from affinitynet.core.images import to_rgb
@@ -93,13 +94,13 @@ def test_the_newest_run_says_environment_and_parameters():
 
 
 def test_a_mask_without_what_the_classifier_is_sure_of_is_reported():
-    classes = {"background": 0, "cat": 1, "dog": 2}
-    empty = Prediction(np.zeros((2, 3), np.uint8), np.ones((2, 3), np.float32), classes)
+    classes, photo = {"background": 0, "cat": 1, "dog": 2}, Image.new("RGB", (3, 2))
+    empty = Prediction(np.zeros((2, 3), np.uint8), np.ones((2, 3), np.float32), classes, photo)
     assert "sure of dog (97%). All of the mask is background" in find_disagreement(
         {"cat": 0.2, "dog": 0.97}, empty
     )
     assert find_disagreement({"cat": 0.2, "dog": 0.8}, empty) == ""
-    cat = Prediction(np.ones((2, 3), np.uint8), np.ones((2, 3), np.float32), classes)
+    cat = Prediction(np.ones((2, 3), np.uint8), np.ones((2, 3), np.float32), classes, photo)
     assert find_disagreement({"cat": 0.99, "dog": 0.2}, cat) == ""
     assert "sure of dog" in find_disagreement({"cat": 0.99, "dog": 0.95}, cat)
 

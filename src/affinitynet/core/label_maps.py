@@ -54,6 +54,21 @@ def encode(labels: npt.ArrayLike, values: Sequence[int]) -> LabelMap:
     return table[np.asarray(labels, np.uint8)]
 
 
+def list_present(mask: LabelMap, classes: Mapping[str, int]) -> dict[str, float]:
+    """List the classes that a mask shows, without background, the largest first.
+
+    Args:
+        mask: (H, W) mask values.
+        classes: Class name to mask value.
+
+    Returns:
+        Class name to its share of the pixels, in (0, 1].
+    """
+    shares = np.bincount(mask.ravel(), minlength=256) / mask.size
+    present = [(name, float(shares[value])) for name, value in classes.items() if value]
+    return {name: share for name, share in sorted(present, key=lambda each: -each[1]) if share}
+
+
 def read_mask(image: Image.Image, colours: Mapping[Colour, int] | None = None) -> LabelMap:
     """Read the values of a mask that is stored as an image of any mode.
 

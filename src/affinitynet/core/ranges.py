@@ -39,6 +39,8 @@ Positive = Annotated[Number, Gt(0)]
 Probability = Annotated[Number, Ge(0), Le(1)]
 OpenProbability = Annotated[Number, Gt(0), Lt(1)]
 """Between 0 and 1, both excluded."""
+Share = Annotated[Number, Ge(0), Lt(1)]
+"""Of a whole; less than all of it."""
 
 Index = Annotated[int, Strict()]
 NonNegativeInt = Annotated[int, Strict(), Ge(0)]

@@ -1,6 +1,7 @@
 """Label maps as COCO has them: categories, run-length encoded segments, polygons."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,17 @@ def image_entries(images: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Describe images, numbered from 1 in the order of their rows.
 
     Args:
-        images: One row an image: `file`, `width` and `height`.
+        images: One row an image: `file`, `width`, `height`, and where known `source`, what its
+            labels are.
 
     Yields:
-        `id`, `file_name`, `width` and `height`.
+        `id`, `file_name`, `width`, `height`, and `source`.
     """
-    rows = images[["file", "width", "height"]].itertuples(index=False)
-    for number, (file, width, height) in enumerate(rows, start=1):
-        yield {"id": number, "file_name": file, "width": int(width), "height": int(height)}
+    columns = ["file", "width", "height", *(name for name in ["source"] if name in images)]
+    rows = images[columns].itertuples(index=False)
+    for number, (file, width, height, *source) in enumerate(rows, start=1):
+        entry = {"id": number, "file_name": file, "width": int(width), "height": int(height)}
+        yield entry | dict(zip(["source"], source, strict=False))
 
 
 def encode_results(mask: LabelMap, confidence: npt.NDArray[np.uint8]) -> list[Segment]:
@@ -70,50 +74,104 @@ def encode_stuff(mask: LabelMap) -> list[Segment]:
     return [_annotation(value, _run_lengths(mask == value)) for value in _classes(mask)]
 
 
-def encode_components(mask: LabelMap) -> list[Segment]:
+def encode_components(
+    mask: LabelMap, *, min_area: float = 0, tolerance: float = 0
+) -> list[Segment]:
     """Encode a mask as COCO does objects: an annotation a connected part of a class, in polygons.
 
     Args:
         mask: (H, W) mask values; background and neutral pixels are in no annotation.
+        min_area: In pixels: smaller parts are left out, smaller holes filled.
+        tolerance: In pixels, by which an outline may differ. With 0 polygons follow the pixels'
+            edges, so that nothing is lost.
 
     Returns:
-        As `encode_stuff`. Polygons follow the pixels' edges, so that nothing is lost; a part with
-        holes, which COCO's polygons cannot have, is cut into several polygons.
+        As `encode_stuff`, areas and boxes of the polygons. A part with holes, which COCO's
+        polygons cannot have, is cut into several polygons.
     """
     annotations = []
     for value in _classes(mask):
         parts, _ = scipy.ndimage.label(mask == value)
         for number, box in enumerate(scipy.ndimage.find_objects(parts), start=1):
             rows, columns = box
-            part = parts[box] == number
+            part = _fill_holes(parts[box] == number, min_area)
+            if part.sum() < min_area:
+                continue
             polygons = [
                 (points + np.array([columns.start, rows.start])).ravel().tolist()
-                for points in trace_polygons(part)
+                for points in trace_polygons(part, tolerance)
+                if len(points) > 2
             ]
-            whole = np.zeros(mask.shape, bool)
-            whole[box] = part
-            annotations.append(_annotation(value, _run_lengths(whole)) | {"segmentation": polygons})
+            if polygons:
+                drawn = rle.merge(rle.frPyObjects(polygons, *mask.shape))
+                annotations.append(_annotation(value, drawn) | {"segmentation": polygons})
     return annotations
 
 
-def trace_polygons(part: npt.NDArray[np.bool_]) -> Iterator[npt.NDArray[np.int64]]:
+def _fill_holes(part: npt.NDArray[np.bool_], min_area: float) -> npt.NDArray[np.bool_]:
+    """Fill the holes with fewer pixels."""
+    holes, _ = scipy.ndimage.label(scipy.ndimage.binary_fill_holes(part) & ~part)
+    areas = np.bincount(holes.ravel())
+    small = areas < min_area
+    small[0] = False
+    filled: npt.NDArray[np.bool_] = part | small[holes]
+    return filled
+
+
+def _simplify(
+    points: npt.NDArray[np.int64], tolerance: float, cuts: Collection[int]
+) -> npt.NDArray[np.int64]:
+    """Leave out corners of a polygon (Douglas & Peucker, 1973).
+
+    Args:
+        points: (N, 2) corners, x and y.
+        tolerance: Largest distance in pixels of a corner from the outline that stays.
+        cuts: Rows whose corners stay: another piece begins there.
+    """
+    if tolerance <= 0 or len(points) < 4:
+        return points
+    ring = np.vstack([points, points[:1]])
+    kept = np.isin(ring[:, 1], [*cuts])
+    kept[[0, -1, np.linalg.norm(ring - ring[0], axis=1).argmax()]] = True
+    fixed = np.flatnonzero(kept).tolist()
+    spans = [*pairwise(fixed)]
+    while spans:
+        first, last = spans.pop()
+        if last - first < 2:
+            continue
+        chord, offsets = ring[last] - ring[first], ring[first + 1 : last] - ring[first]
+        along = np.clip(offsets @ chord / max(chord @ chord, 1), 0, 1)
+        distances = np.linalg.norm(offsets - along[:, None] * chord, axis=1)
+        if distances.max() > tolerance:
+            middle = first + 1 + int(distances.argmax())
+            kept[middle] = True
+            spans += [(first, middle), (middle, last)]
+    return points[kept[:-1]]
+
+
+def trace_polygons(
+    part: npt.NDArray[np.bool_], tolerance: float = 0, cuts: Collection[int] = ()
+) -> Iterator[npt.NDArray[np.int64]]:
     """Trace a connected part's outline; one with holes is cut into pieces without.
 
     Args:
         part: (H, W), its pixels connected by their sides.
+        tolerance: In pixels, by which an outline may differ; not where the part was cut.
+        cuts: Rows at which it was cut.
 
     Yields:
         (N, 2) corners, x and y, of polygons whose union is the part.
     """
     holes = scipy.ndimage.binary_fill_holes(part) & ~part
     if not holes.any():
-        yield _trace_outline(part)
+        yield _simplify(_trace_outline(part), tolerance, cuts)
         return
     cut = int(holes.any(axis=1).argmax()) + 1  # below the first row of a hole: it is open then
     for top, piece in ((0, part[:cut]), (cut, part[cut:])):
         pieces, count = scipy.ndimage.label(piece)
+        rows = [row - top for row in (*cuts, cut)]
         for number in range(1, count + 1):
-            for points in trace_polygons(pieces == number):
+            for points in trace_polygons(pieces == number, tolerance, rows):
                 yield points + np.array([0, top])
 
 

@@ -86,6 +86,8 @@ def why_unreadable(error: Exception) -> str:
     cause = error.__cause__ or error
     if isinstance(cause, UnidentifiedImageError):
         return "no image that Pillow can read"
+    if isinstance(cause, IsADirectoryError):
+        return "a folder; name a photo in it"
     return (str(cause) or type(cause).__name__).splitlines()[0]
 
 

@@ -95,7 +95,9 @@ def _read_length(text: str | None) -> int:
         return 0
 
 
-def format_annotation(filename: str, width: int, height: int, tags: Iterable[str]) -> str:
+def format_annotation(
+    filename: str, width: int, height: int, tags: Iterable[str], source: str = ""
+) -> str:
     """Write an annotation: one `object` element a tag, and no bounding boxes.
 
     Args:
@@ -103,9 +105,13 @@ def format_annotation(filename: str, width: int, height: int, tags: Iterable[str
         width: Of the photo, in pixels.
         height: Of the photo, in pixels.
         tags: Names of the classes in it.
+        source: What made its labels, VOC's `source/annotation`.
     """
     annotation = ElementTree.Element("annotation")
     ElementTree.SubElement(annotation, "filename").text = filename
+    if source:
+        made = ElementTree.SubElement(annotation, "source")
+        ElementTree.SubElement(made, "annotation").text = source
     size = ElementTree.SubElement(annotation, "size")
     for name, length in (("width", width), ("height", height), ("depth", 3)):
         ElementTree.SubElement(size, name).text = str(length)

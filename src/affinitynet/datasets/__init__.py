@@ -17,6 +17,7 @@ from affinitynet.datasets.output_folder import OutputFolderDataset
 from affinitynet.datasets.page import PageDataset
 from affinitynet.datasets.partitions import VersionedPartitionsDataset
 from affinitynet.datasets.photos import PhotoDataset, PhotosDataset
+from affinitynet.datasets.scored_mask import ScoredMaskDataset
 from affinitynet.datasets.stored_file import StoredFileDataset
 from affinitynet.datasets.streamed_json import StreamedJSONDataset
 from affinitynet.datasets.tags import TagsDataset
@@ -36,6 +37,7 @@ __all__ = [
     "PageDataset",
     "PhotoDataset",
     "PhotosDataset",
+    "ScoredMaskDataset",
     "StoredFileDataset",
     "StreamedJSONDataset",
     "TagsDataset",

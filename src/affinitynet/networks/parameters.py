@@ -1,5 +1,6 @@
 """How networks are built and applied: the parameters and their ranges, free of torch."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Lt
@@ -138,6 +139,11 @@ class InferenceParameters(BatchParameters):
     scales: OneOrMore[tuple[Positive, Stride]]
     flip: Flag
     cell: PositiveInt
+
+
+def nearest_stride(scales: Sequence[tuple[float, int]]) -> int:
+    """Return the output stride at the scale nearest to 1."""
+    return min(scales, key=lambda pair: abs(pair[0] - 1))[1]
 
 
 @parameters

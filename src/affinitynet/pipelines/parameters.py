@@ -18,6 +18,7 @@ from affinitynet.core.ranges import (
     Positive,
     PositiveInt,
     Seed,
+    Share,
     Text,
     matching,
     parameters,
@@ -307,13 +308,27 @@ class Export:
 
 
 @parameters
+class Polygons:
+    """How `labels_export` draws polygons.
+
+    Attributes:
+        min_share: Of a photo's pixels: smaller parts and holes are left out.
+        tolerance: By which an outline may differ, as a share of the photo's longer side.
+    """
+
+    min_share: Share
+    tolerance: Share
+
+
+@parameters
 class LabelsExport:
     """The pipeline `labels_export`."""
 
-    layout: Literal["voc", "coco"]
+    layout: Literal["voc", "coco", "label_studio"]
     photos: Literal["link", "copy"]
     quality: Annotated[PositiveInt, Le(100)]
     segments: Literal["rle", "polygons"]
+    polygons: Polygons
 
 
 @parameters

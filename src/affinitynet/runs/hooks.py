@@ -31,9 +31,11 @@ from affinitynet.pipeline_registry import CONDITIONS
 from affinitynet.pipelines.ingestion.nodes import LAYOUTS, check_corrections
 from affinitynet.pipelines.parameters import Parameters
 from affinitynet.runs.context import RunContext
+from affinitynet.runs.data_sets import check_data_sets
 from affinitynet.runs.lock import IsHeldError, Lock, acquire
+from affinitynet.runs.models import MODEL, describe_model
 from affinitynet.runs.networks import check_networks
-from affinitynet.runs.parameters import check_device
+from affinitynet.runs.parameters import check_device, check_packages
 from affinitynet.runs.photos import INDEX, check_photos, forget_photos, note_photos
 from affinitynet.runs.record import (
     RunRecord,
@@ -128,7 +130,9 @@ class RunHooks:
         check_inputs(pipeline, catalog, inputs, asked, env=self.context.env)
         check_folders(pipeline, catalog, self.context.raw_parameters)
         check_device(self.context.checked.execution)
-        check_networks({node.name for node in pipeline.nodes}, self.context.checked)
+        nodes = {node.name for node in pipeline.nodes}
+        check_packages(nodes, self.context.checked)
+        check_networks(nodes, self.context.checked)
         check_photos(
             pipeline,
             catalog,
@@ -137,7 +141,17 @@ class RunHooks:
             again=f"kedro run{_env_option(self.context.env)} --pipeline ingestion",
         )
         check_given(pipeline, catalog, self.context.checked)
+        check_data_sets(
+            catalog,
+            inputs,
+            read_records(self.context.records),
+            self.context.records,
+            env=_env_option(self.context.env),
+        )
         check_outputs(pipeline, catalog, self.context)
+        if MODEL in inputs:
+            records = read_records(self.context.records)
+            logger.info(describe_model(inputs[MODEL], records, self.context.data))
         self._sweep(pipeline, catalog)
         now = self._describe(run_params, pipeline, catalog, inputs)
         if before is None:

@@ -3,9 +3,10 @@
 import json
 import os
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import is_dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -195,3 +196,36 @@ def check_device(execution: Execution) -> None:
             f"device{'s' * (count != 1)} on this machine; give cpu, or auto, which takes CUDA "
             "where there is one"
         )
+
+
+def check_packages(nodes: Collection[str], parameters: Parameters) -> None:
+    """Check that the optional packages that a run needs are installed.
+
+    Args:
+        nodes: Names of the run's nodes.
+        parameters: All of them.
+
+    Raises:
+        UserError: Naming the package, and how to do without.
+    """
+    needed = {
+        "optuna": (
+            "search.refine" in nodes and parameters.search.refine.trials > 0,
+            "search.refine needs Optuna: pip install 'affinitynet[search]'. "
+            "search.refine.trials=0 searches the random walk only, without it",
+        ),
+        "ray": (
+            parameters.execution.engine == "ray",
+            "execution.engine=ray needs Ray: pip install 'affinitynet[cluster]'",
+        ),
+    }
+    for package, (is_needed, message) in needed.items():
+        if is_needed and _is_missing(package):
+            raise UserError(message)
+
+
+def _is_missing(package: str) -> bool:
+    try:
+        return find_spec(package) is None
+    except ValueError:  # of a module that is set to None
+        return True

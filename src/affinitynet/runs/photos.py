@@ -34,7 +34,7 @@ def check_photos(
         UserError: Naming those that were removed or changed since.
     """
     photos = _folder(pipeline, catalog)
-    before = _read(records, version) if photos else None
+    before = read_states(records, version) if photos else None
     if not photos or not before:
         return
     ids = catalog.load(INDEX).index if INDEX in pipeline.inputs() else before.keys()
@@ -93,7 +93,8 @@ def _folder(pipeline: Pipeline, catalog: CatalogProtocol) -> FolderDataset | Non
     return photos if isinstance(photos, FolderDataset) else None
 
 
-def _read(records: str, version: str) -> dict[str, FileState] | None:
+def read_states(records: str, version: str) -> dict[str, FileState] | None:
+    """Read how the photos were when a run read them; None if nothing was noted."""
     files, root = url_to_fs(f"{records}/photos")
     try:
         noted = json.loads(files.cat_file(f"{root}/{version}.json"))

@@ -4,7 +4,9 @@ Pipelines are fixed when they are registered. A run leaves out the nodes that it
 ask for, and a resumed run those that it has finished.
 """
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from kedro.framework.session import KedroSession
@@ -12,6 +14,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.runner import AbstractRunner, SequentialRunner
 
+from affinitynet.errors import UserError
 from affinitynet.runs.versions import is_finished
 
 
@@ -39,6 +42,46 @@ def select_unfinished(pipeline: Pipeline, catalog: CatalogProtocol) -> Pipeline:
     return Pipeline([node for node in pipeline.nodes if not is_finished(node, catalog)])
 
 
+NODE_OPTIONS = {"node_names": "nodes", "from_nodes": "from-nodes", "to_nodes": "to-nodes"}
+"""Arguments of a session that name nodes, and what they are called on the command line."""
+
+
+def check_names(names: Iterable[str], options: Mapping[str, Any]) -> None:
+    """Check the names of pipelines and nodes that are run.
+
+    Args:
+        names: Of the pipelines.
+        options: Of `KedroSession.run`.
+
+    Raises:
+        UserError: With the nearest name, or all of them.
+    """
+    from affinitynet.pipeline_registry import register_pipelines  # imports all pipelines
+
+    known = register_pipelines()
+    for name in names:
+        _check_name("pipelines", name, known)
+    nodes = {node.name for name in names for node in known[name].nodes}
+    for argument, option in NODE_OPTIONS.items():
+        for name in options.get(argument) or ():
+            _check_name(option, name, nodes)
+
+
+def _check_name(option: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+        raise UserError(f"--{option} {name}: there is none of this name; {hint}")
+
+
+def _is_possible(record: logging.LogRecord) -> bool:
+    """Leave out a tip of Kedro's runner, whose logger is this module's: `--async` is refused."""
+    return "--async" not in record.getMessage()
+
+
+logging.getLogger(__name__).addFilter(_is_possible)
+
+
 class RemainingRunner(SequentialRunner):
     """Run the nodes that are requested and not finished, one after the other."""
 
@@ -53,6 +96,9 @@ class RemainingRunner(SequentialRunner):
         left = select_unfinished(select_requested(pipeline, catalog), catalog)
         options["only_missing_outputs"] = False
         return super().run(left, catalog, *args, **options)
+
+    def _suggest_resume_scenario(self, *_: Any) -> None:
+        """Leave out Kedro's advice, `--from-nodes`: a new run would repeat what `resume` keeps."""
 
 
 class RunSession(KedroSession):
@@ -70,12 +116,18 @@ class RunSession(KedroSession):
         """Run pipelines; see `KedroSession.run`.
 
         With the parameter `maps`, `import_maps` takes the place of `cam`.
+
+        Raises:
+            UserError: If there is no pipeline or node of a name.
         """
+        asked = pipeline_names or [pipeline_name or "__default__"]
+        check_names(asked, {})
         if (self.store.get("runtime_params") or {}).get("maps"):
             from affinitynet.pipeline_registry import with_given_maps  # imports all pipelines
 
-            asked = pipeline_names or [pipeline_name or "__default__"]
-            pipeline_name, pipeline_names = None, with_given_maps(asked)
+            asked = pipeline_names = with_given_maps(asked)
+            pipeline_name = None
+        check_names(asked, options)
         if runner is None or type(runner) is SequentialRunner:  # the default of `kedro run`
             runner = RemainingRunner()
         return super().run(pipeline_name, pipeline_names, tags, runner, *args, **options)

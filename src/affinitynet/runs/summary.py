@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,10 @@ RESULTS = {
     "segmentation.model": "model",
     "export.model": "exported model",
     "search.best": "best parameters",
+    "inference.summary": "classes and confidence",
+    "labels_export.voc_labels": "exported labels",
+    "labels_export.coco_annotations": "exported labels",
+    "labels_export.label_studio_tasks": "exported labels",
 }
 """Entries of the results that people look for, and their titles in the closing table."""
 
@@ -105,7 +109,8 @@ class RunSummary:
         scores = dict(read_scores(record, catalog))
         results = dict(list_results(record, catalog))
         if scores or results:
-            text = closing_lines(record, scores, results)
+            commands = list_commands(record, self.context.project_path)
+            text = closing_lines(record, scores, results, commands)
             get_console().print(text, soft_wrap=True, markup=False, highlight=False)
         for warning in list_warnings(scores):
             logger.warning(warning)
@@ -218,8 +223,29 @@ def list_times(record: RunRecord) -> list[tuple[str, str]]:
     ]
 
 
+def list_commands(record: RunRecord, project: Path) -> list[str]:
+    """List the commands that follow on what a run has made.
+
+    Args:
+        record: Of the run.
+        project: Its folder: without a project in it, `affinitynet run` is the command, and without
+            a Makefile there is no `make`.
+    """
+    following = [one for entry, some in NEXT.items() if entry in record.outputs for one in some]
+    run = "kedro run" if (project / "pyproject.toml").exists() else "affinitynet run"
+    option = "" if record.env == "base" else f" --env {record.env}"
+    return [
+        command.replace("kedro run", f"{run}{option}")
+        for command in following
+        if not command.startswith("make ") or (project / "Makefile").exists()
+    ]
+
+
 def closing_lines(
-    record: RunRecord, scores: Mapping[str, float], results: Mapping[str, str]
+    record: RunRecord,
+    scores: Mapping[str, float],
+    results: Mapping[str, str],
+    commands: Sequence[str],
 ) -> str:
     """Lay out what a run has made, one line each: paths stay whole, to be copied.
 
@@ -227,17 +253,13 @@ def closing_lines(
         record: Of the run.
         scores: From `read_scores`.
         results: From `list_results`.
+        commands: From `list_commands`.
     """
-    option = "" if record.env == "base" else f" --env {record.env}"
-    following = [one for entry, some in NEXT.items() if entry in record.outputs for one in some]
     blocks = (
         [(SCORES[key][2], f"{value:.3f}") for key, value in scores.items()],
         [(RESULTS[entry], path) for entry, path in results.items()],
         list_times(record),
-        [
-            ("" if number else "next", command.replace("kedro run", f"kedro run{option}"))
-            for number, command in enumerate(following)
-        ],
+        [("" if number else "next", command) for number, command in enumerate(commands)],
     )
     width = max((len(title) for block in blocks for title, _ in block), default=0)
     lines = [f"Run {record.version}, environment {record.env}"]

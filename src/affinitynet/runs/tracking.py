@@ -52,8 +52,16 @@ from mlflow.utils.mlflow_tags import (
 )
 from PIL import Image
 
+from affinitynet.pipelines.ingestion.nodes import LAYOUTS
 from affinitynet.runs.context import RunContext
+from affinitynet.runs.provenance import (
+    format_command,
+    inherited_scores,
+    log_data_set,
+    tag_model,
+)
 from affinitynet.runs.record import PACKAGE, RunRecord, flatten, git_revision, read_records
+from affinitynet.runs.summary import name_data_set
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +139,10 @@ class RunTracking(MlflowHook):  # type: ignore[misc]  # kedro-mlflow has no type
             )
         selection = {key: run_params[key] for key in run_params.keys() - TOLD_ELSEWHERE}
         super().before_pipeline_run(selection, pipeline, catalog)
+        given = self.context.config_loader.runtime_params or {}
+        command = format_command(run_params, self.context.env, given)
+        if mlflow.active_run():
+            mlflow.set_tag("kedro_command", command)
 
     def _log_param(self, name: str, value: Any) -> None:
         pass
@@ -166,10 +178,18 @@ class TrackingHooks:
             mlflow.set_tag(
                 MLFLOW_RUN_NAME, run_name(record, pipelines, self.context.runtime_params)
             )
-            if maker := _maker(record, pipelines, read_records(self.context.records)):
+            records = read_records(self.context.records)
+            if maker := _maker(record, pipelines, records):
                 mlflow.set_tag(MLFLOW_PARENT_RUN_ID, maker)
+            log_metrics(inherited_scores(record, records, HEADLINES))
         if INDEX in pipeline.datasets() and catalog.exists(INDEX):  # else it is about to be made
-            mlflow.set_tag("data_set", data_fingerprint(catalog.load(INDEX)))
+            self._log_data_set(catalog.load(INDEX))
+
+    def _log_data_set(self, index: pd.DataFrame) -> None:
+        mlflow.set_tag("data_set", data_fingerprint(index))
+        parameters = self.context.raw_parameters
+        folder = LAYOUTS[parameters["data_set"]["layout"]].folder
+        log_data_set(index, name=name_data_set(parameters), source=str(parameters[folder]))
 
     @hook_impl(tryfirst=True)  # before kedro-mlflow ends its run
     def after_pipeline_run(self) -> None:
@@ -190,7 +210,7 @@ class TrackingHooks:
         metadata = getattr(self.catalog.get(dataset_name), "metadata", None) or {}
         kind = metadata.get("mlflow")
         if dataset_name == INDEX and mlflow.active_run():
-            mlflow.set_tag("data_set", data_fingerprint(data))
+            self._log_data_set(data)
         if kind == "metrics":
             scores = flatten(data)
             stage = dataset_name.rpartition(".")[0]
@@ -314,9 +334,11 @@ def _describe() -> None:
     """Let the active run's page begin with its scores so far, also those from before a resume."""
     if run := mlflow.active_run():
         scores = mlflow.get_run(run.info.run_id).data.metrics
-        rows = [f"| {name} | {scores[name]:.3f} |" for name in HEADLINES if name in scores]
-        if rows:
-            mlflow.set_tag(MLFLOW_RUN_NOTE, "\n".join(["| score | |", "|---|---|", *rows]))
+        found = [name for name in HEADLINES if name in scores]
+        if found:
+            result = f"{found[-1]} **{scores[found[-1]]:.3f}**\n"
+            rows = [f"| {name} | {scores[name]:.3f} |" for name in found]
+            mlflow.set_tag(MLFLOW_RUN_NOTE, "\n".join([result, "| score | |", "|---|---|", *rows]))
 
 
 def log_metrics(scores: Mapping[str, float]) -> None:
@@ -407,7 +429,8 @@ def log_model(content: bytes, *, name: str, registered: str | None, max_pixels: 
     model_id = logged[0] if logged else _log_pyfunc(content, name, max_pixels)
     versions = mlflow.MlflowClient().search_model_versions(f"run_id = '{run.info.run_id}'")
     if registered and registered not in {version.name for version in versions}:
-        mlflow.register_model(f"models:/{model_id}", registered)
+        made = mlflow.register_model(f"models:/{model_id}", registered)
+        tag_model(registered, made.version, mlflow.get_run(run.info.run_id))
 
 
 def _log_pyfunc(content: bytes, name: str, max_pixels: int) -> str:
@@ -431,7 +454,14 @@ def _log_pyfunc(content: bytes, name: str, max_pixels: int) -> str:
             pip_requirements=[f"{package}=={version(package)}" for package in SERVING],
             signature=ModelSignature(
                 Schema([ColSpec(AnyType(), "image")]),  # bytes or an array
-                Schema([ColSpec(DataType.binary, "mask"), ColSpec(Map(DataType.long), "classes")]),
+                Schema(
+                    [
+                        ColSpec(DataType.binary, "mask"),
+                        ColSpec(Map(DataType.long), "classes"),
+                        ColSpec(Map(DataType.double), "present"),
+                        ColSpec(DataType.double, "confidence"),
+                    ]
+                ),
             ),
             input_example=pd.DataFrame({"image": [photo.getvalue()]}),
         )

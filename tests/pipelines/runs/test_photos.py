@@ -68,3 +68,28 @@ def test_a_stage_names_the_photos_that_are_not_what_they_were(project, tmp_path)
     project.run("ingestion", **options)
     project.run("cam", to_nodes=["cam.train"], **options)
     assert project.record()["finished"]
+
+
+def test_a_stage_refuses_the_maps_of_other_photos_with_the_same_names(project, tmp_path):
+    noise = np.random.default_rng(0)
+    own = {"execution.workers": 1, "data_set.val_share": 0.34, "cam.training.frozen": []}
+    own |= {"cam.network.backbone.name": "test_resnet", "cam.network.backbone.weights": None}
+    own |= {f"{stage}.training.epochs": 0 for stage in ("cam", "affinity_training", "segmentation")}
+    for name in ("one", "other"):
+        for number in range(6):
+            path = tmp_path / name / ("cat" if number % 2 else "dog") / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(noise.integers(0, 255, (32, 32, 3), np.uint8)).save(path)
+
+    def run(*pipelines, images, **options):
+        images = str(tmp_path / images)
+        project.run(*pipelines, env="tagged", parameters=own | {"images": images}, **options)
+
+    run("ingestion", "cam", images="one")
+    run("ingestion", images="other")
+    with pytest.raises(UserError, match="made of different data sets") as error:
+        run("affinity_labels", images="other")
+    assert "its photos have the same names, but other contents" in str(error.value)
+    run("ingestion", images="one")
+    run("affinity_labels", images="one")
+    assert project.record()["finished"]

@@ -13,11 +13,13 @@ from affinitynet.runs.record import RunRecord
 from affinitynet.runs.summary import (
     RunSummary,
     closing_lines,
+    list_commands,
     list_results,
     list_warnings,
     name_data_set,
     read_scores,
 )
+from tests.conftest import PROJECT
 
 
 def test_a_run_ends_with_its_scores_results_and_next_commands(finished_run):
@@ -28,12 +30,20 @@ def test_a_run_ends_with_its_scores_results_and_next_commands(finished_run):
     assert scores["segmentation"] == pytest.approx(metrics["segmentation"]["miou"])
     for entry in ("reporting.gallery", "ingestion.page", "segmentation.model", "export.model"):
         assert list(finished_run.data.glob(results[entry].removeprefix(f"{finished_run.data}/")))
-    text = closing_lines(record, scores, results)
+    text = closing_lines(record, scores, results, list_commands(record, PROJECT))
     assert all(path in text for path in results.values())
     assert f"{metrics['cam']['miou']:.3f}" in text
     assert "gallery/" in text
     assert "kedro run --env test --pipeline inference" in text
     assert "make mlflow" in text
+
+
+def test_the_next_commands_are_those_that_there_are(finished_run, tmp_path):
+    record = RunRecord(**finished_run.record())
+    (command,) = list_commands(record, tmp_path)
+    assert command.startswith("affinitynet run --env test --pipeline inference")
+    (tmp_path / "pyproject.toml").touch()
+    assert list_commands(record, tmp_path) == [command.replace("affinitynet", "kedro")]
 
 
 def test_a_run_of_one_stage_has_the_scores_of_the_cams_that_it_began_with(finished_run):

@@ -13,6 +13,7 @@ from kedro.framework.startup import bootstrap_project
 
 from affinitynet.pipeline_registry import register_pipelines
 from affinitynet.runs.context import RunContext, _choose_tracking
+from affinitynet.runs.provenance import format_command, tag_model
 from affinitynet.runs.record import RunRecord
 from affinitynet.runs.session import RunSession
 from affinitynet.runs.tracking import log_compared, log_model, run_name
@@ -190,3 +191,57 @@ def test_without_a_run_nothing_is_logged(log):
     model = {"name": "m", "registered": "m", "max_pixels": 1}
     options = model if log is log_model else {"file": "iou.json"}
     log(b"", **options)
+
+
+def test_a_command_can_be_repeated():
+    given = {"cam": {"training": {"epochs": 2}}, "images": "my photos", "weights": None}
+    run = {"pipeline_names": ["cam", "revision"], "load_versions": {"index": "2020"}, "tags": None}
+    assert format_command(run, "tagged", given) == (
+        "kedro run --env tagged --pipelines cam,revision --load-versions index:2020 --params "
+        "'cam.training.epochs=2,images=my photos,weights=null'"
+    )
+    assert format_command({}, None, {"a": [1, True]}) == "kedro run --params 'a=[1,true]'"
+
+
+def test_a_run_shows_its_command_its_data_set_and_the_scores_that_it_began_with(finished_copy):
+    before = finished_copy.metrics()
+    finished_copy.run(node_names=["revision.score"])
+    run = finished_copy.record()["mlflow_run"]
+    client = mlflow.MlflowClient(f"sqlite:///{finished_copy.folder}/mlflow.db")
+    tracked = client.get_run(run)
+    tags, metrics = tracked.data.tags, tracked.data.metrics
+    assert tags["kedro_command"].startswith("kedro run --env test --nodes revision.score --params")
+    assert tags["mlflow.note.content"].startswith("revision.pseudo_label_miou **")
+    assert metrics["cam.miou"] == pytest.approx(before["cam"]["miou"])
+    assert metrics["affinity_labels.coverage"] == pytest.approx(
+        before["affinity_labels"]["coverage"]
+    )
+    whole = client.get_run(json.loads(finished_copy.records[0].read_text())["mlflow_run"])
+    splits = {
+        one.dataset.name: [tag.value for tag in one.tags] for one in whole.inputs.dataset_inputs
+    }
+    assert splits == {
+        "rendered scenes, train": ["training"],
+        "rendered scenes, val": ["evaluation"],
+    }
+
+
+def test_the_registry_says_what_a_model_is_and_which_is_the_best(finished_copy):
+    mlflow.set_tracking_uri(f"sqlite:///{finished_copy.folder}/mlflow.db")
+    client = mlflow.MlflowClient()
+    run = client.get_run(finished_copy.record()["mlflow_run"])
+    (first,) = client.search_model_versions("name = 'affinitynet'")
+    assert first.tags["environment"] == "test"
+    assert first.tags["data_set"] == run.data.tags["data_set"]
+    assert float(first.tags["segmentation.miou"]) == pytest.approx(
+        run.data.metrics["segmentation.miou"], abs=1e-4
+    )
+    assert run.data.tags["version"] in first.description
+    assert client.get_model_version_by_alias("affinitynet", "best-test").version == first.version
+    client.set_model_version_tag("affinitynet", first.version, "segmentation.miou", "0.9")
+    second = mlflow.register_model(first.source, "affinitynet")
+    tag_model("affinitynet", second.version, run)
+    assert client.get_model_version_by_alias("affinitynet", "best-test").version == first.version
+    client.set_model_version_tag("affinitynet", first.version, "segmentation.miou", "0.0")
+    tag_model("affinitynet", second.version, run)
+    assert client.get_model_version_by_alias("affinitynet", "best-test").version == second.version

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as rle
@@ -81,3 +81,30 @@ def test_images_are_numbered_by_their_rows():
         {"id": 1, "file_name": "b.jpg", "width": 4, "height": 2},
         {"id": 2, "file_name": "a/c.png", "width": 5, "height": 3},
     ]
+
+
+def test_specks_and_small_holes_are_left_out():
+    mask = np.zeros((40, 40), np.uint8)
+    mask[5:25, 5:25] = 3
+    mask[10:12, 10:12] = 0
+    mask[14:20, 14:20] = 9
+    mask[30:32, 30:33] = 3
+    square, other = coco.encode_components(mask, min_area=10)
+    assert (square["category_id"], square["area"]) == (3, 20 * 20 - 6 * 6)
+    assert (other["category_id"], other["area"]) == (9, 36)
+    assert len(coco.encode_components(mask)) == 3
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.5, 4))
+@settings(deadline=None, max_examples=50)
+def test_simplified_outlines_stay_near_the_pixels(seed, tolerance):
+    noise = ndimage.gaussian_filter(np.random.default_rng(seed).random((48, 48)), 4)
+    mask = np.where(noise > np.quantile(noise, 0.6), 7, 0).astype(np.uint8)
+    simple = coco.encode_components(mask, tolerance=tolerance)
+    corners = [sum(map(len, a["segmentation"])) for a in simple]
+    exact = [sum(map(len, a["segmentation"])) for a in coco.encode_components(mask)]
+    assert sum(corners) < sum(exact)
+    wrong = union(simple, mask.shape) != mask
+    outside = ndimage.distance_transform_edt(mask == 0)
+    inside = ndimage.distance_transform_edt(np.pad(mask != 0, 1))[1:-1, 1:-1]
+    assert (outside + inside)[wrong].max(initial=0) <= tolerance + 1.5

@@ -12,6 +12,7 @@ from affinitynet.core.images import to_pixels
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
+from affinitynet.networks.parameters import nearest_stride
 from affinitynet.pipelines.parameters import ONNX
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ def _convert(model: Checkpoint, output_stride: int | None) -> tuple["PhotoSegmen
     from affinitynet.networks.onnx import PhotoSegmenter, export
 
     config = model.config
-    _, evaluated = min(config["inference"]["scales"], key=lambda pair: abs(pair[0] - 1))
-    stride = output_stride or evaluated
+    stride = output_stride or nearest_stride(config["inference"]["scales"])
     metadata = {
         "classes": {"background": 0, **config["classes"]},
         "palette": _palette(model),

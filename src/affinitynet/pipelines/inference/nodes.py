@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -12,16 +13,19 @@ import pandas as pd
 from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
-from affinitynet.core.label_maps import LabelMap
+from affinitynet.core.label_maps import list_present
+from affinitynet.core.overlay import paint_overlay
 from affinitynet.data import coco_export as coco
 from affinitynet.data.files import PHOTO_SUFFIXES, Partitions, Readers, inspect_photo, is_too_long
 from affinitynet.data.tag_file import TagSource, read_known_tags
-from affinitynet.datasets.label_map import indexed_image
+from affinitynet.data.tagged import TAG_SEPARATOR
+from affinitynet.datasets.scored_mask import ScoredMask
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_images, map_in_chunks, track
 from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.pipelines.parameters import InferenceOverrides
 from affinitynet.pipelines.segmentation.nodes import segment
+from affinitynet.stages.refinement import Segmentation
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +142,7 @@ def segment_photos(
     confidences: str | None,
     coco: str | None,
     execution: Execution,
-) -> Iterator[tuple[dict[str, Image.Image], dict[str, LabelMap]]]:
+) -> Iterator[tuple[dict[str, Image.Image], dict[str, ScoredMask]]]:
     """Segment the photos that can be read.
 
     Args:
@@ -158,13 +162,16 @@ def segment_photos(
     """
     sound = _sound(photos, model, images, inference)
     if confidences or coco:
-        found = segment(*sound, execution, tagged=tagged, confidences=True)
-        for image_id, (mask, confidence) in found:
-            yield {image_id: Image.fromarray(confidence)}, {image_id: mask}
+        for image_id, found in segment(*sound, execution, tagged=tagged, save=None):
+            yield {image_id: Image.fromarray(found.confidence)}, {image_id: _scored(found)}
     else:
-        for image_id, mask in segment(*sound, execution, tagged=tagged):
+        for image_id, mask in segment(*sound, execution, tagged=tagged, save=_scored):
             yield {}, {image_id: mask}
     yield {}, {}  # Kedro wants one at least, also if nothing is left to do
+
+
+def _scored(found: Segmentation) -> ScoredMask:
+    return ScoredMask(found.mask, float(found.confidence.mean() / 255))
 
 
 def _sound(
@@ -182,17 +189,18 @@ def _sound(
 def paint_overlays(
     photos: pd.DataFrame,
     images: Partitions[Image.Image],
-    masks: Partitions[LabelMap],
+    masks: Partitions[ScoredMask],
+    model: Checkpoint,
     execution: Execution,
 ) -> Iterator[dict[str, Image.Image]]:
-    """Lay the masks' colours over the photos, half through; background stays as it is.
+    """Lay the masks over the photos: colours half through, outlines, and the classes' names.
 
     Yields:
         Photo name without suffix to its overlay, RGB, at the photo's size.
     """
     sound = photos.loc[(photos["problem"] == "") & photos.index.isin([*masks]), "file"]
     overlays = map_images(
-        _overlay,
+        partial(_overlay, model.config["classes"]),
         ((str(image_id), images[file], masks[str(image_id)]) for image_id, file in sound.items()),
         total=len(sound),
         execution=execution,
@@ -201,18 +209,42 @@ def paint_overlays(
         yield {image_id: overlay}
 
 
-def _overlay(read: Any, read_mask: Any) -> Image.Image:
+def _overlay(classes: dict[str, int], read: Any, read_mask: Any) -> Image.Image:
     from affinitynet.core.images import to_rgb
 
-    photo, mask = to_rgb(read()), read_mask()
-    blended = Image.blend(photo, indexed_image(mask).convert("RGB"), 0.5)
-    photo.paste(blended, mask=Image.fromarray((mask > 0).view(np.uint8) * np.uint8(255)))
-    return photo
+    return paint_overlay(to_rgb(read()), read_mask().mask, classes)
+
+
+def summarise_photos(
+    photos: pd.DataFrame, masks: Partitions[ScoredMask], model: Checkpoint, execution: Execution
+) -> pd.DataFrame:
+    """List what each photo shows, and how sure the network is.
+
+    Returns:
+        The rows of `photos`, with `classes`, the largest first, and `shares`, of the photo's
+        pixels, both joined by `|`; and `confidence`, the mean probability of the pixels' classes.
+    """
+    described = map_images(
+        partial(_describe, model.config["classes"]),
+        ((str(image_id), masks[str(image_id)]) for image_id in photos.index if image_id in masks),
+        total=len(masks),
+        execution=execution,
+    )
+    columns = ["classes", "shares", "confidence"]
+    found = pd.DataFrame.from_dict(dict(described), "index", columns=columns)
+    return photos.join(found)
+
+
+def _describe(classes: dict[str, int], read_mask: Any) -> tuple[str, str, float | None]:
+    found = read_mask()
+    present = list_present(found.mask, classes)
+    shares = TAG_SEPARATOR.join(f"{share:.4f}" for share in present.values())
+    return TAG_SEPARATOR.join(present), shares, found.confidence
 
 
 def gather_coco(
     photos: pd.DataFrame,
-    masks: Partitions[LabelMap],
+    masks: Partitions[ScoredMask],
     confidences: Partitions[Image.Image],
     model: Checkpoint,
     execution: Execution,
@@ -241,7 +273,7 @@ def gather_coco(
 
 def _results(
     sound: pd.DataFrame,
-    masks: Partitions[LabelMap],
+    masks: Partitions[ScoredMask],
     confidences: Partitions[Image.Image],
     execution: Execution,
 ) -> Iterator[dict[str, Any]]:
@@ -259,7 +291,7 @@ def _results(
 
 
 def _encode_one(read_mask: Any, read_confidence: Any) -> list[dict[str, Any]]:
-    return coco.encode_results(read_mask(), np.asarray(read_confidence()))
+    return coco.encode_results(read_mask().mask, np.asarray(read_confidence()))
 
 
 def report_problems(

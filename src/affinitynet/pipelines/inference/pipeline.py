@@ -9,6 +9,7 @@ from affinitynet.pipelines.inference.nodes import (
     read_tags,
     report_problems,
     segment_photos,
+    summarise_photos,
 )
 
 
@@ -52,7 +53,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 paint_overlays,
-                inputs=["photos", "images", "masks", "params:execution"],
+                inputs=["photos", "images", "masks", "segmentation.model", "params:execution"],
                 outputs="overlays",
                 name="overlay",
                 tags="per_image",
@@ -70,6 +71,12 @@ def create_pipeline() -> Pipeline:
                 name="coco",
             ),
             node(
+                summarise_photos,
+                inputs=["photos", "masks", "segmentation.model", "params:execution"],
+                outputs="summary",
+                name="summarise",
+            ),
+            node(
                 report_problems,
                 inputs=[
                     "photos",
@@ -78,6 +85,7 @@ def create_pipeline() -> Pipeline:
                     "masks",
                     "overlays",
                     "coco_images",
+                    "summary",
                 ],
                 outputs=None,
                 name="report",

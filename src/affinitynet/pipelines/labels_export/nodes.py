@@ -7,72 +7,64 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import LabelMap, decode, encode, voc_palette
 from affinitynet.data import coco_export as coco
-from affinitynet.data.files import Readers
+from affinitynet.data import label_studio
+from affinitynet.data.files import Partitions, Readers
 from affinitynet.data.voc import format_annotation
 from affinitynet.datasets.folder import source
 from affinitynet.datasets.stored_file import LocalFile
-from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_images, map_in_chunks
+from affinitynet.pipelines.parameters import LabelsExport
 
 logger = logging.getLogger(__name__)
 
-PHOTOS = ("copy", "link")
-SEGMENTS = {"rle": coco.encode_stuff, "polygons": coco.encode_components}
 SPLITS = ("train", "val")
+SOURCES = {"train": "pseudo label", "val": "prediction"}
+"""Split to what its labels are: a data set's own masks are never exported."""
 
 
-def select_images(
-    index: pd.DataFrame, labels: Readers, masks: Readers, options: dict[str, Any]
-) -> pd.DataFrame:
-    """Select the images that have labels: pseudo labels in train, the data set's masks in val.
+def select_images(index: pd.DataFrame, labels: Readers, predictions: Readers) -> pd.DataFrame:
+    """Select the images that have labels: pseudo labels in train, predictions in val.
 
     Args:
         index: The images of the data set.
         labels: Image id to a function that reads the pseudo labels.
-        masks: Image id to a function that reads the data set's own mask; none may be there.
-        options: `photos`, `quality` and `segments` of the parameters.
+        predictions: Image id to a function that reads the segmentation network's labels.
 
     Returns:
-        Those rows of the index, with `file`, the photo's name in the new data set.
-
-    Raises:
-        UserError: If an option is none that there is.
+        Those rows of the index, with `file`, the photo's name in the new data set, and `source`,
+        what its labels are.
     """
-    for name, known in (("photos", PHOTOS), ("segments", tuple(SEGMENTS))):
-        if options[name] not in known:
-            raise UserError(
-                f"parameter labels_export.{name}: '{options[name]}' is none of {', '.join(known)}"
-            )
-    if not 1 <= options["quality"] <= 100:
-        raise UserError(
-            f"parameter labels_export.quality is {options['quality']}; it must be 1 … 100"
-        )
     train = (index["split"] == "train") & index.index.isin([*labels])
-    val = (index["split"] == "val") & index.index.isin([*masks])
-    return index[train | val].assign(file=lambda table: table.index + ".jpg")
+    val = (index["split"] == "val") & index.index.isin([*predictions])
+    images = index[train | val]
+    logger.info("Labels of %d training photos, of %d of val.", train.sum(), val.sum())
+    return images.assign(file=images.index + ".jpg", source=images["split"].map(SOURCES))
 
 
 def take_photos(
-    images: pd.DataFrame, photos: Readers, options: dict[str, Any], execution: Execution
+    images: pd.DataFrame, photos: Readers, options: LabelsExport, execution: Execution
 ) -> Iterator[dict[str, bytes | LocalFile]]:
     """Take the photos over: upright JPEG files as they are, all others as JPEG.
 
     Args:
         images: What `select_images` gives.
         photos: Image id to a function that reads the photo.
-        options: `photos`, whether files are copied or linked; `quality` of new JPEG files.
+        options: Whether files are copied or linked; the quality of new JPEG files.
         execution: Processes.
 
     Yields:
         Image id to the file to take over, or to the bytes of a new JPEG file.
     """
     yield from map_in_chunks(
-        partial(_take_photo, options["photos"] == "link", options["quality"]),
+        partial(_take_photo, options.photos == "link", options.quality),
         ((image_id, photos[image_id]) for image_id in images.index),
         total=len(images),
         execution=execution,
@@ -94,7 +86,7 @@ def _take_photo(link: bool, quality: int, read: Any) -> bytes | LocalFile:
 def take_labels(
     images: pd.DataFrame,
     labels: Readers,
-    masks: Readers,
+    predictions: Readers,
     classes: dict[str, int],
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
@@ -103,7 +95,7 @@ def take_labels(
     Args:
         images: What `select_images` gives.
         labels: Image id to a function that reads the pseudo labels.
-        masks: Image id to a function that reads the data set's own mask.
+        predictions: Image id to a function that reads the segmentation network's labels.
         classes: Class name to mask value; other values become neutral, 255.
         execution: Processes.
 
@@ -112,7 +104,7 @@ def take_labels(
     """
     yield from map_in_chunks(
         partial(_at_photo_size, list(classes.values())),
-        _with_sizes(images, labels, masks),
+        _with_sizes(images, labels, predictions),
         total=len(images),
         execution=execution,
         description="Taking over labels",
@@ -120,11 +112,11 @@ def take_labels(
 
 
 def _with_sizes(
-    images: pd.DataFrame, labels: Readers, masks: Readers
+    images: pd.DataFrame, labels: Readers, predictions: Readers
 ) -> Iterator[tuple[str, Any, tuple[int, int]]]:
     rows = images[["split", "height", "width"]].itertuples()
     for image_id, split, height, width in rows:
-        yield image_id, (labels if split == "train" else masks)[image_id], (height, width)
+        yield image_id, (labels if split == "train" else predictions)[image_id], (height, width)
 
 
 def _at_photo_size(values: list[int], read: Any, size: tuple[int, int]) -> LabelMap:
@@ -146,7 +138,11 @@ def describe_voc(
     """
     annotations = {
         str(image_id): format_annotation(
-            row["file"], row["width"], row["height"], row["tags"].split("|") if row["tags"] else ()
+            row["file"],
+            row["width"],
+            row["height"],
+            row["tags"].split("|") if row["tags"] else (),
+            source=f"{row['source']} by affinitynet",
         )
         for image_id, row in images.iterrows()
     }
@@ -167,9 +163,9 @@ def describe_voc(
 def describe_coco(
     images: pd.DataFrame,
     labels: Readers,
-    masks: Readers,
+    predictions: Readers,
     classes: dict[str, int],
-    options: dict[str, Any],
+    options: LabelsExport,
     execution: Execution,
 ) -> dict[str, dict[str, Any]]:
     """Write the labels as COCO's annotations.
@@ -177,9 +173,9 @@ def describe_coco(
     Args:
         images: What `select_images` gives.
         labels: Image id to a function that reads the pseudo labels.
-        masks: Image id to a function that reads the data set's own mask.
+        predictions: Image id to a function that reads the segmentation network's labels.
         classes: Class name to mask value.
-        options: `segments`: `rle` for an annotation a class, `polygons` for one a connected part.
+        options: How segments are written.
         execution: Processes.
 
     Returns:
@@ -189,12 +185,10 @@ def describe_coco(
     for split in SPLITS:
         rows = images[images["split"] == split]
         files[f"instances_{split}"] = {
-            "info": {"description": "Pseudo labels by affinitynet"},
+            "info": {"description": f"{SOURCES[split].capitalize()}s by affinitynet"},
             "categories": coco.categories(classes),
             "images": coco.image_entries(rows),
-            "annotations": _annotations(
-                rows, labels, masks, classes, options["segments"], execution
-            ),
+            "annotations": _annotations(rows, labels, predictions, classes, options, execution),
         }
     return files
 
@@ -202,14 +196,14 @@ def describe_coco(
 def _annotations(
     images: pd.DataFrame,
     labels: Readers,
-    masks: Readers,
+    predictions: Readers,
     classes: dict[str, int],
-    segments: str,
+    options: LabelsExport,
     execution: Execution,
 ) -> Iterator[dict[str, Any]]:
     encoded = map_images(
-        partial(_encode_one, list(classes.values()), segments),
-        _with_sizes(images, labels, masks),
+        partial(_encode_one, list(classes.values()), options),
+        _with_sizes(images, labels, predictions),
         total=len(images),
         execution=execution,
     )
@@ -221,6 +215,70 @@ def _annotations(
 
 
 def _encode_one(
-    values: list[int], segments: str, read: Any, size: tuple[int, int]
+    values: list[int], options: LabelsExport, read: Any, size: tuple[int, int]
 ) -> list[dict[str, Any]]:
-    return SEGMENTS[segments](_at_photo_size(values, read, size))
+    mask = _at_photo_size(values, read, size)
+    if options.segments == "rle":
+        return coco.encode_stuff(mask)
+    polygons = options.polygons
+    return coco.encode_components(
+        mask,
+        min_area=polygons.min_share * mask.size,
+        tolerance=polygons.tolerance * max(mask.shape),
+    )
+
+
+def describe_label_studio(
+    images: pd.DataFrame,
+    labels: Readers,
+    predictions: Readers,
+    maps: Partitions[ClassMaps],
+    classes: dict[str, int],
+    execution: Execution,
+) -> tuple[dict[str, Iterator[dict[str, Any]]], dict[str, str]]:
+    """Write the labels as Label Studio's predictions, to be corrected there.
+
+    Args:
+        images: What `select_images` gives.
+        labels: Image id to a function that reads the pseudo labels.
+        predictions: Image id to a function that reads the segmentation network's labels.
+        maps: The random walk's, which pseudo labels have their score of: the mean share of the
+            best class in the scores of a pixel.
+        classes: Class name to mask value.
+        execution: Processes.
+
+    Returns:
+        `tasks`, which are made as they are written; and `config`, the project's labels.
+    """
+    tasks = map_images(
+        partial(_make_task, classes),
+        (
+            (image_id, row["file"], row["source"], *read, maps.get(str(image_id)))
+            for (image_id, row), (_, *read) in zip(
+                images.iterrows(), _with_sizes(images, labels, predictions), strict=True
+            )
+        ),
+        total=len(images),
+        execution=execution,
+    )
+    return {"tasks": (task for _, task in tasks)}, {
+        "config": label_studio.labelling_config(classes)
+    }
+
+
+def _make_task(
+    classes: dict[str, int],
+    file: str,
+    source: str,
+    read: Any,
+    size: tuple[int, int],
+    read_maps: Any,
+) -> dict[str, Any]:
+    mask = _at_photo_size([*classes.values()], read, size)
+    score = None if read_maps is None else _confidence(read_maps().maps)
+    return label_studio.make_task(f"images/{file}", mask, classes, source=source, score=score)
+
+
+def _confidence(maps: npt.NDArray[np.float16]) -> float:
+    scores = maps.astype(np.float32)
+    return float((scores.max(axis=0) / np.maximum(scores.sum(axis=0), 1e-9)).mean())

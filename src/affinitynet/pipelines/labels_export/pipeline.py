@@ -1,27 +1,28 @@
-"""labels_export: the newest pseudo labels and their photos -> a data set that other tools open."""
+"""labels_export: the newest labels and their photos -> a data set that other tools open."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 from kedro.pipeline.node import Node
 
 from affinitynet.pipelines.labels_export.nodes import (
     describe_coco,
+    describe_label_studio,
     describe_voc,
     select_images,
     take_labels,
     take_photos,
 )
 
-LABELS = ["revision.labels", "masks"]
+LABELS = ["revision.labels", "segmentation.predictions"]
 """What the labels of train and of val are read from."""
 
 
 def create_pipeline() -> Pipeline:
-    """Build the pipeline: the nodes of both layouts, of which a run executes one's."""
+    """Build the pipeline: the nodes of all layouts, of which a run executes one's."""
     return pipeline(
         [
             node(
                 select_images,
-                inputs=["index", *LABELS, "params:labels_export"],
+                inputs=["index", *LABELS],
                 outputs="images",
                 name="select",
             ),
@@ -49,9 +50,17 @@ def create_pipeline() -> Pipeline:
                 name="coco_describe",
                 confirms="coco_annotations",
             ),
+            _photos_node("label_studio"),
+            node(
+                describe_label_studio,
+                inputs=["images", *LABELS, "revision.maps", "classes", "params:execution"],
+                outputs=["label_studio_tasks", "label_studio_config"],
+                name="label_studio_describe",
+                confirms=["label_studio_tasks", "label_studio_config"],
+            ),
         ],
         namespace="labels_export",
-        inputs={"index", "photos", "classes", *LABELS},
+        inputs={"index", "photos", "classes", "revision.maps", *LABELS},
         parameters={"labels_export", "execution"},
     )
 

@@ -72,7 +72,7 @@ def segment(
     execution: Execution,
     *,
     tagged: Mapping[str, Sequence[int]] | None = None,
-    confidences: bool = False,
+    save: Callable[[Any], Any] | None = attrgetter("mask"),
 ) -> Iterator[tuple[str, Any]]:
     """Segment photos on devices; the dense CRF, if there is one, runs in processes.
 
@@ -83,16 +83,16 @@ def segment(
         inference: Scales, flips, CRF.
         execution: Device, and processes for the CRF.
         tagged: Labels of the classes that a photo shows, of the photos whose tags are known.
-        confidences: Whether to return them with the masks. Without, the masks are a node's output
-            and saved where they are made.
+        save: Maps an `affinitynet.stages.refinement.Segmentation` to what is a node's output and
+            saved where it is made. None: it is returned, and not saved.
 
     Yields:
-        Image id and mask; or mask and confidence in 255ths, both (H, W).
+        Image id and that output; or the `Segmentation`, with confidences in 255ths.
     """
     from affinitynet.stages.refinement import CRFLabeller
     from affinitynet.stages.segmentation import ClassScorer, Known, Segmenter
 
-    outputs, take = not confidences, attrgetter(*("mask", "confidence")[: 1 + confidences])
+    outputs, take = save is not None, save or _whole
     labels = {image_id: (tagged or {}).get(image_id) for image_id in index.index}
     if not inference.crf:
         make = partial(Segmenter, in_255ths=True)
@@ -112,6 +112,10 @@ def segment(
         skip=True,
         outputs=outputs,
     )
+
+
+def _whole(found: Any) -> Any:
+    return found
 
 
 def _refine_one(

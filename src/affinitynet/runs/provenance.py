@@ -1,0 +1,154 @@
+"""What MLflow shows of a run's origin: its command, its data set, the scores of what it began with.
+
+And of a registered model: which run, data set and score it has, and which is the best.
+"""
+
+import shlex
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from affinitynet.runs.record import RunRecord, flatten
+
+SCORE = "segmentation.miou"
+"""The metric that the best model is the highest of."""
+
+CONTEXTS = {"train": "training", "val": "evaluation"}
+"""Split to what MLflow calls its use."""
+
+ORIGIN = ("environment", "data_set")
+"""Tags that models must share to be compared."""
+
+OPTIONS = {
+    "pipeline_names": "pipelines",
+    "tags": "tags",
+    "node_names": "nodes",
+    "from_nodes": "from-nodes",
+    "to_nodes": "to-nodes",
+    "from_inputs": "from-inputs",
+    "to_outputs": "to-outputs",
+    "namespaces": "namespaces",
+}
+"""What a session calls the options of `kedro run` that take names."""
+
+
+def format_command(run_params: Mapping[str, Any], env: str | None, given: Mapping[str, Any]) -> str:
+    """Write the command that repeats a run.
+
+    Args:
+        run_params: What Kedro hands to its hooks.
+        env: Configuration environment; None for Kedro's default.
+        given: The parameters of `--params`, nested.
+    """
+    words = ["kedro", "run", *(["--env", env] if env else [])]
+    for name, option in OPTIONS.items():
+        if values := run_params.get(name):
+            words += [f"--{option}", ",".join(values)]
+    if versions := run_params.get("load_versions"):
+        pairs = (f"{name}:{version}" for name, version in versions.items())
+        words += ["--load-versions", ",".join(pairs)]
+    if values := flatten(given):
+        texts = (f"{name}={_format_value(value)}" for name, value in values.items())
+        words += ["--params", ",".join(texts)]
+    return shlex.join(words)
+
+
+def _format_value(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_format_value, value))}]"
+    return str(value)
+
+
+def log_data_set(index: pd.DataFrame, *, name: str, source: str) -> None:
+    """Log the splits of a data set as inputs of the active run.
+
+    Args:
+        index: The catalog's `index`.
+        name: Of the data set.
+        source: Folder of its photos.
+    """
+    from mlflow.data.pandas_dataset import from_pandas  # takes a second to import
+
+    for split, context in CONTEXTS.items():
+        rows = index[index["split"] == split].reset_index()
+        if len(rows):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of integer columns, which could have gaps
+                data = from_pandas(rows, source=source, name=f"{name}, {split}")
+                mlflow.log_input(data, context=context)
+
+
+def inherited_scores(
+    record: RunRecord, records: Iterable[RunRecord], names: Iterable[str]
+) -> dict[str, float]:
+    """Collect the scores of the runs whose outputs a run reads, so that runs can be compared.
+
+    Args:
+        record: Of the run.
+        records: Of all runs.
+        names: The scores; those of stages that the run makes itself are left out.
+    """
+    own = {node.partition(".")[0] for node in record.nodes}
+    wanted = [name for name in names if name.partition(".")[0] not in own]
+    scores: dict[str, float] = {}
+    for run in _ancestors(record, {each.version: each for each in records}):
+        found = run.data.metrics
+        scores = {name: found[name] for name in wanted if name in found} | scores
+    return scores
+
+
+def _ancestors(record: RunRecord, made: Mapping[str, RunRecord]) -> Iterator[Run]:
+    """Yield the MLflow runs that a run's inputs were made by, the nearest first."""
+    seen = {record.version}
+    generation = [record]
+    while generation:
+        versions = {v for each in generation for v in each.inputs.values()} & made.keys() - seen
+        seen |= versions
+        generation = [made[version] for version in sorted(versions, reverse=True)]
+        for each in generation:
+            if each.mlflow_run:
+                try:
+                    yield mlflow.get_run(each.mlflow_run)
+                except MlflowException:  # of another store
+                    continue
+
+
+def tag_model(name: str, version: str, run: Run) -> None:
+    """Say in the registry where a model comes from, and keep the alias of the best one.
+
+    The best of each environment and data set has the highest `SCORE`; its alias is
+    `best-<environment>`, of the data set that was registered last.
+
+    Args:
+        name: In the registry.
+        version: Of the model.
+        run: That made it.
+    """
+    client = mlflow.MlflowClient()
+    tags = run.data.tags
+    told: dict[str, str] = {key: tags.get(key, "") for key in ORIGIN}
+    told["run"] = tags.get("version", run.info.run_id)
+    score = run.data.metrics.get(SCORE)
+    if score is not None:
+        told[SCORE] = f"{score:.4f}"
+    for key, value in told.items():
+        client.set_model_version_tag(name, version, key, value)
+    shown = f"{SCORE} {score:.3f}, " if score is not None else ""
+    client.update_model_version(
+        name, version, f"{shown}environment {told['environment']}, run {told['run']}"
+    )
+    same = [
+        each
+        for each in client.search_model_versions(f"name = '{name}'")
+        if SCORE in each.tags and all(each.tags.get(key) == told[key] for key in ORIGIN)
+    ]
+    if same:
+        best = max(same, key=lambda each: float(each.tags[SCORE]))
+        client.set_registered_model_alias(name, f"best-{told['environment']}", best.version)

@@ -32,7 +32,7 @@ from affinitynet.networks.parameters import (
     SegmentationNetwork,
     Stride,
 )
-from affinitynet.stages.parameters import Alphas, Radius, RandomWalk
+from affinitynet.stages.parameters import Alphas, AutoRandomWalk, Radius, WalkSpace
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
 Names = OneOrMore[Annotated[Text, MinLen(1)]]
@@ -102,7 +102,7 @@ class AffinityTraining:
 class Revision:
     """Stage 4."""
 
-    random_walk: RandomWalk
+    random_walk: AutoRandomWalk
     crf: CRFParameters
     confidence: OpenProbability
     long_side: PositiveInt | None
@@ -157,15 +157,6 @@ class ThresholdSpace:
     """Background thresholds to try."""
 
     thresholds: Thresholds
-
-
-@parameters
-class WalkSpace:
-    """Values of the random walk's parameters to try, in every combination."""
-
-    alpha: OneOrMore[Positive]
-    beta: OneOrMore[Positive]
-    steps: OneOrMore[NonNegativeInt]
 
 
 @parameters

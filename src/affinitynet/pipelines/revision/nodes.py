@@ -1,6 +1,8 @@
 """Nodes of the `revision` pipeline."""
 
+import logging
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -10,12 +12,14 @@ from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.label_maps import LabelMap
+from affinitynet.core.separation import fit
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution
 from affinitynet.pipelines.per_image import (
     NetworkWork,
     checked,
+    map_on_devices,
     per_batch,
     per_image,
     tagged_photos,
@@ -28,7 +32,67 @@ from affinitynet.pipelines.scoring import (
     tabulate_confusion,
     tabulate_images,
 )
-from affinitynet.stages.parameters import RandomWalk
+from affinitynet.stages.parameters import AutoRandomWalk, WalkSpace
+
+logger = logging.getLogger(__name__)
+
+
+def choose_walk(
+    index: pd.DataFrame,
+    model: Checkpoint,
+    photos: Partitions[Image.Image],
+    maps: Partitions[ClassMaps],
+    random_walk: AutoRandomWalk,
+    space: WalkSpace,
+    images: int | None,
+    seed: int,
+    execution: Execution,
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Choose what the walk's parameters leave open, by the photos themselves; no mask is involved.
+
+    The setting is chosen whose label maps fit the photos best, see `affinitynet.core.separation`.
+
+    Args:
+        index: The images of the data set.
+        model: AffinityNet.
+        photos: Of each image.
+        maps: The CAMs.
+        random_walk: What is given, and what is `auto`.
+        space: Values to try.
+        images: Photos that are looked at, at most; None for all.
+        seed: They are drawn by it.
+        execution: Devices.
+
+    Returns:
+        `alpha`, `beta` and `steps`; and each setting that was tried, with its `fit`.
+    """
+    from affinitynet.stages.revision import WalkProposer
+
+    space = space.keep_given(random_walk)
+    trials = pd.DataFrame(space.settings(), columns=["alpha", "beta", "steps"])
+    if len(trials) > 1:
+        tagged = tagged_photos(index)
+        tagged = tagged[tagged.index.isin([*maps])]
+        proposals = dict(
+            map_on_devices(
+                partial(WalkProposer, space=space),
+                model,
+                random_walk,
+                index=tagged.sample(min(images or len(tagged), len(tagged)), random_state=seed),
+                photos=photos,
+                inputs=checked(maps, "cam.maps"),
+                execution=execution,
+                description="Trying random walks",
+            )
+        )
+        trials["fit"] = fit([*proposals.values()])
+        logger.info(
+            "Of %d random walks, tried on %d photos, alpha %g, beta %g and %d steps fit them best.",
+            *(len(trials), len(proposals), *trials.loc[trials["fit"].idxmax()][:3]),
+        )
+    best = trials.loc[trials["fit"].idxmax() if "fit" in trials else 0]
+    chosen = {name: float(best[name]) for name in ("alpha", "beta")}
+    return chosen | {"steps": int(best["steps"])}, trials
 
 
 def walk_cams(
@@ -36,14 +100,16 @@ def walk_cams(
     model: Checkpoint,
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
-    random_walk: RandomWalk,
+    random_walk: AutoRandomWalk,
+    chosen: dict[str, float],
     execution: Execution,
 ) -> Iterator[dict[str, ClassMaps]]:
     """Spread the CAMs, background included, by the random walk vec M* = T^t vec M."""
     from affinitynet.stages.revision import RandomWalker
 
     tagged = tagged_photos(index)
-    work = NetworkWork(RandomWalker, model, random_walk, execution, "Random walk")
+    walk = random_walk.resolve(chosen)
+    work = NetworkWork(RandomWalker, model, walk, execution, "Random walk")
     found = tagged[tagged.index.isin([*maps])]
     yield from per_batch(work, found, photos, checked(maps, "cam.maps"))
 

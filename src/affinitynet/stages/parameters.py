@@ -14,7 +14,7 @@ Radius = Annotated[PositiveInt, Ge(2)]
 
 AUTO = "auto"
 Auto = Literal["auto"]
-"""Chosen from the photos and their tags, see `affinitynet.stages.revision.WalkProposer`."""
+"""Chosen from the photos and their tags, see `affinitynet.stages.revision.WalkJudge`."""
 
 
 @parameters

@@ -22,12 +22,14 @@ from affinitynet.core.random_walk import (
     transition_from_affinities,
     walk_many,
 )
-from affinitynet.core.separation import Proposals
+from affinitynet.core.separation import explained_variance
 from affinitynet.data.files import Arrays
 from affinitynet.networks.affinity_net import WithLevels
 from affinitynet.stages.batches import Batch
 from affinitynet.stages.parameters import AutoRandomWalk, RandomWalk, WalkSpace
 from affinitynet.stages.predictor import FeatureExtractor, NetworkStage
+
+Shares = npt.NDArray[np.float64]
 
 # torch's sparse matrices announce themselves once a process, and there are several here.
 warnings.filterwarnings("ignore", message="Sparse ", category=UserWarning)
@@ -136,10 +138,11 @@ class StepwiseWalker(NetworkStage[Arrays]):
                 )
 
 
-class WalkProposer(NetworkStage[Proposals]):
-    """The label maps of many random walks, beside maps of what the photo shows.
+class WalkJudge(NetworkStage[Shares]):
+    """How much of what a photo shows the label maps of many random walks explain: (settings,).
 
-    A batch's inputs are the photos' CAMs.
+    It is the share of the variance of the backbone's maps, see `explained_variance`, averaged over
+    the maps. A batch's inputs are the photos' CAMs.
     """
 
     def __init__(
@@ -153,18 +156,16 @@ class WalkProposer(NetworkStage[Proposals]):
         self.radius, self.space = walk.radius, space
         self.reader = self.features = FeatureExtractor(checkpoint, walk, device, adapt=WithLevels)
 
-    def stream(self, batches: Iterable[Batch]) -> Iterator[tuple[str, Proposals]]:
-        """Walk from each photo's CAMs at every setting of the space."""
+    def stream(self, batches: Iterable[Batch]) -> Iterator[tuple[str, Shares]]:
+        """Judge the walks of each photo's CAMs."""
         for batch, outputs in self.features(batches):
             for image_id, own, cams in zip(batch.ids, outputs.cpu(), batch.inputs, strict=True):
                 *levels, features = own.split(self.features.network.channels)
                 affinities = pair_affinities(features[None], radius=self.radius)[0].numpy()
                 walked = walks(affinities, cams, self.space, radius=self.radius)
-                labels = [each.maps.argmax(axis=0).astype(np.uint8) for each in walked]
-                yield (
-                    image_id,
-                    Proposals([each.half().numpy() for each in levels], np.stack(labels)),
-                )
+                labels = np.stack([each.maps.argmax(axis=0).astype(np.uint8) for each in walked])
+                shares = [explained_variance(level.numpy(), labels) for level in levels]
+                yield image_id, np.asarray(np.mean(shares, axis=0))
 
 
 class AffinityExtractor(NetworkStage[Arrays]):

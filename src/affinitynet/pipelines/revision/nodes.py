@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -12,7 +13,6 @@ from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.label_maps import LabelMap
-from affinitynet.core.separation import fit
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution
@@ -50,7 +50,7 @@ def choose_walk(
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """Choose what the walk's parameters leave open, by the photos themselves; no mask is involved.
 
-    The setting is chosen whose label maps fit the photos best, see `affinitynet.core.separation`.
+    The setting is chosen whose label maps explain most of what the photos show (Otsu's criterion).
 
     Args:
         index: The images of the data set.
@@ -64,18 +64,19 @@ def choose_walk(
         execution: Devices.
 
     Returns:
-        `alpha`, `beta` and `steps`; and each setting that was tried, with its `fit`.
+        `alpha`, `beta` and `steps`; and each setting that was tried, with the share of the variance
+        that it `explains`.
     """
-    from affinitynet.stages.revision import WalkProposer
+    from affinitynet.stages.revision import WalkJudge
 
     space = space.keep_given(random_walk)
     trials = pd.DataFrame(space.settings(), columns=["alpha", "beta", "steps"])
     if len(trials) > 1:
         tagged = tagged_photos(index)
         tagged = tagged[tagged.index.isin([*maps])]
-        proposals = dict(
+        shares = dict(
             map_on_devices(
-                partial(WalkProposer, space=space),
+                partial(WalkJudge, space=space),
                 model,
                 random_walk,
                 index=tagged.sample(min(images or len(tagged), len(tagged)), random_state=seed),
@@ -85,12 +86,13 @@ def choose_walk(
                 description="Trying random walks",
             )
         )
-        trials["fit"] = fit([*proposals.values()])
+        trials["explains"] = np.mean([*shares.values()], axis=0)
         logger.info(
-            "Of %d random walks, tried on %d photos, alpha %g, beta %g and %d steps fit them best.",
-            *(len(trials), len(proposals), *trials.loc[trials["fit"].idxmax()][:3]),
+            "Of %d random walks, tried on %d photos, alpha %g, beta %g and %d steps explain most "
+            "of what these show.",
+            *(len(trials), len(shares), *trials.loc[trials["explains"].idxmax()][:3]),
         )
-    best = trials.loc[trials["fit"].idxmax() if "fit" in trials else 0]
+    best = trials.loc[trials["explains"].idxmax() if "explains" in trials else 0]
     chosen = {name: float(best[name]) for name in ("alpha", "beta")}
     return chosen | {"steps": int(best["steps"])}, trials
 

@@ -74,18 +74,10 @@ def choose_walk(
     if len(trials) > 1:
         tagged = tagged_photos(index)
         tagged = tagged[tagged.index.isin([*maps])]
-        shares = dict(
-            map_on_devices(
-                partial(WalkJudge, space=space),
-                model,
-                random_walk,
-                index=tagged.sample(min(images or len(tagged), len(tagged)), random_state=seed),
-                photos=photos,
-                inputs=checked(maps, "cam.maps"),
-                execution=execution,
-                description="Trying random walks",
-            )
-        )
+        make = partial(WalkJudge, space=space)
+        work = NetworkWork(make, model, random_walk, execution, "Trying random walks")
+        some = tagged.sample(min(images or len(tagged), len(tagged)), random_state=seed)
+        shares = dict(map_on_devices(work, some, photos, checked(maps, "cam.maps")))
         trials["explains"] = np.mean([*shares.values()], axis=0)
         logger.info(
             "Of %d random walks, tried on %d photos, alpha %g, beta %g and %d steps explain most "

@@ -17,19 +17,19 @@ from affinitynet.core.random_walk import propagate
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipeline_registry import register_pipelines
-from affinitynet.pipelines.parameters import RandomWalk, Range, WalkSpace
+from affinitynet.pipelines.parameters import Range
 from affinitynet.pipelines.search.nodes import (
     choose_photos,
     report_trials,
     search_walks,
-    settings,
     suggest,
-    walks,
 )
+from affinitynet.stages.parameters import AutoRandomWalk, WalkSpace
+from affinitynet.stages.revision import walks
 from tests.conftest import SharedProject
 
 SPACE = WalkSpace(alpha=(1, 4.0, 16), beta=(2, 8), steps=(0, 3, 64))
-WALK = RandomWalk(
+WALK = AutoRandomWalk(
     alpha=1,
     beta=8,
     steps=64,
@@ -65,8 +65,8 @@ LABELS = np.array([1, 2], np.uint8)
 def test_the_grid_in_one_pass_equals_the_walks_one_by_one():
     affinities, features, cams = scene()
     tried = [*walks(affinities, ClassMaps(LABELS, cams), SPACE, radius=5)]
-    assert len(tried) == len(settings(SPACE)) == 18
-    for maps, (alpha, beta, steps) in zip(tried, settings(SPACE), strict=True):
+    assert len(tried) == len(SPACE.settings()) == 18
+    for maps, (alpha, beta, steps) in zip(tried, SPACE.settings(), strict=True):
         scores = with_background(torch.from_numpy(upsample(cams, (8, 9))), alpha)
         expected = propagate(scores, features, beta=beta, steps=steps)
         assert maps.maps.dtype == np.float16
@@ -91,7 +91,7 @@ def test_every_setting_is_scored_on_the_sum_of_all_photos(workers):
         Execution(workers=workers, device="cpu"),
     )
     columns = trials[[f"revision.random_walk.{name}" for name in SEARCHED]]
-    assert [*columns.itertuples(index=False, name=None)] == settings(SPACE)
+    assert [*columns.itertuples(index=False, name=None)] == SPACE.settings()
     for number, miou in enumerate(trials["miou"]):
         truth = np.concatenate([masks[i]().ravel() for i in "ab"])
         found = np.concatenate([walked[i][number].argmax((16, 18)).ravel() for i in "ab"])

@@ -99,7 +99,8 @@ class TrainedStages:
 
         classes = catalog.load("classes")
         device = pick_device(parameter("execution"))
-        inference, walk = parameter("cam.inference"), parameter("revision.random_walk")
+        inference = parameter("cam.inference")
+        walk = parameter("revision.random_walk").resolve(catalog.load("revision.chosen"))
         return cls(
             classes=classes,
             random_walk=walk,

@@ -68,17 +68,48 @@ class AffinityNet(nn.Module):
         Returns:
             Features (N, C, h, w) on the grid of the shallowest level, stride 8 by default.
         """
+        return self.fuse_levels(self.backbone.levels(images))
+
+    def fuse_levels(self, levels: Sequence[Tensor]) -> Tensor:
+        """Compute the features from the backbone's maps."""
         maps = [
             functional.elu(norm(compress(level)))
-            for compress, norm, level in zip(
-                self.compress, self.norms, self.backbone.levels(images), strict=True
-            )
+            for compress, norm, level in zip(self.compress, self.norms, levels, strict=True)
         ]
-        size = maps[0].shape[-2:]
-        maps = [
-            functional.interpolate(level, size, mode="bilinear", align_corners=False)
-            if level.shape[-2:] != size
-            else level
-            for level in maps
-        ]
-        return functional.elu(self.fuse(torch.cat(maps, dim=1)))
+        return functional.elu(self.fuse(torch.cat(_resize_to_first(maps), dim=1)))
+
+
+class WithLevels(nn.Module):
+    """AffinityNet's features, behind the backbone's maps that they are made of.
+
+    The deepest map is left out where there are several: it shows what the classifier looks for,
+    the others what the photo shows.
+
+    Args:
+        network: AffinityNet.
+
+    Attributes:
+        channels: Of each of the maps, and of the features.
+    """
+
+    def __init__(self, network: AffinityNet) -> None:
+        super().__init__()
+        self.network, self.backbone = network, network.backbone
+        levels = self.backbone.channels[:-1]
+        self.channels = [*(levels[:-1] or levels), network.fuse.out_channels]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute the maps and the features of photos: (N, sum of `channels`, h, w)."""
+        levels = self.backbone.levels(images)
+        features = self.network.fuse_levels(levels)
+        return torch.cat([*_resize_to_first(levels[:-1] or levels), features], dim=1)
+
+
+def _resize_to_first(maps: Sequence[Tensor]) -> list[Tensor]:
+    size = maps[0].shape[-2:]
+    return [
+        functional.interpolate(level, size, mode="bilinear", align_corners=False)
+        if level.shape[-2:] != size
+        else level
+        for level in maps
+    ]

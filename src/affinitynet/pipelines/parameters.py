@@ -33,7 +33,7 @@ from affinitynet.networks.parameters import (
     SegmentationNetwork,
     Stride,
 )
-from affinitynet.stages.parameters import Alphas, Radius, RandomWalk
+from affinitynet.stages.parameters import Alphas, AutoRandomWalk, Radius, WalkSpace
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
 Names = OneOrMore[Annotated[Text, MinLen(1)]]
@@ -103,7 +103,7 @@ class AffinityTraining:
 class Revision:
     """Stage 4."""
 
-    random_walk: RandomWalk
+    random_walk: AutoRandomWalk
     crf: CRFParameters
     confidence: OpenProbability
     long_side: PositiveInt | None
@@ -158,15 +158,6 @@ class ThresholdSpace:
     """Background thresholds to try."""
 
     thresholds: Thresholds
-
-
-@parameters
-class WalkSpace:
-    """Values of the random walk's parameters to try, in every combination."""
-
-    alpha: OneOrMore[Positive]
-    beta: OneOrMore[Positive]
-    steps: OneOrMore[NonNegativeInt]
 
 
 @parameters

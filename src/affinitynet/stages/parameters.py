@@ -1,14 +1,20 @@
 """Parameters of the stages' own work, and their ranges."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from itertools import product
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from affinitynet.core.ranges import NonNegativeInt, Positive, PositiveInt, parameters
+from affinitynet.core.ranges import NonNegativeInt, OneOrMore, Positive, PositiveInt, parameters
 from affinitynet.networks.parameters import FeatureParameters
 
 Radius = Annotated[PositiveInt, Ge(2)]
 """Pairs of cells closer than this are compared: below 2 there are none."""
+
+AUTO = "auto"
+Auto = Literal["auto"]
+"""Chosen from the photos and their tags, see `affinitynet.stages.revision.WalkJudge`."""
 
 
 @parameters
@@ -38,3 +44,43 @@ class RandomWalk(FeatureParameters):
     beta: Positive
     steps: NonNegativeInt
     radius: Radius
+
+
+@parameters
+class AutoRandomWalk(FeatureParameters):
+    """`RandomWalk`, of which `alpha`, `beta` and `steps` may be chosen from the data."""
+
+    alpha: Positive | Auto
+    beta: Positive | Auto
+    steps: NonNegativeInt | Auto
+    radius: Radius
+
+    def resolve(self, chosen: Mapping[str, float]) -> RandomWalk:
+        """Take what is not given from `chosen`, by name."""
+        values: dict[str, Any] = vars(self)
+        open_ones = {name: chosen[name] for name, value in values.items() if value == AUTO}
+        return RandomWalk(**values | open_ones)
+
+
+@parameters
+class WalkSpace:
+    """Values of the random walk's parameters to try, in every combination."""
+
+    alpha: OneOrMore[Positive]
+    beta: OneOrMore[Positive]
+    steps: OneOrMore[NonNegativeInt]
+
+    def settings(self) -> list[tuple[float, float, int]]:
+        """List (alpha, beta, steps) of the grid, beta slowest, steps fastest."""
+        grid = product(self.beta, self.alpha, self.steps)
+        return [(alpha, beta, steps) for beta, alpha, steps in grid]
+
+    def keep_given(self, walk: AutoRandomWalk) -> "WalkSpace":
+        """Leave of each parameter that is given its value alone."""
+        values = vars(self).items()
+        return WalkSpace(
+            **{
+                name: those if getattr(walk, name) == AUTO else (getattr(walk, name),)
+                for name, those in values
+            }
+        )

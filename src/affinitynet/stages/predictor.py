@@ -206,10 +206,10 @@ class FeatureExtractor(BatchReader):
         super().__init__(checkpoint, inference, device)
         stride = inference.output_stride
         restored = adapt(restore(checkpoint, output_stride=stride, device=device))
-        self._network = prepare_for_inference(restored)
+        self.network = prepare_for_inference(restored)
         self._canvas: Canvas | None = None
         if shares_canvases(device):
-            canvas = Canvas(self._network, self._network)
+            canvas = Canvas(self.network, self.network)
             with without_determinism():
                 self._canvas = canvas if canvas.is_exact() else None
         self.canvas_for = canvas_for if self._canvas else own_shape
@@ -243,7 +243,7 @@ class FeatureExtractor(BatchReader):
         pixels = (images.float() / 255).contiguous(memory_format=torch.channels_last)
         half = uses_bfloat16(bfloat16, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            outputs: Tensor = self._network(pixels)
+            outputs: Tensor = self.network(pixels)
             return outputs.float()
 
 

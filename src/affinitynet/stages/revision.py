@@ -1,22 +1,70 @@
 """Stage 4: the random walk along affinities, which revises the CAMs (paper, section 3.3)."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from affinitynet.core.affinity import pair_affinities
+from affinitynet.core.cams import background
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
-from affinitynet.core.random_walk import propagate, symmetric_transition, walk_many
+from affinitynet.core.images import upsample
+from affinitynet.core.random_walk import (
+    propagate,
+    symmetric_transition,
+    transition_from_affinities,
+    walk_many,
+)
+from affinitynet.core.separation import explained_variance
 from affinitynet.data.files import Arrays
+from affinitynet.networks.affinity_net import WithLevels
 from affinitynet.stages.batches import Batch
-from affinitynet.stages.parameters import RandomWalk
+from affinitynet.stages.parameters import AutoRandomWalk, RandomWalk, WalkSpace
 from affinitynet.stages.predictor import FeatureExtractor, NetworkStage
+
+Shares = npt.NDArray[np.float64]
+
+# torch's sparse matrices announce themselves once a process, and there are several here.
+warnings.filterwarnings("ignore", message="Sparse ", category=UserWarning)
+
+
+def walks(
+    affinities: npt.NDArray[np.floating[Any]], cams: ClassMaps, space: WalkSpace, *, radius: int
+) -> Iterator[ClassMaps]:
+    """Walk one image's CAMs at every setting of a grid.
+
+    The settings share what they can: a beta has one transition matrix, all steps one recurrence,
+    and as the walk is linear, the classes' maps walk once for all alphas beside one background
+    each.
+
+    Args:
+        affinities: (P, H, W) in [0, 1].
+        cams: The image's CAMs.
+        space: Values of `alpha`, `beta` and `steps`.
+        radius: Of the affinities' neighbourhood.
+
+    Yields:
+        The walked maps on the affinities' grid, background first, for each of `space.settings()`.
+    """
+    classes = torch.from_numpy(upsample(cams.maps, affinities.shape[-2:]))
+    backgrounds = [background(classes, alpha) for alpha in space.alpha]
+    scores = torch.cat([torch.stack(backgrounds), classes])
+    labels = np.array([0, *cams.labels], np.uint8)
+    for beta in space.beta:
+        transition = transition_from_affinities(
+            torch.from_numpy(affinities), radius=radius, beta=beta
+        )
+        walked = walk_many(scores, *transition, steps=space.steps).numpy().astype(np.float16)
+        for alpha, _ in enumerate(backgrounds):
+            for maps in walked:
+                yield ClassMaps(labels, np.concatenate([maps[[alpha]], maps[len(backgrounds) :]]))
 
 
 class RandomWalker(NetworkStage[ClassMaps]):
@@ -90,10 +138,40 @@ class StepwiseWalker(NetworkStage[Arrays]):
                 )
 
 
+class WalkJudge(NetworkStage[Shares]):
+    """How much of what a photo shows the label maps of many random walks explain: (settings,).
+
+    It is the share of the variance of the backbone's maps, see `explained_variance`, averaged over
+    the maps. A batch's inputs are the photos' CAMs.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        walk: AutoRandomWalk,
+        device: torch.device,
+        *,
+        space: WalkSpace,
+    ) -> None:
+        self.radius, self.space = walk.radius, space
+        self.reader = self.features = FeatureExtractor(checkpoint, walk, device, adapt=WithLevels)
+
+    def stream(self, batches: Iterable[Batch]) -> Iterator[tuple[str, Shares]]:
+        """Judge the walks of each photo's CAMs."""
+        for batch, outputs in self.features(batches):
+            for image_id, own, cams in zip(batch.ids, outputs.cpu(), batch.inputs, strict=True):
+                *levels, features = own.split(self.features.network.channels)
+                affinities = pair_affinities(features[None], radius=self.radius)[0].numpy()
+                walked = walks(affinities, cams, self.space, radius=self.radius)
+                labels = np.stack([each.maps.argmax(axis=0).astype(np.uint8) for each in walked])
+                shares = [explained_variance(level.numpy(), labels) for level in levels]
+                yield image_id, np.asarray(np.mean(shares, axis=0))
+
+
 class AffinityExtractor(NetworkStage[Arrays]):
     """Affinities of neighbouring cells, before any exponent: (P, h, w) float16 in [0, 1]."""
 
-    def __init__(self, checkpoint: Checkpoint, walk: RandomWalk, device: torch.device) -> None:
+    def __init__(self, checkpoint: Checkpoint, walk: AutoRandomWalk, device: torch.device) -> None:
         self.radius = walk.radius
         self.reader = self.features = FeatureExtractor(checkpoint, walk, device)
 

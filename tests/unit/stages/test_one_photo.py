@@ -8,11 +8,13 @@ import torch
 from PIL import Image
 
 from affinitynet.core.class_maps import ClassMaps
-from affinitynet.networks.checkpoint import initialise
+from affinitynet.core.images import to_pixels, upsample
+from affinitynet.core.separation import explained_variance
+from affinitynet.networks.checkpoint import initialise, restore
 from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.stages.cam import CamExtractor, TagClassifier
-from affinitynet.stages.parameters import RandomWalk
-from affinitynet.stages.revision import AffinityExtractor, RandomWalker, StepwiseWalker
+from affinitynet.stages.parameters import AutoRandomWalk, RandomWalk, WalkSpace
+from affinitynet.stages.revision import AffinityExtractor, RandomWalker, StepwiseWalker, WalkJudge
 from affinitynet.stages.segmentation import ClassScorer, Known, Segmenter
 
 CPU = torch.device("cpu")
@@ -78,6 +80,22 @@ def test_one_photo_equals_a_batch(photos, make, kind, options, needs):
         alone = stage(photo, needs and needs[image_id])
         for one, other in zip(arrays(alone), arrays(done[image_id]), strict=True):
             np.testing.assert_allclose(one, other, atol=2e-3)
+
+
+def test_the_judge_sees_the_label_maps_that_the_walker_makes(photos):
+    space = WalkSpace(alpha=(1, 4.0), beta=(8,), steps=(0, 4))
+    auto = AutoRandomWalk(**vars(WALK) | {"alpha": "auto", "steps": "auto"})
+    shares = WalkJudge(network("affinity"), auto, CPU, space=space)(photos["wide"], CAMS)
+    walker = RandomWalker(network("affinity"), WALK, CPU)
+    pixels = torch.from_numpy(to_pixels(photos["wide"], 32) / 255).permute(2, 0, 1)[None].float()
+    with torch.inference_mode():
+        levels = restore(network("affinity"), output_stride=8).backbone.levels(pixels)[:-1]
+    for share, (alpha, _, steps) in zip(shares, space.settings(), strict=True):
+        walked = walker.replace(alpha=alpha, steps=steps)(photos["wide"], CAMS).maps
+        labels = walked.argmax(axis=0)[None]
+        size = labels.shape[1:]
+        explained = [explained_variance(upsample(each[0], size), labels) for each in levels]
+        assert share == pytest.approx(np.mean(explained), abs=1e-3)
 
 
 def test_a_walker_with_other_parameters_shares_the_network(photos):

@@ -33,7 +33,7 @@ from affinitynet.pipelines.reporting.pictures import (
     paint_labels,
 )
 from affinitynet.pipelines.scoring import count_maps
-from affinitynet.stages.parameters import RandomWalk
+from affinitynet.stages.parameters import AutoRandomWalk, RandomWalk
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,8 @@ def measure_walk(
     cams: Partitions[ClassMaps],
     walked: Partitions[ClassMaps],
     classes: dict[str, int],
-    random_walk: RandomWalk,
+    random_walk: AutoRandomWalk,
+    chosen: dict[str, float],
 ) -> pd.DataFrame:
     """Measure how much of each tagged object the random walk keeps. This needs no masks.
 
@@ -140,10 +141,10 @@ def measure_walk(
         photo that it covers before (`found`) and after the walk (`left`), and `kept`, their ratio,
         at most 1. Images in whose CAMs no object covers the share `FOUND` are left out.
     """
-    names, rows = [*classes], {}
+    names, rows, alpha = [*classes], {}, random_walk.resolve(chosen).alpha
     for image_id in index.index[index.index.isin([*walked]) & index.index.isin([*cams])]:
         before, after = cams[image_id](), walked[image_id]().maps
-        scored = before.resize(after.shape[1:]).with_background(random_walk.alpha).maps
+        scored = before.resize(after.shape[1:]).with_background(alpha).maps
         count = len(scored)
         found, left = (
             np.bincount(scores.argmax(axis=0).ravel(), minlength=count)[1:] / scores[0].size
@@ -234,7 +235,8 @@ def walk_steps(
     model: Checkpoint,
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
-    random_walk: RandomWalk,
+    random_walk: AutoRandomWalk,
+    chosen: dict[str, float],
     gallery: Gallery,
     execution: Execution,
 ) -> Iterator[dict[str, dict[str, npt.NDArray[Any]]]]:
@@ -246,8 +248,9 @@ def walk_steps(
     from affinitynet.stages.revision import StepwiseWalker
 
     train = sample[sample["split"] == "train"].head(gallery.walks)
-    make = partial(StepwiseWalker, steps=walk_times(gallery, random_walk))
-    work = NetworkWork(make, model, random_walk, execution, "Random walk, step by step")
+    walk = random_walk.resolve(chosen)
+    make = partial(StepwiseWalker, steps=walk_times(gallery, walk))
+    work = NetworkWork(make, model, walk, execution, "Random walk, step by step")
     yield from per_batch(work, train, photos, checked(maps, "cam.maps"))
 
 
@@ -270,7 +273,8 @@ def make_gallery(
     stages: pd.DataFrame,
     run: RunDescription,
     classes: dict[str, int],
-    random_walk: RandomWalk,
+    random_walk: AutoRandomWalk,
+    chosen: dict[str, float],
     gallery: Gallery,
     execution: Execution,
 ) -> dict[str, str]:
@@ -294,7 +298,8 @@ def make_gallery(
         skip=True,
     ):
         cards += chunk.values()
-    return {"index": render(cards, stages, classes, run, shown_step=random_walk.steps)}
+    shown_step = random_walk.resolve(chosen).steps
+    return {"index": render(cards, stages, classes, run, shown_step=shown_step)}
 
 
 Read = Callable[[], Any] | None

@@ -1,8 +1,11 @@
 """Nodes of the `revision` pipeline."""
 
+import logging
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -16,6 +19,7 @@ from affinitynet.execution import Execution
 from affinitynet.pipelines.per_image import (
     NetworkWork,
     checked,
+    map_on_devices,
     per_batch,
     per_image,
     tagged_photos,
@@ -28,7 +32,61 @@ from affinitynet.pipelines.scoring import (
     tabulate_confusion,
     tabulate_images,
 )
-from affinitynet.stages.parameters import RandomWalk
+from affinitynet.stages.parameters import AutoRandomWalk, WalkSpace
+
+logger = logging.getLogger(__name__)
+
+
+def choose_walk(
+    index: pd.DataFrame,
+    model: Checkpoint,
+    photos: Partitions[Image.Image],
+    maps: Partitions[ClassMaps],
+    random_walk: AutoRandomWalk,
+    space: WalkSpace,
+    images: int | None,
+    seed: int,
+    execution: Execution,
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Choose what the walk's parameters leave open, by the photos themselves; no mask is involved.
+
+    The setting is chosen whose label maps explain most of what the photos show (Otsu's criterion).
+
+    Args:
+        index: The images of the data set.
+        model: AffinityNet.
+        photos: Of each image.
+        maps: The CAMs.
+        random_walk: What is given, and what is `auto`.
+        space: Values to try.
+        images: Photos that are looked at, at most; None for all.
+        seed: They are drawn by it.
+        execution: Devices.
+
+    Returns:
+        `alpha`, `beta` and `steps`; and each setting that was tried, with the share of the variance
+        that it `explains`.
+    """
+    from affinitynet.stages.revision import WalkJudge
+
+    space = space.keep_given(random_walk)
+    trials = pd.DataFrame(space.settings(), columns=["alpha", "beta", "steps"])
+    if len(trials) > 1:
+        tagged = tagged_photos(index)
+        tagged = tagged[tagged.index.isin([*maps])]
+        make = partial(WalkJudge, space=space)
+        work = NetworkWork(make, model, random_walk, execution, "Trying random walks")
+        some = tagged.sample(min(images or len(tagged), len(tagged)), random_state=seed)
+        shares = dict(map_on_devices(work, some, photos, checked(maps, "cam.maps")))
+        trials["explains"] = np.mean([*shares.values()], axis=0)
+        logger.info(
+            "Of %d random walks, tried on %d photos, alpha %g, beta %g and %d steps explain most "
+            "of what these show.",
+            *(len(trials), len(shares), *trials.loc[trials["explains"].idxmax()][:3]),
+        )
+    best = trials.loc[trials["explains"].idxmax() if "explains" in trials else 0]
+    chosen = {name: float(best[name]) for name in ("alpha", "beta")}
+    return chosen | {"steps": int(best["steps"])}, trials
 
 
 def walk_cams(
@@ -36,14 +94,16 @@ def walk_cams(
     model: Checkpoint,
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
-    random_walk: RandomWalk,
+    random_walk: AutoRandomWalk,
+    chosen: dict[str, float],
     execution: Execution,
 ) -> Iterator[dict[str, ClassMaps]]:
     """Spread the CAMs, background included, by the random walk vec M* = T^t vec M."""
     from affinitynet.stages.revision import RandomWalker
 
     tagged = tagged_photos(index)
-    work = NetworkWork(RandomWalker, model, random_walk, execution, "Random walk")
+    walk = random_walk.resolve(chosen)
+    work = NetworkWork(RandomWalker, model, walk, execution, "Random walk")
     found = tagged[tagged.index.isin([*maps])]
     yield from per_batch(work, found, photos, checked(maps, "cam.maps"))
 

@@ -2,13 +2,34 @@
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from affinitynet.pipelines.revision.nodes import make_pseudo_labels, score_revision, walk_cams
+from affinitynet.pipelines.revision.nodes import (
+    choose_walk,
+    make_pseudo_labels,
+    score_revision,
+    walk_cams,
+)
 
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline."""
     return pipeline(
         [
+            node(
+                choose_walk,
+                inputs=[
+                    "index",
+                    "affinity_training.model",
+                    "photos",
+                    "cam.maps",
+                    "params:random_walk",
+                    "params:search.walk.space",
+                    "params:search.images",
+                    "params:seed",
+                    "params:execution",
+                ],
+                outputs=["chosen", "choices"],
+                name="choose",
+            ),
             node(
                 walk_cams,
                 inputs=[
@@ -17,6 +38,7 @@ def create_pipeline() -> Pipeline:
                     "photos",
                     "cam.maps",
                     "params:random_walk",
+                    "chosen",
                     "params:execution",
                 ],
                 outputs="maps",
@@ -67,5 +89,5 @@ def create_pipeline() -> Pipeline:
             "cam.maps",
             "affinity_training.model",
         },
-        parameters={"execution"},
+        parameters={"seed", "execution", "search.walk.space", "search.images"},
     )

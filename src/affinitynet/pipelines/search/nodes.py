@@ -6,11 +6,9 @@ grid of its settings; the dense CRF is searched on the maps that the best of the
 """
 
 import logging
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -21,14 +19,13 @@ from PIL import Image
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.dense_crf import CRFParameters
-from affinitynet.core.images import upsample
 from affinitynet.core.label_maps import LabelMap, decode
 from affinitynet.core.metrics import class_counts, mean_iou, mean_iou_of_counts
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Arrays, Partitions
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_in_chunks
-from affinitynet.pipelines.parameters import Range, RefinementSpace, WalkSpace
+from affinitynet.pipelines.parameters import Range, RefinementSpace
 from affinitynet.pipelines.per_image import NetworkWork, checked, per_batch
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels
 from affinitynet.pipelines.scoring import (
@@ -39,15 +36,12 @@ from affinitynet.pipelines.scoring import (
     count_thresholds,
     threshold_counts,
 )
-from affinitynet.stages.parameters import RandomWalk
+from affinitynet.stages.parameters import AutoRandomWalk, WalkSpace
 
 logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.floating[Any]]
 WALK = "revision.random_walk."
-
-# torch's sparse matrices announce themselves once a process, and there are several here.
-warnings.filterwarnings("ignore", message="Sparse ", category=UserWarning)
 
 
 def choose_photos(
@@ -80,7 +74,7 @@ def compute_affinities(
     sample: pd.DataFrame,
     model: Checkpoint,
     photos: Partitions[Image.Image],
-    random_walk: RandomWalk,
+    random_walk: AutoRandomWalk,
     execution: Execution,
 ) -> Iterator[dict[str, dict[str, Floats]]]:
     """Compute the affinities of neighbours, as the random walk of `revision` has them.
@@ -127,7 +121,7 @@ def search_walks(
     masks: Partitions[LabelMap],
     classes: dict[str, int],
     space: WalkSpace,
-    random_walk: RandomWalk,
+    random_walk: AutoRandomWalk,
     execution: Execution,
 ) -> pd.DataFrame:
     """Score the random walk at every setting of a grid, in one pass over the photos.
@@ -146,51 +140,8 @@ def search_walks(
         score=_no_score,
     )
     names = [f"{WALK}{name}" for name in ("alpha", "beta", "steps")]
-    trials = pd.DataFrame(settings(space), columns=names)
+    trials = pd.DataFrame(space.settings(), columns=names)
     return trials.assign(miou=mean_iou_of_counts(counts))
-
-
-def settings(space: WalkSpace) -> list[tuple[float, float, int]]:
-    """List (alpha, beta, steps) of the grid, beta slowest, steps fastest."""
-    grid = product(space.beta, space.alpha, space.steps)
-    return [(alpha, beta, steps) for beta, alpha, steps in grid]
-
-
-def walks(
-    affinities: Floats, cams: ClassMaps, space: WalkSpace, *, radius: int
-) -> Iterator[ClassMaps]:
-    """Walk one image's CAMs at every setting of a grid.
-
-    The settings share what they can: a beta has one transition matrix, all steps one recurrence,
-    and as the walk is linear, the classes' maps walk once for all alphas beside one background
-    each.
-
-    Args:
-        affinities: (P, H, W) in [0, 1].
-        cams: The image's CAMs.
-        space: Values of `alpha`, `beta` and `steps`.
-        radius: Of the affinities' neighbourhood.
-
-    Yields:
-        The walked maps on the affinities' grid, background first, for each of `settings(space)`.
-    """
-    import torch
-
-    from affinitynet.core.cams import background
-    from affinitynet.core.random_walk import transition_from_affinities, walk_many
-
-    classes = torch.from_numpy(upsample(cams.maps, affinities.shape[-2:]))
-    backgrounds = [background(classes, alpha) for alpha in space.alpha]
-    scores = torch.cat([torch.stack(backgrounds), classes])
-    labels = np.array([0, *cams.labels], np.uint8)
-    for beta in space.beta:
-        transition = transition_from_affinities(
-            torch.from_numpy(affinities), radius=radius, beta=beta
-        )
-        walked = walk_many(scores, *transition, steps=space.steps).numpy().astype(np.float16)
-        for alpha, _ in enumerate(backgrounds):
-            for maps in walked:
-                yield ClassMaps(labels, np.concatenate([maps[[alpha]], maps[len(backgrounds) :]]))
 
 
 def _count_walks(
@@ -202,6 +153,8 @@ def _count_walks(
     radius: int,
 ) -> Counts:
     """Count one image at every setting: (settings, 3, K + 1), what IoU needs."""
+    from affinitynet.stages.revision import walks
+
     counted = (count_maps(maps, truth, values) for maps in walks(*stored, space, radius=radius))
     return np.stack([*map(class_counts, counted)])
 
@@ -215,7 +168,7 @@ def walk_best(
     affinities: Partitions[Arrays],
     maps: Partitions[ClassMaps],
     walk_trials: pd.DataFrame,
-    random_walk: RandomWalk,
+    random_walk: AutoRandomWalk,
     execution: Execution,
 ) -> Iterator[dict[str, ClassMaps]]:
     """Spread the CAMs by the best random walk that was found.
@@ -242,6 +195,8 @@ def _walk_one(
     read_affinities: Callable[[], Mapping[str, Floats]],
     read_maps: Callable[[], ClassMaps],
 ) -> ClassMaps:
+    from affinitynet.stages.revision import walks
+
     (walked,) = walks(*_read_both(read_affinities, read_maps), space, radius=radius)
     return walked
 

@@ -201,7 +201,7 @@ class FeatureExtractor(BatchReader):
         inference: FeatureParameters,
         device: torch.device,
         *,
-        adapt: Callable[[nn.Module], nn.Module] = lambda network: network,
+        adapt: Callable[[Any], nn.Module] = lambda network: network,
     ) -> None:
         super().__init__(checkpoint, inference, device)
         stride = inference.output_stride

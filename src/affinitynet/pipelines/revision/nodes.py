@@ -82,9 +82,9 @@ def choose_walk(
         logger.info(
             "Of %d random walks, tried on %d photos, alpha %g, beta %g and %d steps explain most "
             "of what these show.",
-            *(len(trials), len(shares), *trials.loc[trials["explains"].idxmax()][:3]),
+            *(len(trials), len(shares), *trials.iloc[int(trials["explains"].argmax())][:3]),
         )
-    best = trials.loc[trials["explains"].idxmax() if "explains" in trials else 0]
+    best = trials.iloc[int(trials["explains"].argmax()) if "explains" in trials else 0]
     chosen = {name: float(best[name]) for name in ("alpha", "beta")}
     return chosen | {"steps": int(best["steps"])}, trials
 

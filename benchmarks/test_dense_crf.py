@@ -15,6 +15,7 @@ from affinitynet.core.dense_crf import CRFParameters, refine_many
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution
 from affinitynet.pipelines.affinity_labels.nodes import label_pixels
+from affinitynet.pipelines.parameters import AffinityLabels
 from affinitynet.stages.parameters import Alphas
 from scenes import PHOTO, cams, classes, index, scene, unary
 
@@ -82,9 +83,7 @@ def test_all_cores(engine: str, compare: Any) -> None:
             photos,
             maps,
             classes(),
-            Alphas(low=LOW, high=HIGH),
-            CRFParameters(),
-            None,
+            AffinityLabels(Alphas(low=LOW, high=HIGH), CRFParameters(), None),
             Execution(engine=engine, workers=workers),
         )
         return [labels.ravel() for chunk in chunks for labels in chunk.values()]

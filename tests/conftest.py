@@ -100,8 +100,8 @@ class Project:
 
     def options(self, *options, env="test", parameters=None):
         """The options of `kedro run` for this project."""
-        told = ",".join(f"{k}={v}" for k, v in self.parameters(**(parameters or {})).items())
-        return ["--env", env, *options, "--params", told]
+        given = ",".join(f"{k}={v}" for k, v in self.parameters(**(parameters or {})).items())
+        return ["--env", env, *options, "--params", given]
 
     def start(self, *options, stdout=subprocess.PIPE, **kwargs):
         """Start `kedro run` as a user would, in a process of its own."""

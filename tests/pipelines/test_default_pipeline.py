@@ -1,4 +1,4 @@
-"""The whole road: what it makes, what MLflow hears, and that masks stay out of training."""
+"""The default pipeline: its outputs, its MLflow records, and that masks stay out of training."""
 
 import json
 import re
@@ -36,15 +36,15 @@ def training_nodes(pipeline):
 
 
 def test_no_training_node_can_reach_the_masks():
-    road = register_pipelines()["__default__"]
-    assert training_nodes(road) == ["cam.train", "affinity_training.train", "segmentation.train"]
-    for name in training_nodes(road):
-        assert "masks" not in ancestors(road, name)
+    default = register_pipelines()["__default__"]
+    assert training_nodes(default) == ["cam.train", "affinity_training.train", "segmentation.train"]
+    for name in training_nodes(default):
+        assert "masks" not in ancestors(default, name)
 
 
 def test_no_stage_knows_where_the_data_came_from():
-    road = register_pipelines()["__default__"]
-    beyond = [node for node in road.nodes if not node.name.startswith(("scenes.", "ingestion."))]
+    default = register_pipelines()["__default__"]
+    beyond = [node for node in default.nodes if not node.name.startswith(("scenes.", "ingestion."))]
     made = {name for node in beyond for name in node.outputs}
     raw = {name for node in beyond for name in node.inputs} - made - {"index", "classes"}
     assert {name for name in raw if not name.startswith("params:")} == {"photos", "masks", "run"}
@@ -59,8 +59,8 @@ def test_supervision_by_masks_is_a_pipeline_of_its_own_and_shows_in_the_graph():
 
 
 def test_masks_are_read_to_check_score_and_show_them_and_for_nothing_else():
-    road = register_pipelines()["__default__"]
-    assert {node.name for node in road.nodes if "masks" in node.inputs} == {
+    default = register_pipelines()["__default__"]
+    assert {node.name for node in default.nodes if "masks" in node.inputs} == {
         "ingestion.check",
         "cam.score",
         "affinity_labels.score",
@@ -74,9 +74,9 @@ def test_masks_are_read_to_check_score_and_show_them_and_for_nothing_else():
 
 
 def test_the_check_runs_before_everything_that_it_guards():
-    road = register_pipelines()["__default__"]
+    default = register_pipelines()["__default__"]
     first = ["scenes.render", "ingestion.inspect", "ingestion.check", "ingestion.index"]
-    assert [node.name for node in road.nodes[:4]] == first
+    assert [node.name for node in default.nodes[:4]] == first
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_per_image_outputs_have_an_item_an_image(finished_run):
     assert catalog.load("segmentation.predictions").keys() == ids["val"]
 
 
-def test_maps_are_of_the_tagged_classes_alone(finished_run):
+def test_maps_are_only_of_the_tagged_classes(finished_run):
     catalog = finished_run.catalog()
     classes = [*catalog.load("classes")]
     tags = catalog.load("index")["tags"].str.split("|")
@@ -167,7 +167,7 @@ def test_maps_are_of_the_tagged_classes_alone(finished_run):
             assert 0 <= stored.maps.min() <= stored.maps.max() <= 1
 
 
-def test_labels_are_of_the_tagged_classes_alone(finished_run):
+def test_labels_are_only_of_the_tagged_classes(finished_run):
     catalog = finished_run.catalog()
     classes, index = catalog.load("classes"), catalog.load("index")
     for name in ("affinity_labels.labels", "revision.labels"):
@@ -213,11 +213,11 @@ def test_mlflow_has_the_curves_of_training(finished_run, stage):
     history = finished_run.catalog().load(f"{stage}.history")
     assert history["step"].tolist() == [3, 6]  # two epochs of twelve photos, four at a time
     for name in ("loss", "learning_rate"):
-        told = finished_run.query(
+        logged = finished_run.query(
             f"select step, value from metrics where key = '{stage}.{name}' order by step"
         )
         expected = history[["step", name]].rename(columns={name: "value"})
-        pd.testing.assert_frame_equal(pd.DataFrame(told, columns=["step", "value"]), expected)
+        pd.testing.assert_frame_equal(pd.DataFrame(logged, columns=["step", "value"]), expected)
 
 
 def test_mlflow_has_flat_parameters_and_tags(finished_run):
@@ -273,7 +273,7 @@ def test_the_same_seed_gives_the_same_scores(finished_run, project):
 
 
 @pytest.mark.parametrize("stage", ["affinity_labels", "revision"])
-def test_a_stage_runs_alone_on_the_newest_versions(finished_copy, stage):
+def test_a_stage_runs_separately_on_the_newest_versions(finished_copy, stage):
     before, version = finished_copy.metrics(), finished_copy.record()["version"]
     finished_copy.run(stage)
     alone = finished_copy.record()
@@ -290,7 +290,7 @@ def test_a_stage_runs_alone_on_the_newest_versions(finished_copy, stage):
     assert tags["data_set"] == of_maker["data_set"]
 
 
-def test_a_stage_whose_maker_is_not_in_this_mlflow_stands_alone(finished_copy):
+def test_a_stage_whose_maker_is_not_in_this_mlflow_has_no_parent(finished_copy):
     path, record = finished_copy.records[0], finished_copy.record()
     path.write_text(json.dumps(record | {"mlflow_run": "0" * 32}))
     finished_copy.run("revision")

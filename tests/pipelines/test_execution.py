@@ -30,9 +30,9 @@ def test_training_goes_on_when_one_of_its_processes_is_killed(finished_copy):
     ]
     assert len(workers) == 2
     workers[1].send_signal(signal.SIGKILL)
-    said, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, said
-    assert "goes on from its last epoch" in " ".join(said.split())
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    assert "goes on from its last epoch" in " ".join(output.split())
     history = max(finished_copy.data.glob("08_reporting/test/cam/history.csv/*/history.csv"))
     epochs = [line.split(",")[0] for line in history.read_text().splitlines()[1:]]
     assert epochs == [str(epoch) for epoch in range(1, 21)]
@@ -61,8 +61,8 @@ def test_a_worker_that_is_killed_changes_no_image(finished_copy, monkeypatch, tm
     node = os.environ.get("NODE") or random.choice([*WORK])
     name = WORK[node]
     calls = 4 if name == "_read_and_do" else 1  # of a dozen images, or one share of them
-    deadly = partial(die_or_work, getattr(per_image, name), tmp_path / "died", calls)
-    monkeypatch.setattr(per_image, name, deadly)
+    crashing = partial(die_or_work, getattr(per_image, name), tmp_path / "died", calls)
+    monkeypatch.setattr(per_image, name, crashing)
     processes = {"execution.workers": 2, "execution.devices": 2}
     before = outputs_per_image(finished_copy)
     finished_copy.run(node_names=[node], parameters=processes)

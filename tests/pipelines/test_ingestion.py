@@ -214,13 +214,13 @@ def test_the_archive_as_it_is_published_lacks_train_aug_and_its_masks(project, v
         "give --params voc_root=<path>,mask_folder=<name>",
     ):
         assert line in str(error.value)
-    told = {"data_set.splits.train": "train", "mask_folder": "SegmentationClass"}
-    project.run("ingestion", env="voc_cpu", parameters=official | told | {"voc_root": str(voc)})
+    chosen = {"data_set.splits.train": "train", "mask_folder": "SegmentationClass"}
+    project.run("ingestion", env="voc_cpu", parameters=official | chosen | {"voc_root": str(voc)})
     report = project.catalog(env="voc_cpu").load("ingestion.report")
     assert sum(report["masks"].values()) == 6
 
 
-def test_batches_that_no_stage_can_fill_are_told_with_all_else(project, voc):
+def test_batches_that_no_stage_can_fill_are_reported_with_all_else(project, voc):
     (voc / "SegmentationClassAug/image_5.png").unlink()
     with pytest.raises(UserError) as error:
         ingest(
@@ -232,11 +232,11 @@ def test_batches_that_no_stage_can_fill_are_told_with_all_else(project, voc):
                 "segmentation.training.batch_size": 17,
             },
         )
-    said = str(error.value)
-    assert said.startswith("3 problems")
-    assert "image_5: the mask is missing" in said
-    assert "cam.training.batch_size is 5, but the stage has only 4 photos to train on" in said
-    assert "segmentation.training.batch_size is 17, but the stage has only 4 photos" in said
+    output = str(error.value)
+    assert output.startswith("3 problems")
+    assert "image_5: the mask is missing" in output
+    assert "cam.training.batch_size is 5, but the stage has only 4 photos to train on" in output
+    assert "segmentation.training.batch_size is 17, but the stage has only 4 photos" in output
     ingest(project, voc, **{"data_set.strict": False, "cam.training.batch_size": 4})
     with pytest.raises(UserError, match=r"cam\.training\.batch_size is 5"):
         ingest(project, voc, **{"data_set.strict": False, "cam.training.batch_size": 5})

@@ -307,7 +307,7 @@ masks = st.integers(0, 2**32 - 1).map(
 )
 
 
-def test_colours_can_be_told_from_black_grey_and_each_other():
+def test_colours_differ_from_black_grey_and_each_other():
     colours = display_palette()[1:41].astype(float)
     shares = colours / 255
     linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)

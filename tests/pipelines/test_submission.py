@@ -33,7 +33,7 @@ def test_the_archive_has_an_indexed_mask_an_image(finished_copy):
             with Image.open(archive.open(f"{COMPETITION}/{image_id}.png")) as mask:
                 assert mask.mode == "P"
                 assert mask.size == (row["width"], row["height"])
-                # the list is val, so these are the masks that the road made
+                # the list is val, so these are the masks that the default pipeline made
                 np.testing.assert_array_equal(mask, predictions[image_id]())
 
 
@@ -57,7 +57,7 @@ def test_the_crf_at_test_time_refines_the_scores(finished_run, workers, monkeypa
     execution = Execution(workers=workers, device="cpu")
     assert inference.crf is None
 
-    def unsure(self, batches):  # a network that is in doubt about every pixel
+    def unsure(self, batches):  # a network that is unsure of every pixel
         for batch in batches:
             generator = torch.Generator().manual_seed(0)
             yield batch, [torch.rand(5, 8, 8, generator=generator).softmax(dim=0)] * len(batch.ids)

@@ -17,8 +17,8 @@ def test_runs_at_once_in_a_fresh_project_do_not_mix(finished_run, tmp_path):
         seed: project.start("--to-nodes", "cam.score", parameters={"seed": seed}) for seed in seeds
     }
     for seed, run in runs.items():
-        said, _ = run.communicate(timeout=600)
-        assert run.returncode == 0, f"seed {seed}:\n{said}"
+        output, _ = run.communicate(timeout=600)
+        assert run.returncode == 0, f"seed {seed}:\n{output}"
     records = {
         record["parameters"]["seed"]: record
         for record in (json.loads(path.read_text()) for path in project.records)
@@ -46,11 +46,11 @@ def test_runs_at_once_in_a_fresh_project_do_not_mix(finished_run, tmp_path):
     assert tracked["0"] == finished_run.metrics()["cam"]["miou"]
 
 
-def test_two_runs_of_one_moment_are_told_apart(finished_copy):
+def test_two_runs_of_one_moment_are_distinguished(finished_copy):
     """Their version is the moment, so that one of them must go."""
     with finished_copy.session() as session:
-        held, said = hold(finished_copy.records[-1].parent, session.session_id)
-        assert said == "held"
+        held, output = hold(finished_copy.records[-1].parent, session.session_id)
+        assert output == "held"
         with pytest.raises(UserError, match="Another run began in the same moment"):
             session.run(node_names=["segmentation.score"])
         held.kill()

@@ -153,14 +153,14 @@ def test_images_that_kill_their_workers_are_skipped(caplog):
     assert "image_003 is skipped: processes died 3 times over it" in caplog.text
 
 
-def test_where_all_images_are_needed_the_deadly_ones_are_named_after_the_others_are_done():
+def test_where_all_images_are_needed_the_crashing_ones_are_named_after_the_others_are_done():
     done = []
     with pytest.raises(UserError, match=r"died 3 times .* done: image_003, image_004\."):
         done.extend(map_deadly({3, 4}, 12))
     assert done == [(name, n * n) for name, n in items(12) if n not in (3, 4)]
 
 
-def test_more_deadly_images_than_a_few_and_a_share_are_not_the_images_fault(monkeypatch):
+def test_more_crashing_images_than_a_few_and_a_share_are_not_the_images_fault(monkeypatch):
     monkeypatch.setattr("affinitynet.execution.engine.FEW_LOST", 1)
     found = []
     with pytest.raises(UserError, match=r"done: image_005, image_007\."):
@@ -175,7 +175,7 @@ def test_an_image_may_be_skipped_where_it_is_the_only_one():
     assert not [*map_deadly({0}, 1, skip=True)]
 
 
-def test_images_that_are_done_together_are_done_alone_where_one_is_deadly():
+def test_images_that_are_done_together_are_done_one_by_one_where_one_crashes():
     """As shares of photos are, of which each builds its network but once."""
 
     found = map_images(

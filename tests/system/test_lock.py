@@ -27,10 +27,10 @@ def hold(folder, name="run"):
 
 
 def test_one_process_holds_a_lock_until_it_ends(tmp_path):
-    first, said = hold(tmp_path)
-    assert said == "held"
-    second, said = hold(tmp_path)
-    assert said == "refused"
+    first, output = hold(tmp_path)
+    assert output == "held"
+    second, output = hold(tmp_path)
+    assert output == "refused"
     assert second.wait() == 0
     with pytest.raises(IsHeldError):
         acquire(str(tmp_path), "run")
@@ -41,8 +41,8 @@ def test_one_process_holds_a_lock_until_it_ends(tmp_path):
     assert acquire(str(tmp_path), "run") is lock  # an interrupted run's in the same process
     lock.check()
     lock.release(remove=False)
-    third, said = hold(tmp_path)
-    assert said == "held"
+    third, output = hold(tmp_path)
+    assert output == "held"
     third.kill()
     third.wait()
     acquire(str(tmp_path), "run").release(remove=True)

@@ -24,8 +24,8 @@ def execute(notebook, folder):
 def test_guided_tour_runs_on_a_run_elsewhere(finished_run, tmp_path):
     notebook = nbformat.read(FOLDER / "guided_tour.ipynb", as_version=4)
     loading = next(i for i, cell in enumerate(notebook.cells) if "%load_ext" in cell.source)
-    told = ",".join(f"{name}={value}" for name, value in finished_run.parameters().items())
-    elsewhere = nbformat.v4.new_code_cell(f"%reload_kedro {PROJECT} --env test --params {told}")
+    given = ",".join(f"{name}={value}" for name, value in finished_run.parameters().items())
+    elsewhere = nbformat.v4.new_code_cell(f"%reload_kedro {PROJECT} --env test --params {given}")
     notebook.cells.insert(loading + 1, elsewhere)
     execute(notebook, tmp_path)  # no project there: the extension finds none of its own
 

@@ -145,7 +145,7 @@ def test_a_run_that_had_made_everything_is_only_closed(finished_copy):
     assert finished_copy.record()["finished"]
 
 
-def test_data_and_resume_may_be_told_otherwise(finished_copy):
+def test_data_and_resume_may_be_given_otherwise(finished_copy):
     record = finished_copy.record()
     finished_copy.records[-1].write_text(json.dumps(record | {"finished": None}))
     same = f"{finished_copy.folder}/../{finished_copy.folder.name}/data"
@@ -159,11 +159,11 @@ def fail_late(project, *, parameters=None, **options):
     def fail(*_):
         raise ValueError("late")
 
-    told = {"revision.confidence": 0.9, "execution.workers": 1} | (parameters or {})
+    given = {"revision.confidence": 0.9, "execution.workers": 1} | (parameters or {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("affinitynet.stages.refinement.refine", fail)
         with pytest.raises(ValueError, match="late"):
-            project.run("revision", parameters=told, **options)
+            project.run("revision", parameters=given, **options)
 
 
 @pytest.fixture(scope="session")
@@ -207,8 +207,8 @@ def test_a_resumed_run_reads_the_inputs_that_it_began_with(unfinished_copy):
 def test_a_run_that_is_still_going_on_is_not_resumed(finished_copy):
     record = finished_copy.record()
     finished_copy.records[-1].write_text(json.dumps(record | {"finished": None}))
-    process, said = hold(finished_copy.records[-1].parent, record["version"])
-    assert said == "held"
+    process, message = hold(finished_copy.records[-1].parent, record["version"])
+    assert message == "held"
     with pytest.raises(UserError, match=f"still going on, in the process {os.getpid()} of "):
         finished_copy.run(parameters={"resume": True})
     assert not finished_copy.record()["finished"]
@@ -227,20 +227,20 @@ def test_of_two_that_resume_at_once_one_goes_on(finished_copy):
     both = [finished_copy.start(parameters={"resume": "true"}) for _ in range(2)]
     ended = sorted((run.communicate(timeout=600)[0], run.returncode) for run in both)
     assert sorted(code for _, code in ended) == [0, 1]
-    (said,) = (" ".join(text.split()) for text, code in ended if code)
+    (message,) = (" ".join(text.split()) for text, code in ended if code)
     reasons = ("is still going on", "has just finished the run", "has no unfinished run")
-    assert any(reason in said for reason in reasons)
-    assert "Traceback" not in said
+    assert any(reason in message for reason in reasons)
+    assert "Traceback" not in message
     assert path.exists()
 
 
 def test_a_run_that_failed_can_be_resumed_though_its_process_lives_on(finished_copy):
     fail_late(finished_copy)
     assert not finished_copy.record()["finished"]
-    process, said = hold(finished_copy.records[-1].parent, finished_copy.record()["version"])
+    process, message = hold(finished_copy.records[-1].parent, finished_copy.record()["version"])
     process.kill()
     process.wait()
-    assert said == "held"
+    assert message == "held"
 
 
 def test_one_wrong_record_stops_no_run(finished_copy, caplog):
@@ -268,10 +268,10 @@ def test_asynchronous_loading_is_refused(finished_copy, monkeypatch, capsys):
     monkeypatch.chdir(PROJECT)
     with pytest.raises(SystemExit) as exit_:
         main(*finished_copy.options("--async", "--pipeline", "export"))
-    said = "".join(capsys.readouterr())
+    message = "".join(capsys.readouterr())
     assert exit_.value.code == 1
-    assert "--async is not supported" in said
-    assert "Traceback" not in said
+    assert "--async is not supported" in message
+    assert "Traceback" not in message
     assert len(finished_copy.records) == 1
 
 
@@ -319,7 +319,7 @@ def test_an_unfinished_version_is_never_read(unfinished_copy):
     assert unfinished_copy.record()["inputs"]["revision.labels"] == version
 
 
-def test_nothing_to_resume_is_said(finished_copy):
+def test_nothing_to_resume_is_reported(finished_copy):
     with pytest.raises(UserError, match="has no unfinished run in environment 'test'"):
         finished_copy.run(parameters={"resume": True})
 
@@ -376,16 +376,16 @@ def test_inputs_that_were_never_made_name_their_command(project):
         ),
     ],
 )
-def test_a_stage_alone_tells_that_its_data_set_is_not_there(
+def test_a_separate_stage_reports_that_its_data_set_is_not_there(
     finished_copy, options, parameters, line
 ):
     for folder in finished_copy.data.glob("*/test"):
         folder.rename(folder.with_name("voc_cpu"))
     root = finished_copy.folder / "nowhere"
-    told = {"voc_root": str(root)} | parameters
+    given = {"voc_root": str(root)} | parameters
     names = options.get("pipelines", [])
     with pytest.raises(UserError, match="missing or empty") as error:
-        finished_copy.run(*names, env="voc_cpu", parameters=told, tags=options.get("tags"))
+        finished_copy.run(*names, env="voc_cpu", parameters=given, tags=options.get("tags"))
     assert line.format(root=root) in str(error.value)
     assert len(finished_copy.records) == 1
 

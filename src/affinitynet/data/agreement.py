@@ -95,11 +95,12 @@ def compare(
     others[:, own - 1] &= ~tagged
     foreign = others.any(axis=1).mean() > MUCH
     if is_moved or (differ and much and foreign):
-        table = _propose(names, likely, best, own, masked, mask_classes)
+        match = _Match(names, own, likely, best)
+        table = _propose(match, masked, mask_classes)
         everywhere = {*np.flatnonzero(masked.all(axis=0)).tolist()}
         has_background = everywhere <= {*likely[best > 0].tolist()}  # else it has a number
         return Agreement(
-            [_tell(ids, names, own, likely, best, uses, moved, table, parameter, has_background)]
+            [_describe(match, len(ids), uses, moved, table, parameter, has_background)]
         )
     return Agreement(warnings=_list_differences(ids, names, tagged, masked[:, own]))
 
@@ -113,15 +114,28 @@ def _overlap(
     return np.asarray(both / np.maximum(either, 1))
 
 
+@dataclass(frozen=True)
+class _Match:
+    """How the K classes and the values in the masks agree.
+
+    Attributes:
+        names: Of the classes.
+        own: (K,) the value that each class should have.
+        likely: (K,) the value that agrees best with it.
+        best: (K,) that agreement.
+    """
+
+    names: list[str]
+    own: npt.NDArray[np.int_]
+    likely: npt.NDArray[np.int_]
+    best: npt.NDArray[np.float64]
+
+
 def _propose(
-    names: list[str],
-    likely: npt.NDArray[np.int_],
-    best: npt.NDArray[np.float64],
-    own: npt.NDArray[np.int_],
-    masked: npt.NDArray[np.bool_],
-    mask_classes: Sequence[str],
+    match: _Match, masked: npt.NDArray[np.bool_], mask_classes: Sequence[str]
 ) -> list[str]:
     """Name the mask values so that tags and masks agree as well as they can."""
+    names, likely, best = match.names, match.likely, match.best
     found = {int(value): name for name, value, how in zip(names, likely, best, strict=True) if how}
     free = [name for name in names if name not in found.values()]
     others = [name for name in mask_classes if name not in names]
@@ -142,18 +156,16 @@ def _propose(
     return proposed + free
 
 
-def _tell(
-    ids: list[str],
-    names: list[str],
-    own: npt.NDArray[np.int_],
-    likely: npt.NDArray[np.int_],
-    best: npt.NDArray[np.float64],
+def _describe(
+    match: _Match,
+    num_photos: int,
     uses: npt.NDArray[np.int_],
     moved: npt.NDArray[np.bool_],
     proposed: list[str],
     parameter: str,
     has_background: bool,
 ) -> str:
+    names, own, likely, best = match.names, match.own, match.likely, match.best
     width = max(len(name) for name in ["class", *names])
     lines = [
         f"    {'class':<{width}}  photos  its mask value  value in the masks  agreement",
@@ -174,8 +186,8 @@ def _tell(
     else:
         remedy = f'if this is right, give --params "{parameter}={";".join(proposed)}"'
     return (
-        f"tags and masks disagree on {len(ids)} photos that have both: the values of the masks are "
-        "not numbered as the classes are. Where each class is seen in the masks:\n"
+        f"tags and masks disagree on {num_photos} photos that have both: the values of the masks "
+        "are not numbered as the classes are. Where each class is seen in the masks:\n"
         + "\n".join(lines)
         + f"\n    {remedy}"
     )

@@ -34,8 +34,8 @@ def test_a_run_reads_its_own_outputs_while_another_one_makes_newer_ones(
     def run_another_first(work, *arguments, **options):
         if not others:
             other = finished_copy.start("--pipeline", "cam", parameters={"seed": 1})
-            said, _ = other.communicate(timeout=600)
-            assert other.returncode == 0, said
+            output, _ = other.communicate(timeout=600)
+            assert other.returncode == 0, output
             others.append(finished_copy.record()["version"])
         return work(*arguments, **options)
 

@@ -225,8 +225,8 @@ def test_outlines_beside_the_photos_are_drawn(tmp_path):
 @pytest.mark.parametrize("path", ["nowhere", "empty"])
 def test_masks_that_are_not_there_are_named_once(tmp_path, path):
     (tmp_path / "empty").mkdir()
-    said = MasksHeaderDataset(path=str(tmp_path / path), photos=str(tmp_path)).load().problem
-    assert said.startswith(f"masks={tmp_path / path}: ")
+    output = MasksHeaderDataset(path=str(tmp_path / path), photos=str(tmp_path)).load().problem
+    assert output.startswith(f"masks={tmp_path / path}: ")
 
 
 def test_a_palette_of_vocs_colours_in_another_order():

@@ -222,12 +222,12 @@ def test_numbers_that_pandas_made_fractions():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "output"),
     [
         ("file,label,old\na.jpg,cat,1\n", "label has tags, and old has flags; leave one kind out"),
         ("filename,region_attributes\na.jpg,{}\n", "is a CSV of VIA; export 'annotations as JSON'"),
     ],
 )
-def test_tables_that_are_refused(text, said):
-    with pytest.raises(ValueError, match=said):
+def test_tables_that_are_refused(text, output):
+    with pytest.raises(ValueError, match=output):
         read(text)

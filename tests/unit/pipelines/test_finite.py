@@ -18,6 +18,7 @@ from affinitynet.networks.checkpoint import initialise
 from affinitynet.networks.parameters import InferenceParameters, SegmentationInference
 from affinitynet.pipelines.affinity_labels.nodes import label_pixels
 from affinitynet.pipelines.cam.nodes import infer_cams, score_cams, score_tags
+from affinitynet.pipelines.parameters import AffinityLabels
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels, score_revision, walk_cams
 from affinitynet.pipelines.search.nodes import search_thresholds
 from affinitynet.pipelines.segmentation.nodes import segment
@@ -110,9 +111,9 @@ def test_stored_maps_are_tested_by_whoever_reads_them(value):
     walked = "revision.maps of the photo broken are NaN or infinite"
     with pytest.raises(UserError, match=cams):
         list(walk_cams(INDEX, checkpoint("affinity"), PHOTOS, stored, WALK, ALONE))
-    alphas = Alphas(low=4, high=24)
+    options = AffinityLabels(alphas=Alphas(low=4, high=24), crf=crf, long_side=None)
     with pytest.raises(UserError, match=cams):
-        list(label_pixels(INDEX, PHOTOS, stored, CLASSES, alphas, crf, None, ALONE))
+        list(label_pixels(INDEX, PHOTOS, stored, CLASSES, options, ALONE))
     with pytest.raises(UserError, match=cams):
         score_cams(stored, masks, CLASSES, CAM, ALONE)
     with pytest.raises(UserError, match=cams):

@@ -9,16 +9,15 @@ import pandas as pd
 from PIL import Image
 
 from affinitynet.core.class_maps import ClassMaps
-from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode
 from affinitynet.core.metrics import confusion_matrix
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.pipelines.parameters import AffinityLabels
 from affinitynet.pipelines.per_image import checked, per_image, tagged_photos
 from affinitynet.pipelines.scoring import Counts, count, tabulate_confusion, tabulate_images
-from affinitynet.stages.parameters import Alphas
 
 
 def label_pixels(
@@ -26,15 +25,15 @@ def label_pixels(
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
     classes: dict[str, int],
-    alphas: Alphas,
-    crf: CRFParameters,
-    long_side: int | None,
+    affinity_labels: AffinityLabels,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Decide which pixels are surely an object, surely background, or neither."""
     from affinitynet.stages.affinity_labels import AffinityLabeller
 
-    labeller = AffinityLabeller([*classes.values()], alphas, crf, long_side)
+    chosen = affinity_labels
+    values = [*classes.values()]
+    labeller = AffinityLabeller(values, chosen.alphas, chosen.crf, chosen.long_side)
     ids, cams = tagged_photos(index).index, checked(maps, "cam.maps")
     yield from per_image(labeller, ids, photos, cams, execution, "Labelling confident pixels")
 

@@ -16,9 +16,7 @@ def create_pipeline() -> Pipeline:
                     "photos",
                     "cam.maps",
                     "classes",
-                    "params:alphas",
-                    "params:crf",
-                    "params:long_side",
+                    "params:affinity_labels",
                     "params:execution",
                 ],
                 outputs="labels",
@@ -36,5 +34,5 @@ def create_pipeline() -> Pipeline:
         ],
         namespace="affinity_labels",
         inputs={"index", "photos", "classes", "masks", "corrected", "cam.maps"},
-        parameters={"execution"},
+        parameters={"affinity_labels", "execution"},
     )

@@ -1,7 +1,7 @@
 """Nodes of the `import_maps` pipeline."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -50,11 +50,11 @@ def check_maps(
         execution: Processes.
 
     Returns:
-        One row a file, by the `id` of its photo: `file`, `key`, the class that its name says it is
-        of, empty for all of them, and `shift`, the label of the class with the number 0.
+        One row per file, by the `id` of its photo: `file`, `key`, the class in its name, empty
+        for all of them, and `shift`, the label of the class with the number 0.
 
     Raises:
-        UserError: With one line a problem.
+        UserError: With one line per problem.
     """
     index, names = tagged_photos(index), ClassNames(classes)
     files = assign_files([*given], index.index, names)
@@ -62,12 +62,46 @@ def check_maps(
         raise UserError(
             f"maps={maps}: has no class maps of the {len(index)} training photos: {len(given)} "
             f"files{_examples(given)}, photos such as {min(index.index, default='none')}. "
-            "docs/own_maps.md tells how files are named"
+            "docs/own_maps.md explains the files' names"
         )
+    looks = _look_at(files, index, given, len(classes), execution)
+    tags = {photo: {*labels.tolist()} for photo, labels in tag_labels(index, [*classes]).items()}
+    keys = {photo: look.keys for photo, look in looks.items() if look.keys is not None}
+    shift = choose_shift(keys, tags, names)
+    wrong: dict[str, list[str]] = {}
+    for photo in index.index:
+        look = looks.get(photo, MapsInspection(problems=("the photo has no class maps",)))
+        known = photo in keys
+        compared = compare_with_tags(keys[photo], tags[photo], names, shift) if known else ()
+        for line in (*look.problems, *compared):
+            wrong.setdefault(line, []).append(photo)
+    if wrong:
+        raise UserError(
+            f"maps={maps}: the class maps do not fit the photos and their tags:"
+            + "".join(f"\n  {_tell(ids, line)}" for line, ids in [*wrong.items()][:MAX_LINES])
+            + (f"\n  … and {more} more" if (more := len(wrong) - MAX_LINES) > 0 else "")
+        )
+    _warn_of_others(files, given, maps)
+    rows = [
+        (photo, file, "" if key is None else str(key), shift)
+        for photo, own in files.items()
+        for file, key in own
+    ]
+    return pd.DataFrame(rows, columns=["id", "file", "key", "shift"]).set_index("id")
+
+
+def _look_at(
+    files: Mapping[str, Any],
+    index: pd.DataFrame,
+    given: Partitions[bytes],
+    num_classes: int,
+    execution: Execution,
+) -> dict[str, MapsInspection]:
+    """Read all maps of each photo once."""
     sizes = dict(zip(index.index, index[["width", "height"]].to_numpy().tolist(), strict=True))
     looks: dict[str, MapsInspection] = {}
     for chunk in map_in_chunks(
-        partial(inspect_maps, num_classes=len(classes)),
+        partial(inspect_maps, num_classes=num_classes),
         (
             (photo, _readers(own, given), [key for _, key in own], *sizes[photo])
             for photo, own in files.items()
@@ -77,34 +111,15 @@ def check_maps(
         description="Checking the class maps",
     ):
         looks.update(chunk)
-    tags = {photo: {*labels.tolist()} for photo, labels in tag_labels(index, [*classes]).items()}
-    keys = {photo: look.keys for photo, look in looks.items() if look.keys is not None}
-    shift = choose_shift(keys, tags, names)
-    wrong: dict[str, list[str]] = {}
-    for photo in index.index:
-        look = looks.get(photo, MapsInspection(problems=("the photo has no class maps",)))
-        compared = (
-            compare_with_tags(keys[photo], tags[photo], names, shift) if photo in keys else ()
-        )
-        for line in (*look.problems, *compared):
-            wrong.setdefault(line, []).append(photo)
-    if wrong:
-        raise UserError(
-            f"maps={maps}: the class maps do not fit the photos and their tags:"
-            + "".join(f"\n  {_tell(ids, line)}" for line, ids in [*wrong.items()][:MAX_LINES])
-            + (f"\n  … and {more} more" if (more := len(wrong) - MAX_LINES) > 0 else "")
-        )
+    return looks
+
+
+def _warn_of_others(files: Mapping[str, Any], given: Partitions[bytes], maps: str | None) -> None:
     used = {file for own in files.values() for file, _ in own}
     if left := [file for file in given if file not in used]:
         logger.warning(
             "maps=%s: %d files are of no training photo%s", maps, len(left), _examples(left)
         )
-    rows = [
-        (photo, file, "" if key is None else str(key), shift)
-        for photo, own in files.items()
-        for file, key in own
-    ]
-    return pd.DataFrame(rows, columns=["id", "file", "key", "shift"]).set_index("id")
 
 
 def import_maps(

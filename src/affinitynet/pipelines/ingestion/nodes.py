@@ -263,30 +263,47 @@ def _inspect_masks(
     masked: pd.DataFrame, masks: Partitions[LabelMap], num_values: int, execution: Execution
 ) -> tuple[dict[str, tuple[int, ...]], dict[str, list[str]]]:
     """Read each mask once: the values in it by image, and the images of each problem."""
-    shown: dict[str, tuple[int, ...]] = {}
     wrong: dict[str, list[str]] = {}
-    sizes = masked[["width", "height"]].itertuples()
-    for chunk in map_in_chunks(
-        inspect_mask,
-        ((str(i), masks[i], int(width), int(height), num_values) for i, width, height in sizes),
-        total=len(masked),
-        execution=execution,
-        description="Checking the masks",
-    ):
-        for i, look in chunk.items():
-            for line in look.problems:
-                wrong.setdefault(line, []).append(i)
-        shown |= {i: look.shown for i, look in chunk.items() if look.shown is not None}
+    looks = _look_at_masks(masked, masks, num_values, execution, "Checking the masks")
+    for image_id, look in looks.items():
+        for line in look.problems:
+            wrong.setdefault(line, []).append(image_id)
+    shown = {i: look.shown for i, look in looks.items() if look.shown is not None}
     return shown, wrong
 
 
+def _look_at_masks(
+    images: pd.DataFrame,
+    masks: Partitions[LabelMap],
+    num_values: int,
+    execution: Execution,
+    description: str,
+) -> dict[str, MaskInspection]:
+    """Read the masks of images once."""
+    sizes = images[["width", "height"]].itertuples()
+    looks: dict[str, MaskInspection] = {}
+    for chunk in map_in_chunks(
+        inspect_mask,
+        ((str(i), masks[str(i)], int(w), int(h), num_values) for i, w, h in sizes),
+        total=len(images),
+        execution=execution,
+        description=description,
+    ):
+        looks.update(chunk)
+    return looks
+
+
 def _refuse(problems: list[str], folder: str, parameter: str) -> UserError:
-    lines = "".join(f"\n  {line}" for line in problems[:MAX_LINES])
-    more = len(problems) - MAX_LINES
     return UserError(
         f"{len(problems)} problem{'s' * (len(problems) > 1)} with the data set in '{folder}' "
-        f"(parameter {parameter}):" + lines + (f"\n  … and {more} more" if more > 0 else "")
+        f"(parameter {parameter}):" + _list(problems)
     )
+
+
+def _list(problems: list[str]) -> str:
+    more = len(problems) - MAX_LINES
+    lines = "".join(f"\n  {line}" for line in problems[:MAX_LINES])
+    return lines + (f"\n  … and {more} more" if more > 0 else "")
 
 
 def _list_mask_gaps(
@@ -383,30 +400,13 @@ def check_corrections(
     matched = corrected.match(index)
     own = {i: corrected.masks[name] for i, name in matched.files.items()}
     train = index[(index["split"] == "train") & index.index.isin([*own])]
-    looks: dict[str, MaskInspection] = {}
-    for chunk in map_in_chunks(
-        inspect_mask,
-        (
-            (i, own[str(i)], int(width), int(height), MAX_VALUE)
-            for i, (width, height) in zip(
-                train.index, train[["width", "height"]].to_numpy(), strict=True
-            )
-        ),
-        total=len(train),
-        execution=execution,
-        description="Checking the corrected masks",
-    ):
-        looks.update(chunk)
+    looks = _look_at_masks(train, own, MAX_VALUE, execution, "Checking the corrected masks")
     problems = [*matched.problems, *list_problems(corrected, looks, classes)]
     if not problems and not looks:
         problems.append(f"none of the {len(corrected.masks)} masks is of a training photo")
     if problems:
-        more = len(problems) - MAX_LINES
-        raise UserError(
-            f"corrected={corrected.path}: the masks cannot be trained on:"
-            + "".join(f"\n  {line}" for line in problems[:MAX_LINES])
-            + (f"\n  … and {more} more" if more > 0 else "")
-        )
+        title = f"corrected={corrected.path}: the masks cannot be trained on:"
+        raise UserError(title + _list(problems))
     for note in matched.notes:
         logger.warning(note.replace("masks=", "corrected=", 1))
     val = sorted(own.keys() - looks.keys())

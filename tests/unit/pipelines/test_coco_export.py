@@ -31,12 +31,14 @@ def union(annotations, shape):
 
 @pytest.mark.parametrize("encode", [coco.encode_stuff, coco.encode_components])
 @given(mask=masks)
+@settings(deadline=None)
 def test_annotations_give_the_labels_back(encode, mask):
     expected = np.where(mask == 255, 0, mask)
     np.testing.assert_array_equal(union(encode(mask), mask.shape), expected)
 
 
 @given(mask=masks)
+@settings(deadline=None)
 def test_a_component_is_an_annotation(mask):
     annotations = coco.encode_components(mask)
     for value in (3, 9):

@@ -38,6 +38,8 @@ def test_pipelines_are_listed():
         "affinity_training",
         "revision",
         "segmentation",
+        "tagged_masks",
+        "tag_check",
         "import_maps",
         "segmentation_from_masks",
         "reporting",
@@ -59,6 +61,7 @@ def test_tags_and_versions(run, finished_copy):
         "cam.score",
         "revision.score",
         "segmentation.score",
+        "tagged_masks.compare",
     ]
     assert finished_copy.record()["inputs"]["cam.maps"] == version
 

@@ -1,6 +1,7 @@
 """The documentation's site: it builds without a warning, is whole, and needs no other host."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,12 @@ PROJECT = Path(__file__).parents[2]
 STAGES = ("cam", "affinity_labels", "affinity_training", "revision", "segmentation")
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("site")
+@pytest.fixture(scope="session")
+def site(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    return made_once("site", build_site)
+
+
+def build_site(folder: Path) -> None:
     config = load_config(str(PROJECT / "mkdocs.yml"), site_dir=str(folder), strict=True)
     # Half of the time, and nothing that is checked here.
     config.plugins["material/search"].config.enabled = False
@@ -27,7 +31,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         build(config)  # strict: dead links and anchors, and pages that nothing leads to, fail
     except Abort:
         pytest.fail("mkdocs build --strict: see the warnings above")
-    return folder
 
 
 def text_of(page: Path) -> str:

@@ -70,14 +70,15 @@ def test_scores(monkeypatch, photos, name):
 
 
 @pytest.mark.parametrize(
-    "network",
+    "make",
     [
-        model("affinity", "resnet18", output_stride=8),  # its levels have one grid
-        model("affinity", output_stride=16),  # they have not
-        model(),  # no grid at all
+        partial(model, "affinity", "resnet18", output_stride=8),  # its levels have one grid
+        partial(model, "affinity", output_stride=16),  # they have not
+        model,  # no grid at all
     ],
 )
-def test_outputs(monkeypatch, photos, network):
+def test_outputs(monkeypatch, photos, make):
+    network = make()
     stride = network.config["backbone"].get("output_stride", 16)
     sizes = SIZES | {"f": SIZES["d"]}
     photos["f"] = photos["d"]

@@ -27,11 +27,11 @@ def table(shown, found):
 
 
 def test_most_wrong_tags_are_in_the_top_tenth():
-    features, shown, wrong = photos()
+    features, shown, wrong = photos(600)
     found = predict_out_of_fold(features, shown, folds=5, seed=0)
     suspects, _ = check_tags(*table(shown, found), dict.fromkeys(NAMES, 1))
-    top = {int(i) for i in suspects.index[:12]}
-    assert len(top & {*wrong}) >= 5
+    top = {int(i) for i in suspects.index[:60]}
+    assert len(top & {*wrong}) >= 25
     assert suspects["doubt"].is_monotonic_decreasing
 
 

@@ -85,13 +85,13 @@ def score_cams(
         "Scoring CAMs",
         score=lambda counts: mean_iou_of_counts(threshold_counts(counts, size)),
     )
-    curve = _threshold_curve(grid, mean_iou_of_counts(threshold_counts(joint, size)))
-    best = int(np.argmax(curve["miou"]))
+    mious = mean_iou_of_counts(threshold_counts(joint, size))
+    best = int(np.argmax(mious))  # the first one without masks, where all are NaN
     confusion = confusion_at(joint, best, size)
     scores = summarise(confusion, classes)
     return (
         {**scores, "threshold": float(grid[best])} if scores else {},
-        curve,
+        _threshold_curve(grid, mious),
         tabulate_confusion({"CAM": confusion}, classes),
         tabulate_images({i: each[best] for i, each in images.items()}, ["cam"]),
     )

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Partitions = Mapping[str, Callable[[], T]]
 """Id to a function that reads the file: a partitioned dataset, as Kedro loads it."""
-Readers = Partitions[Any]
 Arrays = dict[str, "npt.NDArray[Any]"]
 """Named arrays, as a safetensors file holds them."""
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")

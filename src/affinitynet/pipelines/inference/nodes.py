@@ -16,7 +16,7 @@ from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.label_maps import list_present
 from affinitynet.core.overlay import paint_overlay
 from affinitynet.data import coco_export as coco
-from affinitynet.data.files import PHOTO_SUFFIXES, Partitions, Readers, inspect_photo, is_too_long
+from affinitynet.data.files import PHOTO_SUFFIXES, Partitions, inspect_photo, is_too_long
 from affinitynet.data.tag_file import TagSource, read_known_tags
 from affinitynet.data.tagged import TAG_SEPARATOR
 from affinitynet.datasets.scored_mask import ScoredMask
@@ -139,9 +139,8 @@ def segment_photos(
     images: Partitions[Image.Image],
     tagged: dict[str, list[int]],
     inference: InferenceOverrides,
-    confidences: str | None,
-    coco: str | None,
     execution: Execution,
+    *wanted: str | None,
 ) -> Iterator[tuple[dict[str, Image.Image], dict[str, ScoredMask]]]:
     """Segment the photos that can be read.
 
@@ -151,9 +150,9 @@ def segment_photos(
         images: Of each file name.
         tagged: From `read_tags`; a photo that is in it shows no other classes.
         inference: Scales, flips, batches; None: as the checkpoint was evaluated.
-        confidences: Folder of the confidence maps; None if none are asked for.
-        coco: Folder of COCO's results, which have confidences too.
         execution: Device.
+        wanted: Folders of outputs that have confidences, those that are given: of the confidence
+            maps, and of COCO's results.
 
     Yields:
         Photo name without suffix to its confidence map, if asked for: an 8-bit greyscale image of
@@ -161,7 +160,7 @@ def segment_photos(
         mask values. A mask is saved after its confidence map: where there is a mask, there is both.
     """
     sound = _sound(photos, model, images, inference)
-    if confidences or coco:
+    if any(wanted):
         for image_id, found in segment(*sound, execution, tagged=tagged, save=None):
             yield {image_id: Image.fromarray(found.confidence)}, {image_id: _scored(found)}
     else:
@@ -179,7 +178,7 @@ def _sound(
     model: Checkpoint,
     images: Partitions[Image.Image],
     inference: InferenceOverrides,
-) -> tuple[pd.DataFrame, Checkpoint, Readers, SegmentationInference]:
+) -> tuple[pd.DataFrame, Checkpoint, Partitions[Image.Image], SegmentationInference]:
     """What `segment` takes of the photos that can be read."""
     sound = photos[photos["problem"] == ""]
     readers = {str(image_id): images[file] for image_id, file in sound["file"].items()}

@@ -16,7 +16,7 @@ from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import LabelMap, decode, encode, voc_palette
 from affinitynet.data import coco_export as coco
 from affinitynet.data import label_studio
-from affinitynet.data.files import Partitions, Readers
+from affinitynet.data.files import Partitions
 from affinitynet.data.voc import format_annotation
 from affinitynet.datasets.folder import source
 from affinitynet.datasets.stored_file import LocalFile
@@ -30,7 +30,9 @@ SOURCES = {"train": "pseudo label", "val": "prediction"}
 """Split to what its labels are: a data set's own masks are never exported."""
 
 
-def select_images(index: pd.DataFrame, labels: Readers, predictions: Readers) -> pd.DataFrame:
+def select_images(
+    index: pd.DataFrame, labels: Partitions[LabelMap], predictions: Partitions[LabelMap]
+) -> pd.DataFrame:
     """Select the images that have labels: pseudo labels in train, predictions in val.
 
     Args:
@@ -50,7 +52,7 @@ def select_images(index: pd.DataFrame, labels: Readers, predictions: Readers) ->
 
 
 def take_photos(
-    images: pd.DataFrame, photos: Readers, options: LabelsExport, execution: Execution
+    images: pd.DataFrame, photos: Partitions[Any], options: LabelsExport, execution: Execution
 ) -> Iterator[dict[str, bytes | LocalFile]]:
     """Take the photos over: upright JPEG files as they are, all others as JPEG.
 
@@ -85,8 +87,8 @@ def _take_photo(link: bool, quality: int, read: Any) -> bytes | LocalFile:
 
 def take_labels(
     images: pd.DataFrame,
-    labels: Readers,
-    predictions: Readers,
+    labels: Partitions[LabelMap],
+    predictions: Partitions[LabelMap],
     classes: dict[str, int],
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
@@ -112,7 +114,7 @@ def take_labels(
 
 
 def _with_sizes(
-    images: pd.DataFrame, labels: Readers, predictions: Readers
+    images: pd.DataFrame, labels: Partitions[LabelMap], predictions: Partitions[LabelMap]
 ) -> Iterator[tuple[str, Any, tuple[int, int]]]:
     rows = images[["split", "height", "width"]].itertuples()
     for image_id, split, height, width in rows:
@@ -162,8 +164,8 @@ def describe_voc(
 
 def describe_coco(
     images: pd.DataFrame,
-    labels: Readers,
-    predictions: Readers,
+    labels: Partitions[LabelMap],
+    predictions: Partitions[LabelMap],
     classes: dict[str, int],
     options: LabelsExport,
     execution: Execution,
@@ -195,8 +197,8 @@ def describe_coco(
 
 def _annotations(
     images: pd.DataFrame,
-    labels: Readers,
-    predictions: Readers,
+    labels: Partitions[LabelMap],
+    predictions: Partitions[LabelMap],
     classes: dict[str, int],
     options: LabelsExport,
     execution: Execution,
@@ -230,8 +232,8 @@ def _encode_one(
 
 def describe_label_studio(
     images: pd.DataFrame,
-    labels: Readers,
-    predictions: Readers,
+    labels: Partitions[LabelMap],
+    predictions: Partitions[LabelMap],
     maps: Partitions[ClassMaps],
     classes: dict[str, int],
     execution: Execution,

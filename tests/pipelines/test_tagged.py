@@ -275,7 +275,7 @@ def test_listed_classes_choose_photos_and_their_order(folder):
 
 def test_tags_that_differ_in_case_are_doubted(folder):
     tagged = read(folder, "file,tags\nrex.jpg,Dog\ntom.png,dog")
-    assert "tags that differ in case alone are different classes: Dog, dog" in tagged.warnings
+    assert "tags that differ only in case are different classes: Dog, dog" in tagged.warnings
 
 
 def test_one_class_and_many(tmp_path):

@@ -85,11 +85,11 @@ def without_corrected(
 def list_problems(
     corrected: Corrected, looks: Mapping[str, MaskInspection], classes: Mapping[str, int]
 ) -> Iterator[str]:
-    """Say what is wrong with corrected masks.
+    """List the problems of corrected masks.
 
     Args:
         corrected: As the files have them.
-        looks: What reading the mask of each corrected training photo told.
+        looks: Inspection of the mask of each corrected training photo.
         classes: Class name to mask value.
     """
     if corrected.problem:

@@ -151,7 +151,7 @@ def inspect_maps(
         readers: Of its files.
         keys: What the name of each file says of its class.
         width: Of the photo, in pixels.
-        height: Likewise.
+        height: In pixels.
         num_classes: Number of classes.
     """
     try:

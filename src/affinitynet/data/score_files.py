@@ -38,7 +38,7 @@ class ScoreMaps:
     """The class maps in a file.
 
     Attributes:
-        keys: What the file calls the class of each map; None where the maps have an order alone.
+        keys: What the file calls the class of each map; None where the maps have only an order.
         maps: (K, h, w) numbers.
     """
 

@@ -444,4 +444,4 @@ def _list_warnings(
         yield f"tags that are none of the classes are left out: {named}"
     folded = Counter(tag.casefold() for tag in seen)
     if alike := sorted(tag for tag in seen if folded[tag.casefold()] > 1):
-        yield f"tags that differ in case alone are different classes: {', '.join(alike)}"
+        yield f"tags that differ only in case are different classes: {', '.join(alike)}"

@@ -1,4 +1,4 @@
-"""Per-image outputs: one version folder a run, one file an image, complete only when closed."""
+"""Per-image outputs: one version folder per run, one file per image, complete only when closed."""
 
 import json
 from collections.abc import Callable

@@ -111,7 +111,7 @@ def _without_cudnn(forward: Callable[[Tensor], Tensor], images: Tensor) -> Tenso
 
 
 class Canvas:
-    """Lets photos of several shapes share a batch, each computed as if it were alone.
+    """Lets photos of several shapes share a batch, each computed as in a batch of its own.
 
     A photo lies on a canvas of zeros. Before everything that sees more than one cell, whatever has
     appeared beyond the photo is set to zero again: it finds what it finds at the border of a photo.
@@ -161,13 +161,13 @@ class Canvas:
         for score in (self._deepest, self.score):  # scores may hide a difference behind a ReLU
             try:
                 with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
-                    alone = score(pixels).float()
+                    expected = score(pixels).float()
                     found = self.run(canvas.to(self._device), [TRIAL], score=score)
             except (IndexError, KeyError, RuntimeError):  # no maps, or of sides no halving gives
                 return False
-            tolerance = 1e-4 * float(alone.abs().max())
-            if alone.shape != found.shape or not torch.allclose(
-                alone, found, rtol=0, atol=tolerance
+            tolerance = 1e-4 * float(expected.abs().max())
+            if expected.shape != found.shape or not torch.allclose(
+                expected, found, rtol=0, atol=tolerance
             ):
                 return False
         return True

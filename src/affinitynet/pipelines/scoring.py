@@ -208,6 +208,6 @@ def tabulate_confusion(counts: Mapping[str, Counts], classes: Mapping[str, int])
 
 
 def tabulate_images(scores: Mapping[str, Any], columns: Sequence[str]) -> pd.DataFrame:
-    """Lay the images' own scores out as a table: one row an image, by its `id`."""
+    """Lay the images' own scores out as a table: one row per image, by its `id`."""
     values = np.reshape(list(scores.values()), (-1, len(columns))).astype(float)
     return pd.DataFrame(values, pd.Index(list(scores), name="id"), list(columns))

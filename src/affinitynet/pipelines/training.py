@@ -184,7 +184,7 @@ def select_final_checkpoint(
     """Take the trained network from the last epoch's checkpoint.
 
     Returns:
-        The checkpoint without the optimiser's state, and the training curves: one row an epoch.
+        The checkpoint without the optimiser's state, and the training curves: one row per epoch.
     """
     last = checkpoints[max(checkpoints)]()
     columns = ["epoch", "step", "loss", "learning_rate"]

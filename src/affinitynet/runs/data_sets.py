@@ -27,7 +27,7 @@ def check_data_sets(
 ) -> None:
     """Check that all inputs of a run were made of one data set.
 
-    Photos are told apart by their names and contents, as several folders may have a `1.jpg`. A
+    Photos are distinguished by their names and contents, as several folders may have a `1.jpg`. A
     network only has to know the same classes. What was made of another data set's index that is
     gone is not compared.
 

@@ -133,22 +133,22 @@ def tag_model(name: str, version: str, run: Run) -> None:
     """
     client = mlflow.MlflowClient()
     tags = run.data.tags
-    told: dict[str, str] = {key: tags.get(key, "") for key in ORIGIN}
-    told["run"] = tags.get("version", run.info.run_id)
+    origin: dict[str, str] = {key: tags.get(key, "") for key in ORIGIN}
+    origin["run"] = tags.get("version", run.info.run_id)
     score = run.data.metrics.get(SCORE)
     if score is not None:
-        told[SCORE] = f"{score:.4f}"
-    for key, value in told.items():
+        origin[SCORE] = f"{score:.4f}"
+    for key, value in origin.items():
         client.set_model_version_tag(name, version, key, value)
     shown = f"{SCORE} {score:.3f}, " if score is not None else ""
     client.update_model_version(
-        name, version, f"{shown}environment {told['environment']}, run {told['run']}"
+        name, version, f"{shown}environment {origin['environment']}, run {origin['run']}"
     )
     same = [
         each
         for each in client.search_model_versions(f"name = '{name}'")
-        if SCORE in each.tags and all(each.tags.get(key) == told[key] for key in ORIGIN)
+        if SCORE in each.tags and all(each.tags.get(key) == origin[key] for key in ORIGIN)
     ]
     if same:
         best = max(same, key=lambda each: float(each.tags[SCORE]))
-        client.set_registered_model_alias(name, f"best-{told['environment']}", best.version)
+        client.set_registered_model_alias(name, f"best-{origin['environment']}", best.version)

@@ -212,11 +212,11 @@ def list_times(record: RunRecord) -> list[tuple[str, str]]:
     Args:
         record: Of the run.
     """
-    told = by_stage(record.estimated)
+    estimated = by_stage(record.estimated)
     taken = by_stage({name: record.seconds.get(name, 0.0) for name in record.estimated})
-    rows = [(f"time: {stage}", told[stage], taken[stage]) for stage in told]
+    rows = [(f"time: {stage}", estimated[stage], taken[stage]) for stage in estimated]
     if len(rows) > 1:
-        rows.append(("time: all of these", sum(told.values()), sum(taken.values())))
+        rows.append(("time: all of these", sum(estimated.values()), sum(taken.values())))
     return [
         (title, f"{format_seconds(took)}, expected {format_seconds(expected)}")
         for title, expected, took in rows

@@ -253,7 +253,7 @@ def gather_coco(
     Args:
         photos: What `inspect_photos` found.
         masks: Photo name without suffix to a function that reads the mask.
-        confidences: Likewise, the confidence map.
+        confidences: Of each mask.
         model: The segmentation network's checkpoint, which names the classes.
         execution: Processes.
 

@@ -210,7 +210,7 @@ def check_data_set(
         The report; the photos of each class; how many photos show each two classes; a figure.
 
     Raises:
-        UserError: With one line a problem.
+        UserError: With one line per problem.
     """
     classes: dict[str, int] = findings["classes"]
     layout = LAYOUTS[parameters["data_set"]["layout"]]
@@ -395,7 +395,7 @@ def check_corrections(
         `photos`, how many are trained on; `val`, the corrected photos of val, which are not.
 
     Raises:
-        UserError: With one line a problem.
+        UserError: With one line per problem.
     """
     matched = corrected.match(index)
     own = {i: corrected.masks[name] for i, name in matched.files.items()}

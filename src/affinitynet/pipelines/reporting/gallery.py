@@ -108,7 +108,7 @@ class Card:
         tags: Class names.
         photo: The photo, as a data URI.
         width: Of the photo as shown, in pixels.
-        height: Likewise.
+        height: In pixels.
         scores: Step to the image's score; steps without one are left out.
         panels: The pictures, from the photo to the truth.
         warnings: What went wrong, a sentence each.
@@ -192,7 +192,7 @@ def choose_photos(
         revision: `revision.image_scores`.
         segmentation: `segmentation.image_scores`.
         walk: What the walk keeps, from `measure_walk`.
-        quality: `tagged_masks.quality`, one row an object: the worst counts.
+        quality: `tagged_masks.quality`, one row per object: the worst counts.
         suspects: `tag_check.suspects`.
         gallery: How many photos to choose.
         seed: Of the sample.

@@ -1,4 +1,4 @@
-"""Tags that may be wrong, and classes that cannot be told apart; before anything is trained."""
+"""Tags that may be wrong, and classes that cannot be distinguished; before anything is trained."""
 
 from affinitynet.pipelines.tag_check.pipeline import create_pipeline
 

@@ -4,7 +4,6 @@ import base64
 import io
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -45,8 +44,19 @@ from affinitynet.pipelines.reporting.plots import (
     where_scored,
 )
 from affinitynet.pipelines.scoring import tabulate_confusion
+from affinitynet.stages.parameters import AutoRandomWalk
 
 CLASSES = {"cat": 8, "dog": 12}
+WALK = AutoRandomWalk(
+    alpha="auto",
+    beta=8,
+    steps=64,
+    radius=5,
+    long_side=None,
+    output_stride=8,
+    batch_size=1,
+    bfloat16=False,
+)
 RUN = RunDescription(version="2026-11-27T10.04.19.000Z", data_set="pets", given={"seed": 3})
 
 
@@ -235,7 +245,7 @@ def test_an_object_that_the_walk_wipes_out_is_found_without_masks():
         "b": lambda: ClassMaps(np.arange(3, dtype=np.uint8), np.stack([background, cat, nothing])),
     }
     index = pd.DataFrame({"split": "train"}, pd.Index([*"abc"], name="id"))
-    effect = measure_walk(index, before, after, CLASSES, SimpleNamespace(alpha=4))
+    effect = measure_walk(index, before, after, CLASSES, WALK, {"alpha": 4})
     assert effect["kept"].to_dict() == {"a": 1, "b": 0}
     lost = effect.loc["b"]
     assert (lost["object"], lost["found"], lost["left"]) == ("dog", 0.25, 0)
@@ -414,6 +424,7 @@ def test_without_masks_there_are_neither_scores_nor_truth(finished_run):
         RUN,
         catalog.load("classes"),
         catalog.load("params:revision.random_walk"),
+        catalog.load("revision.chosen"),
         GALLERY,
         Execution(workers=1),
     )["index"]

@@ -23,7 +23,7 @@ from affinitynet.pipelines.revision.nodes import make_pseudo_labels, score_revis
 from affinitynet.pipelines.search.nodes import search_thresholds
 from affinitynet.pipelines.segmentation.nodes import segment
 from affinitynet.stages.model import Model
-from affinitynet.stages.parameters import Alphas, RandomWalk
+from affinitynet.stages.parameters import Alphas, AutoRandomWalk
 
 CLASSES = {"cat": 1, "dog": 2}
 OPTIONS = {
@@ -35,7 +35,7 @@ OPTIONS = {
     "bfloat16": False,
 }
 CAM = SimpleNamespace(inference=InferenceParameters(**OPTIONS), thresholds=(0.3,))
-WALK = RandomWalk(
+WALK = AutoRandomWalk(
     long_side=None,
     output_stride=8,
     batch_size=2,
@@ -90,7 +90,7 @@ def test_a_classifier_s_outputs(value):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_affinitynet_s_features(value):
     with pytest.raises(UserError, match=r"affinity network's outputs are NaN .* sound, broken"):
-        list(walk_cams(INDEX, checkpoint("affinity", value), PHOTOS, maps(0.5), WALK, ALONE))
+        list(walk_cams(INDEX, checkpoint("affinity", value), PHOTOS, maps(0.5), WALK, {}, ALONE))
 
 
 @pytest.mark.parametrize("crf", [None, CRFParameters(iterations=1)])
@@ -110,7 +110,7 @@ def test_stored_maps_are_tested_by_whoever_reads_them(value):
     cams = "cam.maps of the photo broken are NaN or infinite"
     walked = "revision.maps of the photo broken are NaN or infinite"
     with pytest.raises(UserError, match=cams):
-        list(walk_cams(INDEX, checkpoint("affinity"), PHOTOS, stored, WALK, ALONE))
+        list(walk_cams(INDEX, checkpoint("affinity"), PHOTOS, stored, WALK, {}, ALONE))
     options = AffinityLabels(alphas=Alphas(low=4, high=24), crf=crf, long_side=None)
     with pytest.raises(UserError, match=cams):
         list(label_pixels(INDEX, PHOTOS, stored, CLASSES, options, ALONE))
@@ -128,5 +128,5 @@ def test_sound_outputs_pass():
     assert torch.get_default_dtype() == torch.float32
     (cams,) = infer_cams(INDEX, checkpoint("cam"), PHOTOS, CLASSES, CAM, ALONE)
     assert cams.keys() == {"sound", "broken"}
-    (walked,) = walk_cams(INDEX, checkpoint("affinity"), PHOTOS, maps(0.5), WALK, ALONE)
+    (walked,) = walk_cams(INDEX, checkpoint("affinity"), PHOTOS, maps(0.5), WALK, {}, ALONE)
     assert walked.keys() == {"sound", "broken"}

@@ -70,23 +70,24 @@ def choose_walk(
     from affinitynet.stages.revision import WalkJudge
 
     space = space.keep_given(random_walk)
-    trials = pd.DataFrame(space.settings(), columns=["alpha", "beta", "steps"])
-    if len(trials) > 1:
+    settings, best = space.settings(), 0
+    trials = pd.DataFrame(settings, columns=["alpha", "beta", "steps"])
+    if len(settings) > 1:
         tagged = tagged_photos(index)
         tagged = tagged[tagged.index.isin([*maps])]
         make = partial(WalkJudge, space=space)
         work = NetworkWork(make, model, random_walk, execution, "Trying random walks")
         some = tagged.sample(min(images or len(tagged), len(tagged)), random_state=seed)
         shares = dict(map_on_devices(work, some, photos, checked(maps, "cam.maps")))
-        trials["explains"] = np.mean([*shares.values()], axis=0)
+        explained = np.mean([*shares.values()], axis=0)
+        best = int(explained.argmax())
+        trials["explains"] = explained
         logger.info(
             "Of %d random walks, tried on %d photos, alpha %g, beta %g and %d steps explain most "
             "of what these show.",
-            *(len(trials), len(shares), *trials.iloc[int(trials["explains"].argmax())][:3]),
+            *(len(settings), len(shares), *settings[best]),
         )
-    best = trials.iloc[int(trials["explains"].argmax()) if "explains" in trials else 0]
-    chosen = {name: float(best[name]) for name in ("alpha", "beta")}
-    return chosen | {"steps": int(best["steps"])}, trials
+    return dict(zip(("alpha", "beta", "steps"), settings[best], strict=True)), trials
 
 
 def walk_cams(

@@ -114,9 +114,9 @@ def measure_work(
     """
     train = index["split"] == "train"
     count = {
-        "train": train.sum(),
-        "tagged": (train & (index["tags"] != "")).sum(),
-        "val": (~train).sum(),
+        "train": int(train.sum()),
+        "tagged": int((train & (index["tags"] != "")).sum()),
+        "val": int((~train).sum()),
         "all": len(index),
     }
     sides = index[["height", "width"]].to_numpy(float)
@@ -130,21 +130,23 @@ def measure_work(
         times = sum(scale**2 for scale, _ in inference.scales) * (1 + inference.flip)
         return area(inference.long_side) * times
 
-    def trained(training: TrainingParameters, crop: int) -> float:
-        return training.epochs * crop**2 / 1e6
+    def trained(photos: int, training: TrainingParameters, crop: int) -> float:
+        return photos * training.count_epochs(photos) * crop**2 / 1e6
 
     p = parameters
     work = {
         "tag_check.predict": count["all"] * area(p.tag_check.features.long_side),
-        "cam.train": count["train"] * trained(p.cam.training, p.cam.augmentation.crop),
+        "cam.train": trained(count["train"], p.cam.training, p.cam.augmentation.crop),
         "cam.infer": count["tagged"] * scored(p.cam.inference),
         "affinity_labels.label": count["tagged"] * area(p.affinity_labels.long_side),
-        "affinity_training.train": count["tagged"]
-        * trained(p.affinity_training.training, p.affinity_training.augmentation.crop),
+        "affinity_training.train": trained(
+            count["tagged"], p.affinity_training.training, p.affinity_training.augmentation.crop
+        ),
         "revision.walk": count["tagged"] * area(p.revision.random_walk.long_side),
         "revision.refine": count["tagged"] * area(p.revision.long_side),
-        "segmentation.train": count["tagged"]
-        * trained(p.segmentation.training, p.segmentation.augmentation.crop),
+        "segmentation.train": trained(
+            count["tagged"], p.segmentation.training, p.segmentation.augmentation.crop
+        ),
         "segmentation.predict": count["val"] * scored(p.segmentation.inference),
         "tagged_masks.score_within_tags": count["all"] * scored(p.segmentation.inference),
     }

@@ -122,13 +122,14 @@ def train(
     if parameters.compile and device.type == "cuda":
         replica = torch.compile(replica)  # type: ignore[assignment]
 
-    for epoch in range(done + 1, parameters.epochs + 1):
+    epochs = parameters.count_epochs(len(samples))  # type: ignore[arg-type]
+    for epoch in range(done + 1, epochs + 1):
         loader = _loader(samples, parameters, device, seed=_seed_epoch(seed, epoch))
         _set_to_training(replica, fixed)
         losses = _Losses(epoch, (epoch - 1) * steps, wait=WAIT if device.type == "cuda" else 1)
         step = (epoch - 1) * steps
-        for batch in progress(loader, f"Epoch {epoch} of {parameters.epochs}"):
-            factor = _decay(step, parameters.epochs * steps, parameters)
+        for batch in progress(loader, f"Epoch {epoch} of {epochs}"):
+            factor = _decay(step, epochs * steps, parameters)
             for group in optimiser.param_groups:
                 group["lr"] = factor * group["initial_lr"]
             with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):

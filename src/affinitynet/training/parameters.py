@@ -22,6 +22,7 @@ class TrainingParameters:
 
     Attributes:
         epochs: Passes over the samples; 0 keeps the weights that training would start from.
+        least_steps: Where so many passes are fewer steps, there are more of them.
         batch_size: Samples a step; the last ones of an epoch are left out if they are fewer.
         learning_rate: Of the backbone, at the start.
         head_learning_rate: Of all that is new above the backbone.
@@ -42,6 +43,7 @@ class TrainingParameters:
     """
 
     epochs: NonNegativeInt
+    least_steps: NonNegativeInt = 0
     batch_size: PositiveInt = 16
     learning_rate: NonNegative = 0.01
     head_learning_rate: NonNegative = 0.1
@@ -56,6 +58,11 @@ class TrainingParameters:
     workers: NonNegativeInt | None = None
     cache_megabytes: NonNegative = 1024
     compile: Flag = False
+
+    def count_epochs(self, samples: int) -> int:
+        """Count the passes over so many samples: few of them are seen more often."""
+        steps = max(samples // self.batch_size, 1)
+        return max(self.epochs, -(-self.least_steps // steps)) if self.epochs else 0
 
 
 @parameters

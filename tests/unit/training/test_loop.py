@@ -66,6 +66,13 @@ def test_each_epoch_yields_a_checkpoint_with_its_history(initial):
     assert len(checkpoints[0].progress["history"]) == 1  # later epochs leave it alone
 
 
+def test_few_samples_are_passed_over_until_the_steps_are_enough(initial):
+    few = replace(PARAMETERS, epochs=1, least_steps=5)  # of 10 samples, 4 a step
+    assert [each.progress["history"][-1]["step"] for each in run(initial, few)] == [2, 4, 6]
+    assert [few.count_epochs(count) for count in (3, 4, 12, 20, 400)] == [5, 5, 2, 1, 1]
+    assert replace(few, epochs=0).count_epochs(4) == 0
+
+
 def test_it_learns_a_small_problem(initial):
     (*_, final) = run(initial, replace(PARAMETERS, epochs=12))
 

@@ -6,6 +6,7 @@ And of a registered model: which run, data set and score it has, and which is th
 import shlex
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import takewhile
 from typing import Any
 
 import mlflow
@@ -93,10 +94,11 @@ def inherited_scores(
     Args:
         record: Of the run.
         records: Of all runs.
-        names: The scores; those of stages that the run makes itself are left out.
+        names: The scores in the order of the stages; those of the run's own first stage and of later
+            ones are left out.
     """
     own = {node.partition(".")[0] for node in record.nodes}
-    wanted = [name for name in names if name.partition(".")[0] not in own]
+    wanted = [*takewhile(lambda name: name.partition(".")[0] not in own, names)]
     scores: dict[str, float] = {}
     for run in _ancestors(record, {each.version: each for each in records}):
         found = run.data.metrics

@@ -51,7 +51,7 @@ class Scenes:
 
     train: PositiveInt
     val: PositiveInt
-    long_side: Annotated[PositiveInt, Ge(16)]
+    long_side: Annotated[PositiveInt, Ge(16), Le(4096)]
 
 
 @parameters

@@ -94,8 +94,8 @@ def inherited_scores(
     Args:
         record: Of the run.
         records: Of all runs.
-        names: The scores in the order of the stages; those of the run's own first stage and of later
-            ones are left out.
+        names: The scores in the order of the stages; those of the run's own first stage and of
+            later ones are left out.
     """
     own = {node.partition(".")[0] for node in record.nodes}
     wanted = [*takewhile(lambda name: name.partition(".")[0] not in own, names)]

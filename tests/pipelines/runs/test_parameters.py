@@ -34,7 +34,7 @@ WRONG = {
     "scenes": [3, "many"],
     "scenes.train": [0, -3, 2.5, True, None],
     "scenes.val": [0, "4"],
-    "scenes.long_side": [0, 8, None],
+    "scenes.long_side": [0, 8, None, 100_000],
     "data_set.layout": ["dogs", None],
     "data_set.strict": ["no", 0],
     "data_set.classes": [True, [], [1], [True], ""],

@@ -47,7 +47,12 @@ def test_no_stage_knows_where_the_data_came_from():
     beyond = [node for node in default.nodes if not node.name.startswith(("scenes.", "ingestion."))]
     made = {name for node in beyond for name in node.outputs}
     raw = {name for node in beyond for name in node.inputs} - made - {"index", "classes"}
-    assert {name for name in raw if not name.startswith("params:")} == {"photos", "masks", "run"}
+    assert {name for name in raw if not name.startswith("params:")} == {
+        "photos",
+        "masks",
+        "corrected",
+        "run",
+    }
 
 
 def test_supervision_by_masks_is_a_pipeline_of_its_own_and_shows_in_the_graph():
@@ -67,8 +72,6 @@ def test_masks_are_read_to_check_score_and_show_them_and_for_nothing_else():
         "revision.score",
         "segmentation.score",
         "tagged_masks.compare",
-        "reporting.show_training_images",
-        "reporting.show_predictions",
         "reporting.make_gallery",
     }
 

@@ -8,7 +8,7 @@ from affinitynet.pipelines.tag_check.nodes import check_tags, predict_out_of_fol
 NAMES = ["cat", "dog", "owl"]
 
 
-def photos(count=120, apart=5.0):
+def photos(count=120, apart=3.0):
     """Features of photos of three classes, and tags of which 5 % are another class's."""
     rng = np.random.default_rng(0)
     truth = np.arange(count) % 3

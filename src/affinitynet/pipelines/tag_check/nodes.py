@@ -83,7 +83,7 @@ def predict_out_of_fold(
         model = make_pipeline(
             StandardScaler(),
             PCA(components, random_state=seed),
-            LogisticRegression(C=0.001, max_iter=1000),
+            LogisticRegression(C=0.01, max_iter=1000),
         )
         split = StratifiedKFold(parts, shuffle=True, random_state=seed)
         found[:, label] = cross_val_predict(model, features, own, cv=split, method="predict_proba")[

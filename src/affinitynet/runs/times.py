@@ -36,7 +36,7 @@ NETWORK = {
 CRF = {"affinity_labels.label": 1.1, "revision.refine": 1.1}
 """Seconds for a megapixel, as multiples of those for a dense CRF, divided by the processes."""
 
-PROBED = 4
+PROBED = 2
 """Photos in the timed step of the classifier."""
 
 

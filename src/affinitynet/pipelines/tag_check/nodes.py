@@ -71,24 +71,21 @@ def predict_out_of_fold(
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    scaled = StandardScaler().fit_transform(features)
+    components = PCA(min(COMPONENTS, *scaled.shape), random_state=seed).fit_transform(scaled)
+    # so that the penalty means the same whatever the backbone's channels
+    components *= np.sqrt(COMPONENTS / max(np.square(components).sum(axis=1).mean(), 1e-9))
     found = shown.astype(float)
     for label, own in enumerate(shown.T):
         parts = min(folds, own.sum(), (~own).sum())
         if parts < 2:
             continue
-        components = min(COMPONENTS, features.shape[1], len(features) * (parts - 1) // parts)
-        model = make_pipeline(
-            StandardScaler(),
-            PCA(components, random_state=seed),
-            LogisticRegression(C=0.01, max_iter=1000),
-        )
         split = StratifiedKFold(parts, shuffle=True, random_state=seed)
-        found[:, label] = cross_val_predict(model, features, own, cv=split, method="predict_proba")[
-            :, 1
-        ]
+        model = LogisticRegression(C=0.01, max_iter=1000)
+        both = cross_val_predict(model, components, own, cv=split, method="predict_proba")
+        found[:, label] = both[:, 1]
     return found
 
 

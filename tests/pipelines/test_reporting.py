@@ -378,8 +378,9 @@ def test_the_page_holds_everything_itself(finished_run):
     (path,) = finished_run.data.glob("08_reporting/test/gallery/*/index.html")
     assert path.parent.name == finished_run.record()["version"]
     page = path.read_text()
-    assert page.count("<article") == 7  # 3 + 2 of train, 1 + 1 of val
-    for step in ("CAM", "affinity labels", "random walk", "pseudo labels", "prediction"):
+    assert page.count("<article") == 8  # 3 + 2 of train, 1 + 1 of val, 1 with a tag in doubt
+    steps = ("CAM", "affinity labels", "random walk", "pseudo labels", "prediction")
+    for step in (*steps, "within the tags"):
         assert f"<span>{step}</span>" in page
     assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
     assert "://" not in page
@@ -445,7 +446,7 @@ def test_a_run_without_masks_reports_what_it_can(finished_copy):
             mask.unlink()
         (folder.parent / f"{folder.name}.complete.json").write_text('{"items": 0}')
     scoring = [f"{stage}.score" for stage in ("cam", "affinity_labels", "revision", "segmentation")]
-    finished_copy.run(node_names=scoring)
+    finished_copy.run(node_names=[*scoring, "tagged_masks.compare"])
     finished_copy.run("reporting")
     scores = finished_copy.metrics()
     assert scores.pop("affinity_labels").keys() == {"coverage"}

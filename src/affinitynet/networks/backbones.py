@@ -1,4 +1,4 @@
-"""Backbones: any convolutional network that timm can build by name, and their weights.
+"""Backbones: convolutional networks and transformers that timm can build by name; their weights.
 
 A family that timm lacks joins with a file of its own that registers it
 (`timm.models.register_model`) and gives it timm's `forward_intermediates` and `output_stride`:
@@ -18,21 +18,28 @@ from torch import Tensor, nn
 
 from affinitynet.networks import resnet38, vgg16
 from affinitynet.networks.mxnet import read_params
-from affinitynet.networks.parameters import WEIGHT_PACKAGES
+from affinitynet.networks.parameters import PRETRAINED, WEIGHT_PACKAGES
 from affinitynet.networks.timm_parts import create_model
+from affinitynet.networks.token_maps import ANY_SIZE, TokenMaps
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of R, G and B on [0, 1], for networks that timm has no configuration of."""
 
 
 class Backbone(nn.Module):
     """A timm network without its classifier that returns maps of several depths.
 
-    The same weights serve every `output_stride`: timm trades strides for dilations.
+    The same weights serve every `output_stride`: timm trades strides for dilations, and
+    transformers see resized photos, see `affinitynet.networks.token_maps`.
 
     Args:
-        name: A convolutional network of `timm.list_models()`.
+        name: A network of `timm.list_models()`.
         output_stride: Pixels a cell of the deepest maps: 32, 16 or 8.
         levels: Which of timm's feature maps `forward` returns, by index; negative indices count
             from the deepest one.
-        mean: Mean of R, G and B on [0, 1] that the weights were trained with.
+        mean: Mean of R, G and B on [0, 1] that the weights were trained with; None for the one in
+            timm's configuration of the network.
         std: Standard deviation of R, G and B, in the same range.
         options: Further arguments of `timm.create_model`, such as `drop_path_rate`.
 
@@ -49,24 +56,29 @@ class Backbone(nn.Module):
         *,
         output_stride: int = 16,
         levels: Sequence[int] = (-3, -2, -1),
-        mean: Sequence[float] = (0.5, 0.5, 0.5),
-        std: Sequence[float] = (0.5, 0.5, 0.5),
+        mean: Sequence[float] | None = (0.5, 0.5, 0.5),
+        std: Sequence[float] | None = (0.5, 0.5, 0.5),
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.output_stride = output_stride
-        self.trunk: Any = _create(
-            name, output_stride=output_stride, num_classes=0, global_pool="", **(options or {})
+        self.trunk, self.tokens = _create_trunk(name, output_stride, options or {})
+        channels = (
+            self.tokens.channels
+            if self.tokens
+            else [each["num_chs"] for each in self.trunk.feature_info]
         )
-        maps = list(self.trunk.feature_info)
-        if not all(-len(maps) <= level < len(maps) for level in levels):
-            raise ValueError(f"levels are {[*levels]}, but {name} has {len(maps)} feature maps")
-        self.indices = sorted(level % len(maps) for level in levels)
+        if not all(-len(channels) <= level < len(channels) for level in levels):
+            raise ValueError(f"levels are {[*levels]}, but {name} has {len(channels)} feature maps")
+        self.indices = sorted(level % len(channels) for level in levels)
         self.channels: list[int] = [
-            *(maps[index]["num_chs"] for index in self.indices),
+            *(channels[index] for index in self.indices),
             self.trunk.num_features,
         ]
+        timm_s = getattr(self.trunk, "pretrained_cfg", None) or {}
+        mean = mean or timm_s.get("mean") or IMAGENET_MEAN
+        std = std or timm_s.get("std") or IMAGENET_STD
         # They are part of the configuration, so the state dict holds learned entries only.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
@@ -81,6 +93,11 @@ class Backbone(nn.Module):
             The maps of `levels`, shallow to deep, and then the final map that the classifier of
             timm's network would pool; each (N, `channels[i]`, h, w).
         """
+        if self.tokens:
+            last = len(self.tokens.channels) - 1
+            wanted = [*dict.fromkeys((*self.indices, last))]
+            found = self.tokens(self.trunk, self._normalise(images), wanted)
+            return [*found[: len(self.indices)], found[-1]]
         final, maps = self.trunk.forward_intermediates(
             self._normalise(images), indices=self.indices
         )
@@ -88,6 +105,8 @@ class Backbone(nn.Module):
 
     def levels(self, images: Tensor) -> list[Tensor]:
         """Compute only the maps of `levels`, without the final map; see `forward`."""
+        if self.tokens:
+            return self.tokens(self.trunk, self._normalise(images), self.indices)
         maps: list[Tensor] = self.trunk.forward_intermediates(
             self._normalise(images), indices=self.indices, intermediates_only=True
         )
@@ -97,8 +116,10 @@ class Backbone(nn.Module):
         return (images - self.mean) / self.std
 
 
-def pretrained(name: str, weights: str | Path) -> dict[str, Tensor]:
-    """Read weights for the trunk of a `Backbone`; nothing is downloaded.
+def pretrained(
+    name: str, weights: str | Path, options: Mapping[str, Any] | None = None
+) -> dict[str, Tensor]:
+    """Read weights for the trunk of a `Backbone`; they are downloaded where that is asked for.
 
     Entries are matched by name. A file that names them otherwise is read by position, if it has
     as many entries as timm's network and each has the same shape.
@@ -107,6 +128,8 @@ def pretrained(name: str, weights: str | Path) -> dict[str, Tensor]:
         name: The timm network.
         weights: A name of `WEIGHT_PACKAGES`, or a path, see `read_weights`. ResNet-38 also takes
             its published ImageNet weights (MXNet's .params), VGG-16 those of torchvision.
+            `pretrained` for those that timm downloads.
+        options: Further arguments of `timm.create_model`.
 
     Returns:
         The state dict of `Backbone.trunk`.
@@ -116,6 +139,8 @@ def pretrained(name: str, weights: str | Path) -> dict[str, Tensor]:
         ModuleNotFoundError: If the package is not installed.
         ValueError: If the file is foreign, or an entry is missing or has another shape.
     """
+    if weights == PRETRAINED:
+        return _download(name, options or {})
     path = _locate(weights)
     state = read_weights(path)
     if path.suffix == ".params":
@@ -125,8 +150,8 @@ def pretrained(name: str, weights: str | Path) -> dict[str, Tensor]:
     elif any(key.startswith("backbone.trunk.") for key in state):  # a network of this project
         state = {key.removeprefix("backbone.trunk."): entry for key, entry in state.items()}
     with torch.device("meta"):  # only shapes
-        expected = _create(name).state_dict()
-        trunk = _create(name, num_classes=0, global_pool="").state_dict()
+        expected = _create(name, **(options or {})).state_dict()
+        trunk = _create(name, num_classes=0, global_pool="", **(options or {})).state_dict()
     needed = [key for key in trunk if not key.endswith(".num_batches_tracked")]
     if not state.keys() >= set(needed) and len(state) == len(expected):
         state = dict(zip(expected, state.values(), strict=True))
@@ -165,6 +190,41 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path}: holds no state dict")
     return dict(state)
+
+
+def _download(name: str, options: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Let timm download a network's weights, or find them in the cache of an earlier time."""
+    try:
+        network = _create(name, pretrained=True, num_classes=0, global_pool="", **options)
+    except ValueError:
+        raise
+    except Exception as error:  # of huggingface_hub, its HTTP library, or timm
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"weights={PRETRAINED}: the weights of {name} cannot be downloaded ({reason}). Download "
+            f"them where there is a network (https://huggingface.co/timm), and give weights=<file>"
+        ) from error
+    return dict(network.state_dict())
+
+
+def _create_trunk(
+    name: str, output_stride: int, options: Mapping[str, Any]
+) -> tuple[Any, TokenMaps | None]:
+    """Build a network without classifier; of a transformer, with what turns it into maps."""
+    given = {"num_classes": 0, "global_pool": "", **options}
+    try:
+        return _create(name, output_stride=output_stride, **given), None
+    except TypeError as error:  # it has no such argument: timm's transformers
+        refusal = error
+    for any_size in ANY_SIZE:
+        try:
+            trunk = _create(name, **any_size, **given)
+        except TypeError:
+            continue
+        return trunk, TokenMaps(trunk, output_stride)
+    raise ValueError(
+        f"backbone: {name} takes neither output strides nor photos of any size ({refusal})"
+    )
 
 
 def _create(name: str, **options: Any) -> Any:

@@ -88,8 +88,11 @@ def initialise(
             }
         )
     elif source is not None:
-        backbone.trunk.load_state_dict(pretrained(backbone.name, source))
-    return Checkpoint(config=dict(config), weights=snapshot(network))
+        options = config["backbone"].get("options")
+        backbone.trunk.load_state_dict(pretrained(backbone.name, source, options))
+    normalised_by = {"mean": backbone.mean.flatten().tolist(), "std": backbone.std.flatten().tolist()}
+    config = {**config, "backbone": {**config["backbone"], **normalised_by}}
+    return Checkpoint(config=config, weights=snapshot(network))
 
 
 def _start_from(network: nn.Module, path: Path) -> None:

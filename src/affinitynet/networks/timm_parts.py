@@ -74,19 +74,20 @@ __all__ = [
 
 
 def create_model(name: str, **options: Any) -> Any:
-    """Build a network without weights; of timm's families only its own is imported.
+    """Build a network; of timm's families only its own is imported.
 
     Args:
-        name: As in `timm.list_models()`.
-        **options: Further arguments of `timm.create_model`.
+        name: As in `timm.list_models()`, with or without the tag of its weights.
+        **options: Further arguments of `timm.create_model`; `pretrained` is False unless given.
 
     Raises:
         RuntimeError: If there is no such network.
     """
     if not is_model(name):
         models = Path(str(sys.modules["timm.models"].__file__)).parent
-        defines = re.compile(rf"^def {re.escape(name)}\(", re.MULTILINE)
+        family = re.escape(name.partition(".")[0])
+        defines = re.compile(rf"^def {family}\(", re.MULTILINE)
         for file in sorted(models.glob("[!_]*.py")):
             if defines.search(file.read_text()):
                 import_module(f"timm.models.{file.stem}")
-    return _create_model(name, pretrained=False, **options)
+    return _create_model(name, **{"pretrained": False} | options)

@@ -47,7 +47,8 @@ def check_networks(nodes: Collection[str], parameters: Parameters) -> None:
     if is_chosen and not (backbone.weights or parameters.cam.network.weights):
         problems.append(
             f"backbone={backbone.name}: its weights are not known (conf/base/globals.yml lists "
-            "networks that have some); give weights=<file>, or weights=null for random ones"
+            "networks that have some); give weights=pretrained to download timm's, weights=<file>, "
+            "or weights=null for random ones"
         )
     shapes: dict[str, Any] = {}
     trained = (name.rpartition(".") for name in nodes)

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from affinitynet.core.ranges import IsPath
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
-from affinitynet.networks.parameters import WEIGHT_PACKAGES
+from affinitynet.networks.parameters import PRETRAINED, WEIGHT_PACKAGES
 from affinitynet.pipelines.parameters import Parameters
 
 WANTED = {
@@ -168,7 +168,7 @@ def _anchor(value: Any, folder: Path, hint: Any) -> Any:
     if isinstance(value, Mapping):
         block = _block(hint)
         return anchor_paths(value, folder, block) if block else value
-    if not isinstance(value, str) or value in ("", "-", *WEIGHT_PACKAGES) or not is_path(hint):
+    if not isinstance(value, str) or value in ("", "-", PRETRAINED, *WEIGHT_PACKAGES) or not is_path(hint):
         return value
     return value if "://" in value else str(folder / os.path.expanduser(value))
 

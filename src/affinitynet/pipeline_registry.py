@@ -27,6 +27,7 @@ from affinitynet.pipelines import (
 CONDITIONS = {
     "scenes.render": "scenes",
     "ingestion.check_corrections": "corrected",
+    "export.export_onnx": "export.onnx",
     "inference.overlay": "overlays",
     "inference.coco": "coco",
     "labels_export.voc_photos": "labels_export.layout=voc",

@@ -79,6 +79,7 @@ class Backbone(nn.Module):
         timm_s = getattr(self.trunk, "pretrained_cfg", None) or {}
         mean = mean or timm_s.get("mean") or IMAGENET_MEAN
         std = std or timm_s.get("std") or IMAGENET_STD
+        self.normalised_by = {"mean": [*mean], "std": [*std]}
         # They are part of the configuration, so the state dict holds learned entries only.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
@@ -201,8 +202,8 @@ def _download(name: str, options: Mapping[str, Any]) -> dict[str, Tensor]:
     except Exception as error:  # of huggingface_hub, its HTTP library, or timm
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
-            f"weights={PRETRAINED}: the weights of {name} cannot be downloaded ({reason}). Download "
-            f"them where there is a network (https://huggingface.co/timm), and give weights=<file>"
+            f"weights={PRETRAINED}: the weights of {name} cannot be downloaded ({reason}). "
+            "Fetch them elsewhere (https://huggingface.co/timm), and give weights=<file>"
         ) from error
     return dict(network.state_dict())
 

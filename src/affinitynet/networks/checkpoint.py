@@ -90,8 +90,9 @@ def initialise(
     elif source is not None:
         options = config["backbone"].get("options")
         backbone.trunk.load_state_dict(pretrained(backbone.name, source, options))
-    normalised_by = {"mean": backbone.mean.flatten().tolist(), "std": backbone.std.flatten().tolist()}
-    config = {**config, "backbone": {**config["backbone"], **normalised_by}}
+    chosen = {key: value for key, value in config["backbone"].items() if value is not None}
+    # timm's own mean, of today: a later version may have another
+    config = {**config, "backbone": {**config["backbone"], **backbone.normalised_by, **chosen}}
     return Checkpoint(config=config, weights=snapshot(network))
 
 

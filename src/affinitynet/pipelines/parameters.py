@@ -295,7 +295,7 @@ class Export:
 
     registered_model: Annotated[Text, MinLen(1)] | None
     max_pixels: PositiveInt
-    onnx: ONNX
+    onnx: ONNX | None
 
 
 @parameters

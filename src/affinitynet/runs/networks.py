@@ -37,7 +37,7 @@ def check_networks(nodes: Collection[str], parameters: Parameters) -> None:
             "revision.random_walk.output_stride": parameters.revision.random_walk.output_stride
         },
         "segmentation": _scale_strides("segmentation", parameters.segmentation.inference)
-        | {"export.onnx.output_stride": parameters.export.onnx.output_stride},
+        | _onnx_stride(parameters),
     }
     named = parameters.data_set.classes
     classes = [*named] if isinstance(named, tuple) else []  # else the tags name them
@@ -55,7 +55,13 @@ def check_networks(nodes: Collection[str], parameters: Parameters) -> None:
     for stage in KINDS.keys() & {stage for stage, _, node in trained if node in TRAINING}:
         try:
             block = getattr(parameters, stage)
-            shapes[stage] = _check_network(stage, block, strides[stage], classes)
+            shapes[stage] = _check_network(
+                stage,
+                block,
+                strides[stage],
+                classes,
+                writes_onnx=stage == "segmentation" and "export.export_onnx" in nodes,
+            )
         except UserError as error:
             problems.append(str(error))
     for stage in shapes.keys() - {"cam"} if "cam" in shapes else ():
@@ -69,13 +75,23 @@ def check_networks(nodes: Collection[str], parameters: Parameters) -> None:
         raise UserError(f"Networks cannot be made:{lines}")
 
 
+def _onnx_stride(parameters: Parameters) -> dict[str, int | None]:
+    onnx = parameters.export.onnx
+    return {"export.onnx.output_stride": onnx.output_stride} if onnx else {}
+
+
 def _scale_strides(stage: str, inference: InferenceParameters) -> dict[str, int | None]:
     strides = (stride for _, stride in inference.scales)
     return {f"{stage}.inference.scales[{i}][1]": stride for i, stride in enumerate(strides)}
 
 
 def _check_network(
-    stage: str, block: Any, strides: dict[str, int | None], classes: list[str]
+    stage: str,
+    block: Any,
+    strides: dict[str, int | None],
+    classes: list[str],
+    *,
+    writes_onnx: bool,
 ) -> dict[str, Any]:
     """Try one network; return the shapes of its backbone's weights by name."""
     import torch
@@ -90,6 +106,11 @@ def _check_network(
             return build(config, output_stride=stride)
 
     network = _attempt(f"{stage}.network", make)
+    if writes_onnx and network.backbone.tokens:
+        raise UserError(
+            f"{network.backbone.name} is a transformer, which is not written as ONNX; give "
+            "export.onnx=null"
+        )
     crop, size = block.augmentation.crop, min(block.training.batch_size, 2)
     photos = torch.zeros(size, 3, crop, crop, device="meta")
     modules = dict(network.named_modules())

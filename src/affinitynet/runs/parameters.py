@@ -168,7 +168,8 @@ def _anchor(value: Any, folder: Path, hint: Any) -> Any:
     if isinstance(value, Mapping):
         block = _block(hint)
         return anchor_paths(value, folder, block) if block else value
-    if not isinstance(value, str) or value in ("", "-", PRETRAINED, *WEIGHT_PACKAGES) or not is_path(hint):
+    names = ("", "-", PRETRAINED, *WEIGHT_PACKAGES)
+    if not isinstance(value, str) or value in names or not is_path(hint):
         return value
     return value if "://" in value else str(folder / os.path.expanduser(value))
 

@@ -78,7 +78,9 @@ def _convert(model: Checkpoint, output_stride: int | None) -> tuple["PhotoSegmen
         "output_stride": stride,
     }
     try:
-        network = fold_norms(restore(model, output_stride=stride))
+        network: Any = fold_norms(restore(model, output_stride=stride))
+        if network.backbone.tokens:
+            raise ValueError("transformers are not; give export.onnx=null")
         segmenter = PhotoSegmenter(network, [*config["classes"].values()]).eval()
         return segmenter, export(segmenter, metadata)
     except Exception as error:

@@ -1,0 +1,80 @@
+"""weights=pretrained: timm downloads weights, here from a hub on loopback."""
+
+import http.server
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import timm
+from safetensors.torch import save
+
+SCRIPT = """
+import sys
+from affinitynet.networks.backbones import pretrained
+try:
+    print(float(pretrained("test_resnet", "pretrained")["conv1.0.weight"].sum()))
+except ValueError as error:
+    sys.exit(str(error))
+"""
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Answers as huggingface.co does for the weights of one network."""
+
+    weights = b""
+
+    def do_HEAD(self):
+        is_there = self.path == "/timm/test_resnet.r160_in1k/resolve/main/model.safetensors"
+        self.send_response(200 if is_there else 404)
+        self.send_header("Content-Length", str(len(self.weights)))
+        self.send_header("ETag", '"0123"')
+        self.send_header("X-Repo-Commit", "a" * 40)
+        self.end_headers()
+
+    def do_GET(self):
+        self.do_HEAD()
+        self.wfile.write(self.weights)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def download(endpoint, folder):
+    environment = os.environ | {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(folder),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    environment.pop("HF_HUB_OFFLINE", None)
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True
+    )
+
+
+def test_weights_are_downloaded_once(hub, tmp_path):
+    network = timm.create_model("test_resnet")
+    Hub.weights = save(network.state_dict())
+    endpoint = f"http://127.0.0.1:{hub.server_port}"
+    first = download(endpoint, tmp_path)
+    assert first.returncode == 0, first.stderr
+    expected = float(network.state_dict()["conv1.0.weight"].sum())
+    assert float(first.stdout) == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_a_network_the_message_says_what_to_do(tmp_path):
+    result = download("http://127.0.0.1:9", tmp_path)
+    assert result.returncode
+    message = result.stderr.splitlines()[-1]
+    assert message.startswith("weights=pretrained: the weights of test_resnet cannot be downloaded")
+    assert message.endswith("and give weights=<file>")

@@ -14,7 +14,7 @@ SCRIPT = """
 import sys
 from affinitynet.networks.backbones import pretrained
 try:
-    print(float(pretrained("test_resnet", "pretrained")["conv1.0.weight"].sum()))
+    print(float(pretrained(sys.argv[1], "pretrained")["conv1.0.weight"].sum()))
 except ValueError as error:
     sys.exit(str(error))
 """
@@ -50,31 +50,32 @@ def hub():
     server.server_close()
 
 
-def download(endpoint, folder):
+def download(name, hub, folder):
     environment = os.environ | {
-        "HF_ENDPOINT": endpoint,
+        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
         "HF_HOME": str(folder),
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
     environment.pop("HF_HUB_OFFLINE", None)
     return subprocess.run(
-        [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", SCRIPT, name], env=environment, capture_output=True, text=True
     )
 
 
-def test_weights_are_downloaded_once(hub, tmp_path):
+def test_weights_are_downloaded_where_that_is_asked_for(hub, tmp_path):
     network = timm.create_model("test_resnet")
     Hub.weights = save(network.state_dict())
-    endpoint = f"http://127.0.0.1:{hub.server_port}"
-    first = download(endpoint, tmp_path)
-    assert first.returncode == 0, first.stderr
+    result = download("test_resnet", hub, tmp_path)
+    assert result.returncode == 0, result.stderr
     expected = float(network.state_dict()["conv1.0.weight"].sum())
-    assert float(first.stdout) == pytest.approx(expected, rel=1e-5)
+    assert float(result.stdout) == pytest.approx(expected, rel=1e-5)
 
 
-def test_without_a_network_the_message_says_what_to_do(tmp_path):
-    result = download("http://127.0.0.1:9", tmp_path)
+def test_where_they_cannot_be_had_the_message_says_what_to_do(hub, tmp_path):
+    result = download("test_byobnet", hub, tmp_path)
     assert result.returncode
     message = result.stderr.splitlines()[-1]
-    assert message.startswith("weights=pretrained: the weights of test_resnet cannot be downloaded")
+    assert message.startswith(
+        "weights=pretrained: the weights of test_byobnet cannot be downloaded"
+    )
     assert message.endswith("and give weights=<file>")

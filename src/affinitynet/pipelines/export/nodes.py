@@ -1,6 +1,6 @@
 """Nodes of the `export` pipeline."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ def pack_checkpoint(model: Checkpoint) -> bytes:
 
 
 def export_onnx(
-    model: Checkpoint, index: pd.DataFrame, photos: Partitions[Image.Image], onnx: ONNX
+    model: Checkpoint, index: pd.DataFrame, photos: Partitions[Image.Image], onnx: ONNX | None
 ) -> bytes:
     """Write a segmentation network as ONNX, and check it against torch.
 
@@ -44,7 +44,7 @@ def export_onnx(
         model: The segmentation network's.
         index: The images of the data set; the first one is checked.
         photos: Of each image.
-        onnx: How to export and check.
+        onnx: How to export and check; None leaves it out.
 
     Returns:
         The content of an `.onnx` file, see `affinitynet.networks.onnx`.
@@ -53,6 +53,8 @@ def export_onnx(
         UserError: If the network cannot be written as ONNX, or ONNX Runtime finds other
             probabilities than torch.
     """
+    if onnx is None:
+        raise UserError("parameter export.onnx is null: there is nothing to export")
     segmenter, content = _convert(model, onnx.output_stride)
     image_id = index.index[0]
     longest = max(index.loc[image_id, ["width", "height"]])

@@ -215,7 +215,9 @@ def _create_trunk(
     given = {"num_classes": 0, "global_pool": "", **options}
     try:
         return _create(name, output_stride=output_stride, **given), None
-    except TypeError as error:  # it has no such argument: timm's transformers
+    except TypeError as error:
+        if "output_stride" not in str(error):  # of timm's networks transformers have no such
+            raise
         refusal = error
     for any_size in ANY_SIZE:
         try:

@@ -327,14 +327,15 @@ def report_trials(
 
     Returns:
         `stage` (cam, walk, refine), each parameter by its full name and `miou`, one row per trial;
-        and the best parameters as YAML, the threshold as a grid of one.
+        and the best parameters of `revision` as YAML. No stage uses the threshold: it is a comment.
     """
     from omegaconf import OmegaConf
 
     threshold, walk = best_of(cam_trials), best_of(walk_trials)
-    scores = f"mIoU {threshold.pop('miou'):.3f} of the CAMs, "
+    scores = f"mIoU {threshold['miou']:.3f} of the CAMs at the background threshold "
+    scores += f"{threshold['cam.thresholds']:g}, "
     scores += f"{walk.pop('miou'):.3f} after the random walk"
-    best = {name: [value] for name, value in threshold.items()} | walk
+    best = dict(walk)
     tables = [cam_trials.assign(stage="cam"), walk_trials.assign(stage="walk")]
     if len(refine_trials):
         tables.append(refine_trials.assign(stage="refine", **walk))
@@ -347,7 +348,7 @@ def report_trials(
     text = found + OmegaConf.to_yaml(config)
     logger.info("The best parameters:\n%s", text)
     trials = pd.concat(tables, ignore_index=True)
-    return trials[["stage", *best, "miou"]], text
+    return trials[["stage", "cam.thresholds", *best, "miou"]], text
 
 
 def best_of(trials: pd.DataFrame) -> dict[str, Any]:

@@ -193,12 +193,16 @@ class TrackingHooks:
 
     @hook_impl(tryfirst=True)  # before kedro-mlflow ends its run
     def after_pipeline_run(self) -> None:
-        """Log how many images each stage skipped, where there are any."""
+        """Log how many images each stage skipped, where there are any; describe the models."""
         record = self.context.record
         counts: Counter[str] = Counter()
         for node, images in (record.skipped if record else {}).items():
             counts[node.split(".")[0]] += len(images)
         log_metrics({f"{stage}.skipped": count for stage, count in counts.items()})
+        if run := mlflow.active_run():  # its models are registered before its network is scored
+            run_id = run.info.run_id
+            for made in mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'"):
+                tag_model(made.name, made.version, mlflow.get_run(run_id))
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -429,8 +433,7 @@ def log_model(content: bytes, *, name: str, registered: str | None, max_pixels: 
     model_id = logged[0] if logged else _log_pyfunc(content, name, max_pixels)
     versions = mlflow.MlflowClient().search_model_versions(f"run_id = '{run.info.run_id}'")
     if registered and registered not in {version.name for version in versions}:
-        made = mlflow.register_model(f"models:/{model_id}", registered)
-        tag_model(registered, made.version, mlflow.get_run(run.info.run_id))
+        mlflow.register_model(f"models:/{model_id}", registered)
 
 
 def _log_pyfunc(content: bytes, name: str, max_pixels: int) -> str:

@@ -125,7 +125,7 @@ def test_tags_of_other_photos_or_classes_are_refused(
         (tmp_path / "tags.csv").write_text(text)
     with pytest.raises(UserError, match=message):
         infer(finished_copy, folder, tmp_path / "masks", tags=str(tmp_path / "tags.csv"))
-    assert not (tmp_path / "masks").exists()
+    assert not files(tmp_path / "masks")
 
 
 def test_what_was_made_is_said(finished_copy, folder, tmp_path, caplog):

@@ -58,8 +58,8 @@ class AutoRandomWalk(FeatureParameters):
     def resolve(self, chosen: Mapping[str, float]) -> RandomWalk:
         """Take what is not given from `chosen`, by name."""
         values: dict[str, Any] = vars(self)
-        open_ones = {name: chosen[name] for name, value in values.items() if value == AUTO}
-        return RandomWalk(**values | open_ones)
+        names = ("alpha", "beta", "steps")  # `bfloat16` may be auto too
+        return RandomWalk(**values | {i: chosen[i] for i in names if values[i] == AUTO})
 
 
 @parameters

@@ -98,6 +98,12 @@ def test_the_judge_sees_the_label_maps_that_the_walker_makes(photos):
         assert share == pytest.approx(np.mean(explained), abs=1e-3)
 
 
+def test_what_is_given_of_the_walk_is_not_chosen():
+    auto = AutoRandomWalk(**vars(WALK) | {"alpha": "auto", "bfloat16": "auto"})
+    walk = auto.resolve({"alpha": 2.0, "beta": 12.0, "steps": 64})
+    assert (walk.alpha, walk.beta, walk.steps, walk.bfloat16) == (2, 8, 4, "auto")
+
+
 def test_a_walker_with_other_parameters_shares_the_network(photos):
     walker = RandomWalker(network("affinity"), WALK, CPU)
     still = walker.replace(steps=0)(photos["wide"], CAMS)

@@ -122,7 +122,7 @@ def test_lists_that_are_exported_are_read_back():
 
     images = pd.DataFrame(
         {"split": "train", "width": 96, "height": 64, "tags": "cat"}, index=PHOTOS
-    ).assign(file="a.jpg")
+    ).assign(file="a.jpg", source="pseudo labels")
     _, lists, _ = describe_voc(images, {"cat": 8})
     assert parse_split(lists["train"].encode(), "train.txt", PHOTOS) == PHOTOS
 

@@ -5,7 +5,13 @@ import torch
 
 from affinitynet.networks.checkpoint import Checkpoint, build, initialise, restore
 
-BACKBONE = {"name": "resnet10t", "weights": None, "output_stride": 16}
+BACKBONE = {
+    "name": "resnet10t",
+    "weights": None,
+    "output_stride": 16,
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.5, 0.5, 0.5],
+}
 CLASSES = {"cat": 8, "dog": 12}
 CONFIGS = {
     "cam": {"kind": "cam", "backbone": BACKBONE, "classes": CLASSES, "head": {"dropout": 0.3}},

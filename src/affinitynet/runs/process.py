@@ -19,6 +19,7 @@ def configure_process() -> None:
         os.environ.setdefault(name, value)
     # Stages read each other's outputs (`cam.maps`) by their namespaced names, on purpose.
     warnings.filterwarnings("ignore", message=r"One or more dataset names contain '.' characters")
+    warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")  # torch's
     # A run that would read another version than it has made ends here, instead of going on with it.
     warnings.filterwarnings("error", message="Save version '.*' did not match load version")
     register_atomic_file_systems()

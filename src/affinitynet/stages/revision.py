@@ -1,6 +1,5 @@
 """Stage 4: the random walk along affinities, which revises the CAMs (paper, section 3.3)."""
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
@@ -30,9 +29,6 @@ from affinitynet.stages.parameters import AutoRandomWalk, RandomWalk, WalkSpace
 from affinitynet.stages.predictor import FeatureExtractor, NetworkStage
 
 Shares = npt.NDArray[np.float64]
-
-# torch's sparse matrices announce themselves once a process, and there are several here.
-warnings.filterwarnings("ignore", message="Sparse ", category=UserWarning)
 
 
 def walks(

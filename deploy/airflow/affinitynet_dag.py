@@ -12,10 +12,12 @@ PIPELINES: dict[str, list[str]] = {
     "cam": ["ingestion", "scenes"],
     "export": ["ingestion", "scenes", "segmentation"],
     "ingestion": ["scenes"],
-    "reporting": ["affinity_labels", "affinity_training", "cam", "ingestion", "revision", "scenes", "segmentation"],
+    "reporting": ["affinity_labels", "affinity_training", "cam", "ingestion", "revision", "scenes", "segmentation", "tag_check", "tagged_masks"],
     "revision": ["affinity_training", "cam", "ingestion", "scenes"],
     "scenes": [],
     "segmentation": ["cam", "ingestion", "revision", "scenes"],
+    "tag_check": ["ingestion", "scenes"],
+    "tagged_masks": ["ingestion", "revision", "scenes", "segmentation"],
 }
 
 # In the project's own environment, which has nothing to do with Airflow's. A second try resumes.

@@ -2,13 +2,14 @@
 
 import json
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from affinitynet.data.corrections import corrected_labels, without_corrected
+from affinitynet.data.corrections import Corrected, corrected_labels, without_corrected
 from affinitynet.datasets import CorrectedDataset
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
@@ -127,11 +128,11 @@ def test_they_take_the_place_of_labels_and_come_as_often_as_asked(index):
     labels = {"tom": lambda: mask(8)}
     true = {"a/rex": lambda: mask(8), "tom": lambda: mask(12)}
     photos = dict.fromkeys(index.index, lambda: Image.new("RGB", SIZE[::-1]))
-    samples = _labelled_photos(
-        *(index, photos, labels, true, 3, CLASSES),
-        TrainingParameters(epochs=1),
-        Augmentation(crop=32, long_side=None, flip=0, jitter=0),
-    )()
+    stage = SimpleNamespace(
+        training=TrainingParameters(epochs=1),
+        augmentation=Augmentation(crop=32, long_side=None, flip=0, jitter=0),
+    )
+    samples = _labelled_photos(index, photos, CLASSES, stage, labels, Corrected(true), 3)()
     assert samples.ids == ["a/rex"] * 3 + ["tom"] * 3
     assert samples[3][1].unique().tolist() == [0, 2]
 

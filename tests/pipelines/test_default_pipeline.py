@@ -82,12 +82,15 @@ def test_the_check_runs_before_everything_that_it_guards():
     assert [node.name for node in default.nodes[:4]] == first
 
 
+UNASKED = {"ingestion.check_corrections"}
+
+
 @pytest.mark.parametrize(
     ("env", "parameters", "left_out"),
     [
-        ("test", {}, {"inference.coco", "inference.overlay"}),
-        ("voc_cpu", {}, {"scenes.render", "inference.coco", "inference.overlay"}),
-        ("tagged", {"coco": "coco", "overlays": "o"}, {"scenes.render"}),
+        ("test", {"corrected": "c"}, {"inference.coco", "inference.overlay"}),
+        ("voc_cpu", {}, {"scenes.render", *UNASKED, "inference.coco", "inference.overlay"}),
+        ("tagged", {"coco": "coco", "overlays": "o"}, {"scenes.render", *UNASKED}),
     ],
 )
 def test_parameters_leave_nodes_out_of_a_run_not_of_the_graph(project, env, parameters, left_out):

@@ -219,7 +219,6 @@ def test_a_process_that_prepares_samples_may_be_killed(devices, tmp_path, caplog
         parameters,
         3,
         execution,
-        "Classifier",
     )
     trained = [*launch(loop, start, execution=execution)]
     assert [checkpoint.progress["epoch"] for checkpoint in trained] == [1, 2, 3]

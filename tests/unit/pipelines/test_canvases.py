@@ -148,4 +148,4 @@ def test_a_full_gpu_names_the_parameter_to_lower():
     training = TrainingParameters(epochs=1, batch_size=4)
     start = initialise(model(name="test_resnet").config, seed=0)
     with pytest.raises(UserError, match=r"lower training\.batch_size.*2\.00 GiB"):
-        [*_train(lambda: samples, exhausted, training, 0, CPU, "Classifier", start)]
+        [*_train(lambda: samples, exhausted, training, 0, CPU, start)]

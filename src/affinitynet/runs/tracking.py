@@ -302,13 +302,16 @@ def run_name(record: RunRecord, registry: Mapping[str, Pipeline], given: Mapping
 
     Args:
         record: The run.
-        registry: All pipelines by name. Of a run that is not the whole `__default__`, the name
-            lists those that its nodes are of.
+        registry: All pipelines by name. Of a run that is not the whole `__default__`, but for what
+            no parameter asks for, the name lists those that its nodes are of.
         given: The parameters that were given at run time, flat; of paths the last part is shown.
     """
+    from affinitynet.pipeline_registry import CONDITIONS  # imports all pipelines
+
     whole = {node.name for node in registry["__default__"].nodes}
     stages = {name.partition(".")[0] for name in record.nodes}
-    listed = [] if whole == {*record.nodes} else [name for name in registry if name in stages]
+    is_whole = whole - CONDITIONS.keys() <= {*record.nodes} <= whole
+    listed = [] if is_whole else [name for name in registry if name in stages]
     title = " ".join([record.env, ", ".join(listed)]).strip()
     values = (
         f"{name}={str(value).rstrip('/').rpartition('/')[2]}" for name, value in given.items()

@@ -102,8 +102,8 @@ def check_pipelines(cluster, project):
     on_ray = {"execution.engine": "ray", "execution.address": cluster.address}
     project.run(tags=["per_image"], parameters=on_ray | {"execution.workers": 4})
     again = contents(project)
-    # training photos by stage, validation photos, and the gallery's walks
-    assert len(local) == 4 * 12 + 4 + 2, len(local)
+    # training photos by stage, validation photos, the gallery's walks, and both splits within tags
+    assert len(local) == 4 * 12 + 4 + 2 + 2 * 16, len(local)
     assert again.keys() == local.keys()
     differ = [path for path in local if again[path] != local[path]]
     assert not differ, differ

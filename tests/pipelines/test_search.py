@@ -14,6 +14,7 @@ from affinitynet.core.cams import with_background
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import upsample
 from affinitynet.core.random_walk import propagate
+from affinitynet.data.corrections import Corrected
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipeline_registry import register_pipelines
@@ -124,19 +125,21 @@ def test_only_tagged_training_photos_with_a_mask_are_drawn():
         tags=["cat", "dog", "cat", "", "cat|dog", "dog"],
     )
     masks = dict.fromkeys("abcdf", Stored(None))
-    assert [*choose_photos(index, masks, None, 0).index] == [*"abf"]
-    assert [*choose_photos(index, masks, 99, 0).index] == [*"abf"]
-    drawn = [tuple(choose_photos(index, masks, 2, seed).index) for seed in range(9)]
+    assert [*choose_photos(index, masks, None, 0, Corrected()).index] == [*"abf"]
+    assert [*choose_photos(index, masks, 99, 0, Corrected()).index] == [*"abf"]
+    drawn = [tuple(choose_photos(index, masks, 2, seed, Corrected()).index) for seed in range(9)]
     assert {len(ids) for ids in drawn} == {2}
     assert all([*ids] == sorted(ids) for ids in drawn)
     assert len({*drawn}) > 1
-    assert drawn == [tuple(choose_photos(index, masks, 2, seed).index) for seed in range(9)]
+    assert drawn == [
+        tuple(choose_photos(index, masks, 2, seed, Corrected()).index) for seed in range(9)
+    ]
 
 
 def test_nothing_to_score_is_said():
     index = index_of(split=["val"] * 6, tags=["cat"] * 6)
     with pytest.raises(UserError, match="no training photo has both a tag and a mask"):
-        choose_photos(index, dict.fromkeys("abcdef", Stored(None)), None, 0)
+        choose_photos(index, dict.fromkeys("abcdef", Stored(None)), None, 0, Corrected())
 
 
 def suggested(trials=8, seed=0, present=None):

@@ -107,7 +107,7 @@ def interrupt(project, name, *, items=None, spare=()):
         elif folder.is_dir():
             shutil.rmtree(folder)
         else:
-            folder.unlink()
+            folder.unlink(missing_ok=True)  # of a node that no parameter asked for
     return project
 
 

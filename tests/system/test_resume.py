@@ -1,7 +1,6 @@
 """Interrupted at any moment, a run goes on with `resume=true` and ends with the same files."""
 
 import json
-import os
 import shutil
 import signal
 import time
@@ -209,7 +208,7 @@ def test_a_run_that_is_still_going_on_is_not_resumed(finished_copy):
     finished_copy.records[-1].write_text(json.dumps(record | {"finished": None}))
     process, message = hold(finished_copy.records[-1].parent, record["version"])
     assert message == "held"
-    with pytest.raises(UserError, match=f"still going on, in the process {os.getpid()} of "):
+    with pytest.raises(UserError, match=r"still going on, in the process \d+ of "):
         finished_copy.run(parameters={"resume": True})
     assert not finished_copy.record()["finished"]
     process.kill()
@@ -285,7 +284,7 @@ def test_another_pipeline_is_another_run(unfinished_copy):
 
 
 def test_other_nodes_of_the_same_pipeline_are_another_run(unfinished_copy):
-    with pytest.raises(UserError, match=r"nodes in only one of them: revision\.walk"):
+    with pytest.raises(UserError, match=r"in only one of them: revision\.choose, revision\.walk"):
         unfinished_copy.run(
             "revision",
             parameters={"resume": True, "revision.confidence": 0.9},

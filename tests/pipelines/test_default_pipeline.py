@@ -193,6 +193,7 @@ def test_record_says_what_ran(finished_run):
     assert record["pipelines"] == ["__default__"]
     assert record["parameters"]["cam.training.epochs"] == 2
     assert "segmentation.model" in record["outputs"]
+    assert record["seconds"]["cam.train"] > 0.02  # it yields, and is not done when it is called
     assert [(record["mlflow_run"],)] == finished_run.query("select run_uuid from runs")
 
 

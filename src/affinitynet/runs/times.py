@@ -68,6 +68,14 @@ class RunTimes:
     @hook_impl
     def after_node_run(self, node: Node) -> None:
         """Note the node's seconds."""
+        self._note(node)
+
+    @hook_impl
+    def after_dataset_saved(self, node: Node) -> None:
+        """Note them again: a node that yields has only begun when Kedro calls it run."""
+        self._note(node)
+
+    def _note(self, node: Node) -> None:
         if (record := self.context.record) and not self.context.resumed:
             taken = round(perf_counter() - self._started, 2)
             self.context.record = replace(record, seconds=record.seconds | {node.name: taken})

@@ -3,7 +3,7 @@
 import logging
 import os
 import socket
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -141,21 +141,17 @@ class RunHooks:
             again=f"kedro run{_env_option(self.context.env)} --pipeline ingestion",
         )
         check_given(pipeline, catalog, self.context.checked)
+        records = read_records(self.context.records)
         check_data_sets(
-            catalog,
-            inputs,
-            read_records(self.context.records),
-            self.context.records,
-            env=_env_option(self.context.env),
+            catalog, inputs, records, self.context.records, env=_env_option(self.context.env)
         )
         check_outputs(pipeline, catalog, self.context)
         if MODEL in inputs:
-            records = read_records(self.context.records)
             logger.info(describe_model(inputs[MODEL], records, self.context.data))
         self._sweep(pipeline, catalog)
         now = self._describe(run_params, pipeline, catalog, inputs)
         if before is None:
-            self._warn_of_mixed_inputs(inputs)
+            warn_of_mixed_inputs(inputs, records)
             self._begin(now)
             note_photos(pipeline, catalog, self.context.records, version=now.version)
             self.context.record = now
@@ -313,17 +309,24 @@ class RunHooks:
             if isinstance(dataset := catalog.get(name), FolderDataset):
                 dataset.sweep()
 
-    def _warn_of_mixed_inputs(self, inputs: Mapping[str, str]) -> None:
-        made = {
-            record.version: record.inputs | dict.fromkeys(record.outputs, record.version)
-            for record in read_records(self.context.records)
-        }
-        if mixed := [*list_mixed_inputs(inputs, made, pipelines["__default__"])]:
-            logger.warning(
-                "The inputs are of runs that do not belong together:%s\nTo choose others: "
-                "--load-versions <name>:<version>",
-                "".join(f"\n  {line}" for line in mixed),
-            )
+
+def warn_of_mixed_inputs(inputs: Mapping[str, str], records: Iterable[RunRecord]) -> None:
+    """Warn where the inputs of a run are of runs that do not belong together.
+
+    Args:
+        inputs: Name of each versioned input to its version.
+        records: Of all runs.
+    """
+    made = {
+        record.version: record.inputs | dict.fromkeys(record.outputs, record.version)
+        for record in records
+    }
+    if mixed := [*list_mixed_inputs(inputs, made, pipelines["__default__"])]:
+        logger.warning(
+            "The inputs are of runs that do not belong together:%s\nTo choose others: "
+            "--load-versions <name>:<version>",
+            "".join(f"\n  {line}" for line in mixed),
+        )
 
 
 def check_runner(runner: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
@@ -56,12 +57,9 @@ def check_names(names: Iterable[str], options: Mapping[str, Any]) -> None:
     Raises:
         UserError: With the nearest name, or all of them.
     """
-    from affinitynet.pipeline_registry import register_pipelines  # imports all pipelines
-
-    known = register_pipelines()
     for name in names:
-        _check_name("pipelines", name, known)
-    nodes = {node.name for name in names for node in known[name].nodes}
+        _check_name("pipelines", name, pipelines)
+    nodes = {node.name for name in names for node in pipelines[name].nodes}
     for argument, option in NODE_OPTIONS.items():
         for name in options.get(argument) or ():
             _check_name(option, name, nodes)
@@ -121,7 +119,6 @@ class RunSession(KedroSession):
             UserError: If there is no pipeline or node of a name.
         """
         asked = pipeline_names or [pipeline_name or "__default__"]
-        check_names(asked, {})
         if (self.store.get("runtime_params") or {}).get("maps"):
             from affinitynet.pipeline_registry import with_given_maps  # imports all pipelines
 

@@ -1,4 +1,4 @@
-"""How long a run will take on this machine: told at its start, compared at its end."""
+"""How long a run will take on this machine: estimated at its start, compared at its end."""
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
@@ -88,13 +88,13 @@ class RunTimes:
         unknown = {*left} & (NETWORK.keys() | CRF.keys()) - rates.keys()
         if unknown and self.context.checked.execution.in_process:
             rates = probe_rates(self.context.checked) | rates
-        told = {name: round(rates[name] * work[name], 1) for name in left if name in rates}
-        self.context.record = replace(record, work=work, estimated=told)
-        stages = {stage: value for stage, value in by_stage(told).items() if value >= 1}
+        estimated = {name: round(rates[name] * work[name], 1) for name in left if name in rates}
+        self.context.record = replace(record, work=work, estimated=estimated)
+        stages = {stage: value for stage, value in by_stage(estimated).items() if value >= 1}
         if stages:
             logger.info(
                 "On this machine this will take about %s, by %s: %s.",
-                format_seconds(sum(told.values())),
+                format_seconds(sum(estimated.values())),
                 f"the run {earlier[0].version}" if earlier else "two timed steps",
                 ", ".join(f"{stage} {format_seconds(value)}" for stage, value in stages.items()),
             )

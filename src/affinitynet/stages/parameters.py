@@ -76,7 +76,7 @@ class WalkSpace:
         return [(alpha, beta, steps) for beta, alpha, steps in grid]
 
     def keep_given(self, walk: AutoRandomWalk) -> "WalkSpace":
-        """Leave of each parameter that is given its value alone."""
+        """Leave of each parameter that is given only its value."""
         values = vars(self).items()
         return WalkSpace(
             **{

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,15 @@ def keep_tagged(probabilities: Tensor, tagged: Sequence[int] | None) -> Tensor:
     return kept / kept.sum(dim=0).clamp(min=torch.finfo(kept.dtype).tiny)
 
 
+def _score_within_tags(
+    scored: Iterable[tuple[Batch, Sequence[Tensor]]],
+) -> Iterator[tuple[str, Tensor, Any]]:
+    """Yield each photo's id, its probabilities within its tags, and these tags."""
+    for batch, scores in scored:
+        for image_id, probabilities, tagged in zip(batch.ids, scores, batch.inputs, strict=True):
+            yield image_id, keep_tagged(probabilities, tagged), tagged
+
+
 @dataclass(frozen=True)
 class Known:
     """What is known of a photo before it is segmented.
@@ -64,11 +74,8 @@ class ClassScorer(NetworkStage[Probabilities]):
 
     def stream(self, batches: Iterable[Batch]) -> Iterator[tuple[str, Probabilities]]:
         """Score each photo."""
-        for batch, scores in self.predictor(batches):
-            for image_id, probabilities, tagged in zip(
-                batch.ids, scores, batch.inputs, strict=True
-            ):
-                yield image_id, keep_tagged(probabilities, tagged).numpy()
+        for image_id, kept, _ in _score_within_tags(self.predictor(batches)):
+            yield image_id, kept.numpy()
 
 
 class TagScorer(NetworkStage[ClassMaps]):
@@ -84,13 +91,10 @@ class TagScorer(NetworkStage[ClassMaps]):
 
     def stream(self, batches: Iterable[Batch]) -> Iterator[tuple[str, ClassMaps]]:
         """Score each photo."""
-        for batch, scores in self.predictor(batches):
-            for image_id, probabilities, tagged in zip(
-                batch.ids, scores, batch.inputs, strict=True
-            ):
-                labels = np.array([0, *tagged], np.uint8)
-                kept = keep_tagged(probabilities, tagged)[labels.astype(int)]
-                yield image_id, ClassMaps(labels, kept.numpy().astype(np.float16))
+        for image_id, kept, tagged in _score_within_tags(self.predictor(batches)):
+            labels = np.array([0, *tagged], np.uint8)
+            maps = kept[labels.astype(int)].numpy().astype(np.float16)
+            yield image_id, ClassMaps(labels, maps)
 
 
 class Segmenter(NetworkStage[Segmentation]):

@@ -49,24 +49,32 @@ def cam(network, batch):
     return network.cam(batch)
 
 
+def by_photo(batches):
+    return {
+        image_id: own
+        for batch, outputs in batches
+        for image_id, own in zip(batch.ids, outputs, strict=True)
+    }
+
+
+def assert_canvases_change_nothing(monkeypatch, run):
+    expected = by_photo(run())
+    monkeypatch.setattr(predictor, "shares_canvases", lambda device: True)
+    found = by_photo(run())
+
+    assert sorted(found) == sorted(expected)
+    for image_id, own in expected.items():
+        tolerance = 1e-4 * float(own.abs().max())
+        torch.testing.assert_close(found[image_id], own, rtol=0, atol=tolerance)
+
+
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "test_resnet"])  # fits, and does not
 def test_scores(monkeypatch, photos, name):
     def scores():
         network = predictor.Predictor(model(name=name), cam, INFERENCE, torch.device("cpu"))
-        return {
-            image_id: own
-            for batch, scores in network(network.read(SIZES, photos))
-            for image_id, own in zip(batch.ids, scores, strict=True)
-        }
+        return network(network.read(SIZES, photos))
 
-    expected = scores()
-    monkeypatch.setattr(predictor, "shares_canvases", lambda device: True)
-    found = scores()
-
-    assert sorted(found) == sorted(expected)
-    for image_id, own in expected.items():
-        tolerance = 1e-4 * float(own.max())
-        torch.testing.assert_close(found[image_id], own, rtol=0, atol=tolerance)
+    assert_canvases_change_nothing(monkeypatch, scores)
 
 
 @pytest.mark.parametrize(
@@ -88,20 +96,9 @@ def test_outputs(monkeypatch, photos, make):
             long_side=None, batch_size=4, bfloat16=False, output_stride=stride
         )
         extractor = predictor.FeatureExtractor(network, options, torch.device("cpu"))
-        return {
-            image_id: own
-            for batch, outputs in extractor(extractor.read(sizes, photos))
-            for image_id, own in zip(batch.ids, outputs, strict=True)
-        }
+        return extractor(extractor.read(sizes, photos))
 
-    expected = outputs()
-    monkeypatch.setattr(predictor, "shares_canvases", lambda device: True)
-    found = outputs()
-
-    assert sorted(found) == sorted(expected)
-    for image_id, own in expected.items():
-        tolerance = 1e-4 * float(own.abs().max())
-        torch.testing.assert_close(found[image_id], own, rtol=0, atol=tolerance)
+    assert_canvases_change_nothing(monkeypatch, outputs)
 
 
 def test_batches_have_few_shapes(photos):

@@ -1,6 +1,7 @@
 """cam: photos and tags -> classifier -> CAMs, scored."""
 
 from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline.node import Node
 
 from affinitynet.pipelines.cam.nodes import infer_cams, score_cams, score_tags
 from affinitynet.pipelines.training import initialise_classifier, training_nodes
@@ -26,13 +27,7 @@ def create_pipeline() -> Pipeline:
                 confirms="maps",
                 tags="per_image",
             ),
-            node(
-                score_cams,
-                inputs=["maps", "masks", "classes", "params:cam", "params:execution"],
-                outputs=["metrics", "threshold_curve", "confusion", "image_scores"],
-                name="score",
-                tags="scoring",
-            ),
+            scoring_node(),
             node(
                 score_tags,
                 inputs=[
@@ -50,4 +45,15 @@ def create_pipeline() -> Pipeline:
         namespace="cam",
         inputs={"index", "photos", "classes", "masks"},
         parameters={"cam", "seed", "execution"},
+    )
+
+
+def scoring_node() -> Node:
+    """Build the node that scores CAMs, whoever made them."""
+    return node(
+        score_cams,
+        inputs=["maps", "masks", "classes", "params:cam", "params:execution"],
+        outputs=["metrics", "threshold_curve", "confusion", "image_scores"],
+        name="score",
+        tags="scoring",
     )

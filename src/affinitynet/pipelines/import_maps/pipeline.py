@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from affinitynet.pipelines.cam.nodes import score_cams
+from affinitynet.pipelines.cam.pipeline import scoring_node
 from affinitynet.pipelines.import_maps.nodes import check_maps, import_maps, keep_untrained
 from affinitynet.pipelines.training import initialise_classifier
 
@@ -25,13 +25,7 @@ def create_pipeline() -> Pipeline:
                 confirms="maps",
                 tags="per_image",
             ),
-            node(
-                score_cams,
-                inputs=["maps", "masks", "classes", "params:cam", "params:execution"],
-                outputs=["metrics", "threshold_curve", "confusion", "image_scores"],
-                name="score",
-                tags="scoring",
-            ),
+            scoring_node(),
             node(
                 initialise_classifier,
                 inputs=["params:cam", "classes", "params:seed"],

@@ -92,20 +92,20 @@ def segment(
     from affinitynet.stages.refinement import CRFLabeller
     from affinitynet.stages.segmentation import ClassScorer, Known, Segmenter
 
-    outputs, take = save is not None, save or _whole
+    outputs = save is not None
     labels = {image_id: (tagged or {}).get(image_id) for image_id in index.index}
     if not inference.crf:
         make = partial(Segmenter, in_255ths=True)
         own = zip(index["height"].tolist(), index["width"].tolist(), strict=True)
         inputs = {i: Known(size, labels[i]) for i, size in zip(index.index, own, strict=True)}
         work = NetworkWork(make, model, inference, execution, "Segmenting photos")
-        yield from map_on_devices(work, index, photos, inputs, outputs=outputs, take=take)
+        yield from map_on_devices(work, index, photos, inputs, outputs=outputs, take=save)
         return
     values = [*model.config["classes"].values()]
     scorer = NetworkWork(ClassScorer, model, inference, execution, "Segmenting photos")
     labeller = CRFLabeller(values, inference.crf, in_255ths=True)
     yield from map_images(
-        partial(_refine_one, labeller, take),
+        partial(_refine_one, labeller, save),
         ((i, photos[i], scores) for i, scores in map_on_devices(scorer, index, photos, labels)),
         total=len(index),
         execution=execution,
@@ -114,17 +114,14 @@ def segment(
     )
 
 
-def _whole(found: Any) -> Any:
-    return found
-
-
 def _refine_one(
     labeller: Callable[..., Any],
-    take: Callable[[Any], Any],
+    take: Callable[[Any], Any] | None,
     read: Callable[[], Image.Image],
     probabilities: npt.NDArray[np.float32],
 ) -> Any:
-    return take(labeller(read(), probabilities))
+    found = labeller(read(), probabilities)
+    return take(found) if take else found
 
 
 def score_predictions(

@@ -104,7 +104,7 @@ def check_tags(
         the contrary of the least likely of its tags, or of the likeliest class that it is not
         tagged with; that `class`; whether it is a tag (`tagged`); and its `tags`. And one row a
         pair of classes: `one`, `other`, `photos` that show just one of them, and `auc`, how well
-        these are told apart (1: always, 0.5: by chance).
+        these are distinguished (1: always, 0.5: by chance).
     """
     names = [*classes]
     tags = index.loc[probabilities.index, "tags"]

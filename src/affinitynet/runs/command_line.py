@@ -1,6 +1,7 @@
 """The text behind `--params`: paths and names as they are typed, all else as YAML."""
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
@@ -63,13 +64,23 @@ def _read(name: str, item: re.Match[str]) -> Any:
     try:
         if value.startswith("[") and any(_is_texts(hint) for hint in hints):
             return yaml.load(value, yaml.BaseLoader)
-        if any(_is_text(hint) or _is_texts(hint) for hint in hints):
+        if _is_read_as_typed(hints):
             return value
         plain = f"{item['quote'] or ''}{value}{item['quote'] or ''}"
         return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={plain}"]))["value"]  # type: ignore
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         reason = str(getattr(error, "problem", None) or error).splitlines()[0]
         raise UserError(f"--params {name}={value}: this is no YAML ({reason})") from error
+
+
+def _is_read_as_typed(hints: Iterable[Any]) -> bool:
+    """Whether a value is a text as it is typed: `auto` beside a number is none, but YAML."""
+    hints = [hint for hint in hints if hint is not type(None)]
+    words = [hint for hint in hints if get_origin(hint) is Literal]
+    others = [hint for hint in hints if hint not in words]
+    if others:
+        return any(_is_text(hint) or _is_texts(hint) for hint in others)
+    return any(_is_text(hint) for hint in words)
 
 
 def _is_text(hint: Any) -> bool:

@@ -1,6 +1,7 @@
 """The checks of all parameters before anything runs, without running anything."""
 
 import copy
+import json
 import math
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from affinitynet.errors import UserError
 from affinitynet.runs.command_line import parse_params
 from affinitynet.runs.networks import check_networks
 from affinitynet.runs.parameters import anchor_paths, check_parameters
+from affinitynet.runs.record import flatten
 from affinitynet.settings import CONFIG_LOADER_ARGS
 from tests.conftest import PROJECT
 
@@ -332,6 +334,13 @@ def test_a_database_whose_path_a_url_would_change_is_refused(parameters, name):
             "segmentation.inference.scales=[[1,8],[2,16]]",
             {"segmentation": {"inference": {"scales": [[1, 8], [2, 16]]}}},
         ),
+        (
+            "revision.random_walk.alpha=4,revision.random_walk.beta=auto,inference.bfloat16=false",
+            {
+                "revision": {"random_walk": {"alpha": 4, "beta": "auto"}},
+                "inference": {"bfloat16": False},
+            },
+        ),
         ("cam.training.learning_rate=1e-3", {"cam": {"training": {"learning_rate": 1e-3}}}),
         ("data_set.splits.train=2012", {"data_set": {"splits": {"train": "2012"}}}),
         (
@@ -399,3 +408,17 @@ def test_networks_are_tried_before_the_first_node(parameters, changes, message):
     nodes = [f"{stage}.initialise" for stage in STAGES]
     with pytest.raises(UserError, match=message):
         check_networks(nodes, check_parameters(parameters))
+
+
+def test_every_value_of_the_configuration_may_be_given_on_the_command_line(parameters):
+    """`auto` beside a number, `null` beside a path, …: each arrives as the files have it."""
+    plain = {
+        name: value
+        for name, value in flatten(parameters).items()
+        if isinstance(value, bool | int | float) or value == "auto"
+    }
+    assert len(plain) > 50
+    for name, value in plain.items():
+        assert flatten(parse_params(f"{name}={json.dumps(value)}".replace('"', ""))) == {
+            name: value
+        }

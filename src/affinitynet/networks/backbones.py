@@ -5,13 +5,17 @@ A family that timm lacks joins with a file of its own that registers it
 the paper's two, `resnet38` and `vgg16_deeplab`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from huggingface_hub import constants as hub
+from huggingface_hub import get_session
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -21,6 +25,9 @@ from affinitynet.networks.mxnet import read_params
 from affinitynet.networks.parameters import PRETRAINED, WEIGHT_PACKAGES
 from affinitynet.networks.timm_parts import create_model
 from affinitynet.networks.token_maps import ANY_SIZE, TokenMaps
+
+HUB_TIMEOUT = 5
+"""Seconds in which the hub that timm downloads from must answer."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -196,16 +203,36 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def _download(name: str, options: Mapping[str, Any]) -> dict[str, Tensor]:
     """Let timm download a network's weights, or find them in the cache of an earlier time."""
     try:
-        network = _create(name, pretrained=True, num_classes=0, global_pool="", **options)
+        with _cache_only_if_unreachable():
+            network = _create(name, pretrained=True, num_classes=0, global_pool="", **options)
     except ValueError:
         raise
     except Exception as error:  # of huggingface_hub, its HTTP library, or timm
         reason = (str(error) or type(error).__name__).splitlines()[0]
+        if isinstance(error, LocalEntryNotFoundError):
+            reason = f"{hub.ENDPOINT} does not answer, and its cache has no copy"
         raise ValueError(
             f"weights={PRETRAINED}: the weights of {name} cannot be downloaded ({reason}). "
             "Fetch them elsewhere (https://huggingface.co/timm), and give weights=<file>"
         ) from error
     return dict(network.state_dict())
+
+
+@contextmanager
+def _cache_only_if_unreachable() -> Iterator[None]:
+    """Let huggingface_hub look only into its cache where a first request fails.
+
+    Otherwise it repeats each request with growing pauses, half a minute a file.
+    """
+    before = hub.HF_HUB_OFFLINE
+    try:
+        get_session().head(hub.ENDPOINT, timeout=HUB_TIMEOUT)
+    except Exception:  # of its HTTP library, which depends on its version
+        hub.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE = before
 
 
 def _create_trunk(

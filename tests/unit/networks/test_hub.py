@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import timm
@@ -50,9 +51,9 @@ def hub():
     server.server_close()
 
 
-def download(name, hub, folder):
+def download(name, port, folder):
     environment = os.environ | {
-        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
+        "HF_ENDPOINT": f"http://127.0.0.1:{port}",
         "HF_HOME": str(folder),
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
@@ -65,17 +66,31 @@ def download(name, hub, folder):
 def test_weights_are_downloaded_where_that_is_asked_for(hub, tmp_path):
     network = timm.create_model("test_resnet")
     Hub.weights = save(network.state_dict())
-    result = download("test_resnet", hub, tmp_path)
+    result = download("test_resnet", hub.server_port, tmp_path)
     assert result.returncode == 0, result.stderr
     expected = float(network.state_dict()["conv1.0.weight"].sum())
     assert float(result.stdout) == pytest.approx(expected, rel=1e-5)
 
 
 def test_where_they_cannot_be_had_the_message_says_what_to_do(hub, tmp_path):
-    result = download("test_byobnet", hub, tmp_path)
+    result = download("test_byobnet", hub.server_port, tmp_path)
     assert result.returncode
     message = result.stderr.splitlines()[-1]
     assert message.startswith(
         "weights=pretrained: the weights of test_byobnet cannot be downloaded"
     )
     assert message.endswith("and give weights=<file>")
+
+
+def test_without_network_the_cache_is_used_or_the_message_comes_at_once(hub, tmp_path):
+    Hub.weights = save(timm.create_model("test_resnet").state_dict())
+    download("test_resnet", hub.server_port, tmp_path / "filled")
+    hub.shutdown()
+    hub.server_close()  # the port is closed from here on
+    again = download("test_resnet", hub.server_port, tmp_path / "filled")
+    assert again.returncode == 0, again.stderr
+    begin = time.monotonic()
+    result = download("test_resnet", hub.server_port, tmp_path / "empty")
+    assert time.monotonic() - begin < 60  # of which most is the import; it repeated for minutes
+    assert "does not answer, and its cache has no copy" in result.stderr.splitlines()[-1]
+    assert "Retrying" not in result.stderr

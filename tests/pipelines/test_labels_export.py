@@ -13,12 +13,21 @@ from affinitynet.__main__ import main
 from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.data.annotation_tools import decode_brush
+from affinitynet.data.corrections import Corrected
 from affinitynet.data.voc import parse_annotation
 from affinitynet.datasets.folder import source
 from affinitynet.datasets.stored_file import LocalFile
 from affinitynet.errors import UserError
+from affinitynet.execution import Execution
 from affinitynet.pipeline_registry import register_pipelines
-from affinitynet.pipelines.labels_export.nodes import select_images, take_labels, take_photos
+from affinitynet.pipelines.labels_export.nodes import (
+    describe_coco,
+    describe_label_studio,
+    describe_voc,
+    select_images,
+    take_labels,
+    take_photos,
+)
 from affinitynet.pipelines.parameters import LabelsExport, Polygons
 from tests.conftest import PROJECT
 
@@ -145,8 +154,37 @@ def test_a_data_sets_own_masks_are_never_exported(finished_run):
     assert "masks" not in pipeline.inputs()
     index, labels = finished_run.catalog().load("index"), {"a": None, "b": None}
     index = index.iloc[:3].set_axis(["a", "b", "c"]).assign(split=["train", "val", "val"])
-    images = select_images(index, labels, {"c": None})
+    images = select_images(index, labels, {"c": None}, Corrected())
     assert images["source"].to_dict() == {"a": "pseudo label", "c": "prediction"}
+
+
+def test_corrected_masks_are_carried_and_never_called_pseudo_labels(finished_run):
+    catalog = finished_run.catalog()
+    index, classes = catalog.load("index").iloc[:2], catalog.load("classes")
+    index = index.assign(split="train", width=4, height=4)
+    true, value = index.index[0], classes["fish"]
+    drawn = np.full((4, 4), value, np.uint8)
+    labels = dict.fromkeys(index.index, lambda: np.zeros((2, 2), np.uint8))
+    corrected, one = Corrected({true: lambda: drawn}), Execution(workers=1)
+    images = select_images(index, labels, {}, corrected)
+    assert images["source"].tolist() == ["corrected", "pseudo label"]
+
+    (taken,) = take_labels(images, labels, {}, corrected, classes, one)
+    np.testing.assert_array_equal(taken[true], drawn)
+    annotation = describe_voc(images, classes)[0][true]
+    assert "<annotation>corrected</annotation>" in annotation
+
+    options = LabelsExport("coco", "copy", 95, "rle", Polygons(0, 0))
+    coco = describe_coco(images, labels, {}, corrected, classes, options, one)["instances_train"]
+    assert [image["source"] for image in coco["images"]] == ["corrected", "pseudo label"]
+    assert [each["area"] for each in coco["annotations"]] == [16]
+
+    tasks, _ = describe_label_studio(images, labels, {}, corrected, {}, classes, one)
+    first, second = tasks["tasks"]
+    assert "predictions" not in first
+    assert "annotations" not in second
+    (region,) = first["annotations"][0]["result"]
+    assert region["value"]["brushlabels"] == ["fish"]
 
 
 def test_label_studio_gets_predictions_with_scores(finished_copy, tmp_path):
@@ -179,7 +217,6 @@ def test_a_second_export_leaves_the_first_one_alone(finished_copy, tmp_path):
 
 def test_photos_of_all_sorts_become_upright_jpegs(tmp_path, finished_run):
     from affinitynet.datasets import FolderDataset
-    from affinitynet.execution import Execution
 
     photo = Image.effect_noise((40, 30), 50).convert("RGB")
     photo.save(tmp_path / "png.png")
@@ -205,12 +242,10 @@ def test_photos_of_all_sorts_become_upright_jpegs(tmp_path, finished_run):
 
 
 def test_neutral_pixels_and_other_classes_stay_neutral(finished_run):
-    from affinitynet.execution import Execution
-
     mask = np.array([[0, 8], [5, 255]], np.uint8)
     images = finished_run.catalog().load("index").iloc[:1].assign(width=4, height=4)
     labels = {images.index[0]: lambda: mask}
-    (taken,) = take_labels(images, labels, {}, {"cat": 8}, Execution(workers=1))
+    (taken,) = take_labels(images, labels, {}, Corrected(), {"cat": 8}, Execution(workers=1))
     expected = np.array([[0, 8], [255, 255]]).repeat(2, axis=0).repeat(2, axis=1)
     np.testing.assert_array_equal(taken[images.index[0]], expected)
 

@@ -26,20 +26,34 @@ def labelling_config(classes: Mapping[str, int]) -> str:
 
 
 def make_task(
-    file: str, mask: LabelMap, classes: Mapping[str, int], *, source: str, score: float | None
+    file: str,
+    mask: LabelMap,
+    classes: Mapping[str, int],
+    *,
+    model: str | None = None,
+    score: float | None = None,
 ) -> dict[str, Any]:
-    """Make a task of a photo, its mask a prediction of it.
+    """Make a task of a photo, its mask a prediction of it, or an annotation.
 
     Args:
         file: The photo's path below the local storage of Label Studio.
         mask: (H, W) mask values.
         classes: Class name to mask value.
-        source: What the mask is, Label Studio's `model_version`.
-        score: How sure it is, in [0, 1]; None if that is not known.
+        model: What predicts the mask, Label Studio's `model_version`; None for an annotation.
+        score: How sure a prediction is, in [0, 1]; None if that is not known.
     """
+    task: dict[str, Any] = {"data": {OBJECT: f"/data/local-files/?d={file}"}}
+    results = [*_brushes(mask, classes)]
+    if model is None:
+        return task | {"annotations": [{"result": results}]}
+    sure = {} if score is None else {"score": round(score, 4)}
+    return task | {"predictions": [{"model_version": model, "result": results, **sure}]}
+
+
+def _brushes(mask: LabelMap, classes: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     height, width = mask.shape
-    results = [
-        {
+    for name in list_present(mask, classes):
+        yield {
             "id": f"{classes[name]}",
             "type": "brushlabels",
             "from_name": CONTROL,
@@ -53,12 +67,6 @@ def make_task(
                 "brushlabels": [name],
             },
         }
-        for name in list_present(mask, classes)
-    ]
-    prediction: dict[str, Any] = {"model_version": source, "result": results}
-    if score is not None:
-        prediction["score"] = round(score, 4)
-    return {"data": {OBJECT: f"/data/local-files/?d={file}"}, "predictions": [prediction]}
 
 
 def encode_brush(shown: npt.NDArray[np.bool_]) -> list[int]:

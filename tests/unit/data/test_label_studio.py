@@ -28,7 +28,7 @@ def test_a_long_run_is_several():
 def test_a_mask_is_a_prediction_with_a_score():
     mask = np.array([[0, 3, 3], [7, 3, 255]], np.uint8)
     classes = {"cat": 3, "big & dog": 7, "owl": 9}
-    task = make_task("images/a.jpg", mask, classes, source="pseudo label", score=0.75)
+    task = make_task("images/a.jpg", mask, classes, model="pseudo label", score=0.75)
     assert task["data"] == {"image": "/data/local-files/?d=images/a.jpg"}
     (prediction,) = task["predictions"]
     assert (prediction["model_version"], prediction["score"]) == ("pseudo label", 0.75)
@@ -38,5 +38,5 @@ def test_a_mask_is_a_prediction_with_a_score():
         alpha = decode_brush(result["value"]["rle"]).reshape(2, 3, 4)[..., 3]
         (name,) = result["value"]["brushlabels"]
         np.testing.assert_array_equal(alpha > 0, mask == classes[name])
-    assert "score" not in make_task("a", mask, classes, source="x", score=None)["predictions"][0]
+    assert "score" not in make_task("a", mask, classes, model="x")["predictions"][0]
     assert '<Label value="big &amp; dog"/>' in labelling_config(classes)

@@ -1,7 +1,7 @@
 """Nodes of the `labels_export` pipeline."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +16,7 @@ from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import LabelMap, decode, encode, voc_palette
 from affinitynet.data import coco_export as coco
 from affinitynet.data import label_studio
+from affinitynet.data.corrections import Corrected, corrected_labels, corrected_photos
 from affinitynet.data.files import Partitions
 from affinitynet.data.voc import format_annotation
 from affinitynet.datasets.folder import source
@@ -28,10 +29,15 @@ logger = logging.getLogger(__name__)
 SPLITS = ("train", "val")
 SOURCES = {"train": "pseudo label", "val": "prediction"}
 """Split to what its labels are: a data set's own masks are never exported."""
+CORRECTED = "corrected"
+"""What the labels are that were corrected by hand."""
 
 
 def select_images(
-    index: pd.DataFrame, labels: Partitions[LabelMap], predictions: Partitions[LabelMap]
+    index: pd.DataFrame,
+    labels: Partitions[LabelMap],
+    predictions: Partitions[LabelMap],
+    corrected: Corrected,
 ) -> pd.DataFrame:
     """Select the images that have labels: pseudo labels in train, predictions in val.
 
@@ -39,16 +45,33 @@ def select_images(
         index: The images of the data set.
         labels: Image id to a function that reads the pseudo labels.
         predictions: Image id to a function that reads the segmentation network's labels.
+        corrected: Masks of training photos that were corrected by hand.
 
     Returns:
         Those rows of the index, with `file`, the photo's name in the new data set, and `source`,
         what its labels are.
     """
-    train = (index["split"] == "train") & index.index.isin([*labels])
+    true = corrected_photos(corrected, index)
+    train = (index["split"] == "train") & index.index.isin([*labels, *true])
     val = (index["split"] == "val") & index.index.isin([*predictions])
     images = index[train | val]
-    logger.info("Labels of %d training photos, of %d of val.", train.sum(), val.sum())
-    return images.assign(file=images.index + ".jpg", source=images["split"].map(SOURCES))
+    sources = images["split"].map(SOURCES).mask(images.index.isin([*true]), CORRECTED)
+    logger.info(
+        "Labels of %d training photos, of which %d are corrected; of %d of val.",
+        *(train.sum(), len(true), val.sum()),
+    )
+    return images.assign(file=images.index + ".jpg", source=sources)
+
+
+def _labels(
+    images: pd.DataFrame,
+    labels: Partitions[LabelMap],
+    predictions: Partitions[LabelMap],
+    corrected: Corrected,
+    classes: Mapping[str, int],
+) -> Partitions[LabelMap]:
+    """Read each image's best labels: those that are corrected first."""
+    return {**predictions, **labels, **corrected_labels(corrected, images, classes)}
 
 
 def take_photos(
@@ -89,6 +112,7 @@ def take_labels(
     images: pd.DataFrame,
     labels: Partitions[LabelMap],
     predictions: Partitions[LabelMap],
+    corrected: Corrected,
     classes: dict[str, int],
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
@@ -98,6 +122,7 @@ def take_labels(
         images: What `select_images` gives.
         labels: Image id to a function that reads the pseudo labels.
         predictions: Image id to a function that reads the segmentation network's labels.
+        corrected: Masks of training photos that were corrected by hand.
         classes: Class name to mask value; other values become neutral, 255.
         execution: Processes.
 
@@ -106,7 +131,7 @@ def take_labels(
     """
     yield from map_in_chunks(
         partial(_at_photo_size, list(classes.values())),
-        _with_sizes(images, labels, predictions),
+        _with_sizes(images, _labels(images, labels, predictions, corrected, classes)),
         total=len(images),
         execution=execution,
         description="Taking over labels",
@@ -114,11 +139,10 @@ def take_labels(
 
 
 def _with_sizes(
-    images: pd.DataFrame, labels: Partitions[LabelMap], predictions: Partitions[LabelMap]
+    images: pd.DataFrame, labels: Partitions[LabelMap]
 ) -> Iterator[tuple[str, Any, tuple[int, int]]]:
-    rows = images[["split", "height", "width"]].itertuples()
-    for image_id, split, height, width in rows:
-        yield image_id, (labels if split == "train" else predictions)[image_id], (height, width)
+    for image_id, height, width in images[["height", "width"]].itertuples():
+        yield image_id, labels[image_id], (height, width)
 
 
 def _at_photo_size(values: list[int], read: Any, size: tuple[int, int]) -> LabelMap:
@@ -144,7 +168,7 @@ def describe_voc(
             row["width"],
             row["height"],
             row["tags"].split("|") if row["tags"] else (),
-            source=f"{row['source']} by affinitynet",
+            source=CORRECTED if row["source"] == CORRECTED else f"{row['source']} by affinitynet",
         )
         for image_id, row in images.iterrows()
     }
@@ -166,6 +190,7 @@ def describe_coco(
     images: pd.DataFrame,
     labels: Partitions[LabelMap],
     predictions: Partitions[LabelMap],
+    corrected: Corrected,
     classes: dict[str, int],
     options: LabelsExport,
     execution: Execution,
@@ -176,6 +201,7 @@ def describe_coco(
         images: What `select_images` gives.
         labels: Image id to a function that reads the pseudo labels.
         predictions: Image id to a function that reads the segmentation network's labels.
+        corrected: Masks of training photos that were corrected by hand.
         classes: Class name to mask value.
         options: How segments are written.
         execution: Processes.
@@ -183,6 +209,7 @@ def describe_coco(
     Returns:
         `instances_train` and `instances_val`; their annotations are made as they are written.
     """
+    labels = _labels(images, labels, predictions, corrected, classes)
     files = {}
     for split in SPLITS:
         rows = images[images["split"] == split]
@@ -190,7 +217,7 @@ def describe_coco(
             "info": {"description": f"{SOURCES[split].capitalize()}s by affinitynet"},
             "categories": coco.categories(classes),
             "images": coco.image_entries(rows),
-            "annotations": _annotations(rows, labels, predictions, classes, options, execution),
+            "annotations": _annotations(rows, labels, classes, options, execution),
         }
     return files
 
@@ -198,14 +225,13 @@ def describe_coco(
 def _annotations(
     images: pd.DataFrame,
     labels: Partitions[LabelMap],
-    predictions: Partitions[LabelMap],
     classes: dict[str, int],
     options: LabelsExport,
     execution: Execution,
 ) -> Iterator[dict[str, Any]]:
     encoded = map_images(
         partial(_encode_one, list(classes.values()), options),
-        _with_sizes(images, labels, predictions),
+        _with_sizes(images, labels),
         total=len(images),
         execution=execution,
     )
@@ -234,16 +260,20 @@ def describe_label_studio(
     images: pd.DataFrame,
     labels: Partitions[LabelMap],
     predictions: Partitions[LabelMap],
+    corrected: Corrected,
     maps: Partitions[ClassMaps],
     classes: dict[str, int],
     execution: Execution,
 ) -> tuple[dict[str, Iterator[dict[str, Any]]], dict[str, str]]:
     """Write the labels as Label Studio's predictions, to be corrected there.
 
+    Corrected masks are its annotations.
+
     Args:
         images: What `select_images` gives.
         labels: Image id to a function that reads the pseudo labels.
         predictions: Image id to a function that reads the segmentation network's labels.
+        corrected: Masks of training photos that were corrected by hand.
         maps: The random walk's, which pseudo labels have their score of: the mean share of the
             best class in the scores of a pixel.
         classes: Class name to mask value.
@@ -257,7 +287,9 @@ def describe_label_studio(
         (
             (image_id, row["file"], row["source"], *read, maps.get(str(image_id)))
             for (image_id, row), (_, *read) in zip(
-                images.iterrows(), _with_sizes(images, labels, predictions), strict=True
+                images.iterrows(),
+                _with_sizes(images, _labels(images, labels, predictions, corrected, classes)),
+                strict=True,
             )
         ),
         total=len(images),
@@ -277,8 +309,10 @@ def _make_task(
     read_maps: Any,
 ) -> dict[str, Any]:
     mask = _at_photo_size([*classes.values()], read, size)
+    if source == CORRECTED:
+        return label_studio.make_task(f"images/{file}", mask, classes)
     score = None if read_maps is None else _confidence(read_maps().maps)
-    return label_studio.make_task(f"images/{file}", mask, classes, source=source, score=score)
+    return label_studio.make_task(f"images/{file}", mask, classes, model=source, score=score)
 
 
 def _confidence(maps: npt.NDArray[np.float16]) -> float:

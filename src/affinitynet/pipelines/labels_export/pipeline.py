@@ -12,8 +12,8 @@ from affinitynet.pipelines.labels_export.nodes import (
     take_photos,
 )
 
-LABELS = ["revision.labels", "segmentation.predictions"]
-"""What the labels of train and of val are read from."""
+LABELS = ["revision.labels", "segmentation.predictions", "corrected"]
+"""What the labels are read from: those of train, of val, and corrected ones."""
 
 
 def create_pipeline() -> Pipeline:

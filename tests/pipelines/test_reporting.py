@@ -37,6 +37,7 @@ from affinitynet.pipelines.reporting.pictures import (
     paint_heat,
     paint_labels,
 )
+from affinitynet.pipelines.reporting.pipeline import OUTPUTS
 from affinitynet.pipelines.reporting.plots import (
     plot_confusion,
     plot_coverage,
@@ -177,15 +178,15 @@ def choose(index, *, scored=True, seed=0, gallery=GALLERY):
     train, val = (index[index["split"] == split] for split in ("train", "val"))
     return choose_photos(
         index,
+        pd.concat([estimates(index), estimates(index) + 0.1]),
+        doubts(index),
+        gallery,
+        seed,
         image_scores(train, "cam", scored=scored),
         image_scores(train, "coverage", "accuracy", scored=scored),
         image_scores(train, "random_walk", "pseudo_label", scored=scored),
         image_scores(val, "segmentation", scored=scored),
         walk_effect(train),
-        pd.concat([estimates(index), estimates(index) + 0.1]),
-        doubts(index),
-        gallery,
-        seed,
     )
 
 
@@ -245,7 +246,7 @@ def test_an_object_that_the_walk_wipes_out_is_found_without_masks():
         "b": lambda: ClassMaps(np.arange(3, dtype=np.uint8), np.stack([background, cat, nothing])),
     }
     index = pd.DataFrame({"split": "train"}, pd.Index([*"abc"], name="id"))
-    effect = measure_walk(index, before, after, CLASSES, WALK, {"alpha": 4})
+    effect = measure_walk(index, before, after, CLASSES, {"alpha": 4})
     assert effect["kept"].to_dict() == {"a": 1, "b": 0}
     lost = effect.loc["b"]
     assert (lost["object"], lost["found"], lost["left"]) == ("dog", 0.25, 0)
@@ -412,22 +413,17 @@ def test_without_masks_there_are_neither_scores_nor_truth(finished_run):
     steps = ["cam", "coverage", "accuracy", "random_walk", "pseudo_label", "segmentation"]
     sample[steps] = np.nan
     sample["kept"] = 0.5
-    maps = ("cam.maps", "affinity_labels.labels", "revision.maps", "revision.labels")
+    outputs = {name: catalog.load(entry) for name, entry in OUTPUTS.items() if name != "masks"}
     page = make_gallery(
         sample,
-        catalog.load("photos"),
-        {},
-        *(catalog.load(name) for name in maps),
-        catalog.load("segmentation.predictions"),
-        catalog.load("tagged_masks.predictions"),
-        catalog.load("reporting.walks"),
         pd.DataFrame(),
         RUN,
         catalog.load("classes"),
-        catalog.load("params:revision.random_walk"),
         catalog.load("revision.chosen"),
         GALLERY,
         Execution(workers=1),
+        **outputs,
+        walks=catalog.load("reporting.walks"),
     )["index"]
     assert "pseudo labels" in page
     assert "ground truth" not in page

@@ -15,7 +15,7 @@ from affinitynet.datasets.masks import MasksDataset, MasksHeaderDataset
 from affinitynet.datasets.named_photos import NamedPhotosDataset
 from affinitynet.datasets.output_folder import OutputFolderDataset
 from affinitynet.datasets.page import PageDataset
-from affinitynet.datasets.partitions import VersionedPartitionsDataset
+from affinitynet.datasets.partitions import LastPartitionsDataset, VersionedPartitionsDataset
 from affinitynet.datasets.photos import PhotoDataset, PhotosDataset
 from affinitynet.datasets.scored_mask import ScoredMaskDataset
 from affinitynet.datasets.stored_file import StoredFileDataset
@@ -30,6 +30,7 @@ __all__ = [
     "CorrectedDataset",
     "FolderDataset",
     "LabelMapDataset",
+    "LastPartitionsDataset",
     "MasksDataset",
     "MasksHeaderDataset",
     "NamedPhotosDataset",

@@ -17,7 +17,6 @@ class PageDataset(VersionedPartitionsDataset):
         path: Folder of all versions. May name any fsspec protocol.
         version: Load and save version, set by Kedro (`versioned: true`).
         credentials: Passed to the file system.
-        fs_args: Passed to the file system.
         metadata: Ignored by Kedro, for Kedro-Viz and other tools.
 
     Example:
@@ -43,7 +42,6 @@ class PageDataset(VersionedPartitionsDataset):
         path: str,
         version: Version | None = None,
         credentials: dict[str, Any] | None = None,
-        fs_args: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
@@ -53,7 +51,6 @@ class PageDataset(VersionedPartitionsDataset):
             folder=".",
             version=version,
             credentials=credentials,
-            fs_args=fs_args,
             metadata=metadata,
         )
 

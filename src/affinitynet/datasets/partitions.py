@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from copy import deepcopy
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -35,10 +34,8 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         dataset: The dataset of one item, as `PartitionedDataset` takes it.
         filename_suffix: Suffix of the items' files.
         folder: Name of the item folder in a version; the last part of `path` unless given.
-        keep: Only the last `keep` items (by id) are kept; all of them unless given.
         version: Load and save version, set by Kedro (`versioned: true`).
         credentials: Passed to the file system and the items' dataset.
-        fs_args: Passed to the file system and the items' dataset.
         metadata: Ignored by Kedro, for Kedro-Viz and other tools.
 
     Example:
@@ -76,23 +73,18 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         dataset: str | type | dict[str, Any],
         filename_suffix: str = "",
         folder: str | None = None,
-        keep: int | None = None,
         version: Version | None = None,
         credentials: dict[str, Any] | None = None,
-        fs_args: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
         if version is None:
             raise DatasetError(f"The partitions of '{path}' need `versioned: true`.")
         self._protocol, root = get_protocol_and_path(path, version)
-        fs_args = deepcopy(fs_args) or {}
-        if self._protocol == "file":
-            fs_args.setdefault("auto_mkdir", True)
-        self._fs = fsspec.filesystem(self._protocol, **(credentials or {}), **fs_args)
+        options = {"auto_mkdir": True} if self._protocol == "file" else {}
+        self._fs = fsspec.filesystem(self._protocol, **(credentials or {}), **options)
         self._dataset = dataset
         self._filename_suffix = filename_suffix
         self._folder = folder
-        self._keep = keep
         self._credentials = credentials
         self._begun = False
         self.metadata = metadata
@@ -115,11 +107,7 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         """
         path = self._get_save_path()
         self._begun = True
-        partitions = self._partitions(path)
-        partitions.save(data)
-        if self._keep:
-            for item in sorted(partitions.load())[: -self._keep]:
-                self._fs.rm(f"{path}/{item}{self._filename_suffix}")
+        self._partitions(path).save(data)
 
     def saver(self) -> Callable[[str, Any], Saved]:
         """Return a function that adds an item in any process; see `FolderDataset`."""
@@ -236,3 +224,18 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
             "version": self._version,
             "protocol": self._protocol,
         }
+
+
+class LastPartitionsDataset(VersionedPartitionsDataset):
+    """A `VersionedPartitionsDataset` of which only the last `keep` items (by id) are kept."""
+
+    def __init__(self, *, keep: int, **options: Any) -> None:
+        super().__init__(**options)
+        self._keep = keep
+
+    def save(self, data: dict[str, Any]) -> None:
+        """Add items to this run's version, and remove the first ones."""
+        super().save(data)
+        path = self._get_save_path()
+        for item in sorted(self._items(path))[: -self._keep]:
+            self._fs.rm(f"{path}/{item}{self._filename_suffix}")

@@ -107,12 +107,7 @@ class TrainedStages:
             _classifier=TagClassifier(networks["cam"], inference, device),
             _extractor=CamExtractor(networks["cam"], inference, device),
             _walker=RandomWalker(networks["affinity_training"], walk, device),
-            _refiner=Refiner(
-                [*classes.values()],
-                parameter("revision.crf"),
-                parameter("revision.confidence"),
-                parameter("revision.long_side"),
-            ),
+            _refiner=Refiner([*classes.values()], parameter("revision")),
             _model=Model(networks["segmentation"]),
         )
 

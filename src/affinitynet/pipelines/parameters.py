@@ -33,7 +33,7 @@ from affinitynet.networks.parameters import (
     SegmentationNetwork,
     Stride,
 )
-from affinitynet.stages.parameters import Alphas, AutoRandomWalk, Radius, WalkSpace
+from affinitynet.stages.parameters import Alphas, AutoRandomWalk, Radius, Refinement, WalkSpace
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
 Names = OneOrMore[Annotated[Text, MinLen(1)]]
@@ -100,13 +100,10 @@ class AffinityTraining:
 
 
 @parameters
-class Revision:
+class Revision(Refinement):
     """Stage 4."""
 
     random_walk: AutoRandomWalk
-    crf: CRFParameters
-    confidence: OpenProbability
-    long_side: PositiveInt | None
 
 
 @parameters

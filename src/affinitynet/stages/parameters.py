@@ -6,7 +6,15 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from affinitynet.core.ranges import NonNegativeInt, OneOrMore, Positive, PositiveInt, parameters
+from affinitynet.core.dense_crf import CRFParameters
+from affinitynet.core.ranges import (
+    NonNegativeInt,
+    OneOrMore,
+    OpenProbability,
+    Positive,
+    PositiveInt,
+    parameters,
+)
 from affinitynet.networks.parameters import FeatureParameters
 
 Radius = Annotated[PositiveInt, Ge(2)]
@@ -15,6 +23,21 @@ Radius = Annotated[PositiveInt, Ge(2)]
 AUTO = "auto"
 Auto = Literal["auto"]
 """Chosen from the photos and their tags, see `affinitynet.stages.revision.WalkJudge`."""
+
+
+@parameters
+class Refinement:
+    """How the dense CRF makes pseudo labels of the walk's argmax.
+
+    Attributes:
+        crf: The dense CRF.
+        confidence: Probability that the unary gives to the walk's label.
+        long_side: Working size in pixels; None for the photo's own size.
+    """
+
+    crf: CRFParameters
+    confidence: OpenProbability
+    long_side: PositiveInt | None
 
 
 @parameters

@@ -17,6 +17,7 @@ from affinitynet.core.dense_crf import (
 )
 from affinitynet.core.images import to_255ths, to_pixels, upsample
 from affinitynet.core.label_maps import LabelMap, encode
+from affinitynet.stages.parameters import Refinement
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -27,22 +28,18 @@ class Refiner:
 
     Attributes:
         values: Mask value of each class.
-        crf: The dense CRF.
-        confidence: Probability that the unary gives to the walk's label, in (0, 1).
-        long_side: Working size in pixels; None for the photo's own size.
+        options: The dense CRF and its working size.
     """
 
     values: Sequence[int]
-    crf: CRFParameters
-    confidence: float
-    long_side: int | None
+    options: Refinement
 
     def __call__(self, photo: Image.Image, walked: ClassMaps) -> LabelMap:
         """Label a photo at the working size, in mask values."""
-        pixels = to_pixels(photo, self.long_side)
+        pixels = to_pixels(photo, self.options.long_side)
         best = walked.resize(pixels.shape[:2]).maps.argmax(axis=0)
-        unary = unary_from_labels(best, len(walked.labels), confidence=self.confidence)
-        refined = refine(pixels, unary, self.crf).argmax(axis=0)
+        unary = unary_from_labels(best, len(walked.labels), confidence=self.options.confidence)
+        refined = refine(pixels, unary, self.options.crf).argmax(axis=0)
         return encode(walked.name(refined), self.values)
 
 

@@ -11,7 +11,7 @@ from kedro_datasets.json import JSONDataset
 from PIL import Image
 
 from affinitynet.core.class_maps import ClassMaps
-from affinitynet.datasets import VersionedPartitionsDataset
+from affinitynet.datasets import LastPartitionsDataset, VersionedPartitionsDataset
 from affinitynet.datasets.contact_sheet import contact_sheet
 
 OLD, NEW = "2018-06-18T00.00.00.000Z", "2018-06-19T00.00.00.000Z"
@@ -19,8 +19,8 @@ OLD, NEW = "2018-06-18T00.00.00.000Z", "2018-06-19T00.00.00.000Z"
 
 @pytest.fixture
 def make(tmp_path):
-    def make(save=NEW, load=None, **options):
-        return VersionedPartitionsDataset(
+    def make(save=NEW, load=None, of=VersionedPartitionsDataset, **options):
+        return of(
             path=str(tmp_path / "numbers"),
             dataset=JSONDataset,
             filename_suffix=".json",
@@ -158,7 +158,7 @@ def test_an_item_that_fails_leaves_those_before_it(make):
 
 
 def test_only_the_last_items_are_kept(make):
-    dataset = make(keep=2)
+    dataset = make(of=LastPartitionsDataset, keep=2)
     for epoch in range(1, 5):
         dataset.save({f"{epoch:04d}": epoch})
     assert dataset.done().keys() == {"0003", "0004"}

@@ -36,7 +36,8 @@ LABELS = {"a": lambda: np.repeat(np.uint8([[12, 0, 0, 0]]), 3, axis=0)}
 
 
 def draw(metrics, source="network", corrected=NONE):
-    done = draw_masks(INDEX, MAPS, LABELS, corrected, metrics, CLASSES, source, ALONE)
+    chosen = choose_source(metrics, source)
+    done = draw_masks(INDEX, MAPS, LABELS, corrected, CLASSES, chosen, ALONE)
     return {image_id: mask for chunk in done for image_id, mask in chunk.items()}
 
 

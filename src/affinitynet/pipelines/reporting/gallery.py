@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels, to_pixels, upsample
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode, encode
 from affinitynet.core.metrics import mean_iou
-from affinitynet.data.files import Arrays, Partitions
+from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.pipelines.pages import fill_template
@@ -131,7 +131,6 @@ def measure_walk(
     cams: Partitions[ClassMaps],
     walked: Partitions[ClassMaps],
     classes: dict[str, int],
-    random_walk: AutoRandomWalk,
     chosen: dict[str, float],
 ) -> pd.DataFrame:
     """Measure how much of each tagged object the random walk keeps. This needs no masks.
@@ -141,10 +140,10 @@ def measure_walk(
         photo that it covers before (`found`) and after the walk (`left`), and `kept`, their ratio,
         at most 1. Images in whose CAMs no object covers the share `FOUND` are left out.
     """
-    names, rows, alpha = [*classes], {}, random_walk.resolve(chosen).alpha
+    names, rows = [*classes], {}
     for image_id in index.index[index.index.isin([*walked]) & index.index.isin([*cams])]:
         before, after = cams[image_id](), walked[image_id]().maps
-        scored = before.resize(after.shape[1:]).with_background(alpha).maps
+        scored = before.resize(after.shape[1:]).with_background(chosen["alpha"]).maps
         count = len(scored)
         found, left = (
             np.bincount(scores.argmax(axis=0).ravel(), minlength=count)[1:] / scores[0].size
@@ -171,15 +170,11 @@ def measure_walk(
 
 def choose_photos(
     index: pd.DataFrame,
-    cam: pd.DataFrame,
-    labels: pd.DataFrame,
-    revision: pd.DataFrame,
-    segmentation: pd.DataFrame,
-    walk: pd.DataFrame,
     quality: pd.DataFrame,
     suspects: pd.DataFrame,
     gallery: Gallery,
     seed: int,
+    *scores: pd.DataFrame,
 ) -> pd.DataFrame:
     """Choose the photos to show: a random sample, the worst, and those whose tags may be wrong.
 
@@ -187,15 +182,11 @@ def choose_photos(
 
     Args:
         index: The images of the data set.
-        cam: `cam.image_scores`.
-        labels: `affinity_labels.image_scores`.
-        revision: `revision.image_scores`.
-        segmentation: `segmentation.image_scores`.
-        walk: What the walk keeps, from `measure_walk`.
         quality: `tagged_masks.quality`, one row per object: the worst counts.
         suspects: `tag_check.suspects`.
         gallery: How many photos to choose.
         seed: Of the sample.
+        scores: The stages' `image_scores`, and what the walk keeps, from `measure_walk`.
 
     Returns:
         Their rows of the index, with `why` (`sample`, `worst` or `tags`), the steps' scores, and
@@ -203,7 +194,7 @@ def choose_photos(
     """
     worst_object = quality["quality"].groupby(level=0).min()
     doubts = suspects[["doubt", "class", "tagged"]]
-    scored = index.join([cam, labels, revision, segmentation, walk, worst_object, doubts])
+    scored = index.join([*scores, worst_object, doubts])
     numbers = [name for name in (*STEPS, "found", "left") if name in scored]
     scored = scored.astype(dict.fromkeys(numbers, float))  # a table without rows has no types
     chosen = []
@@ -230,13 +221,17 @@ def _new_classes_first(rows: pd.DataFrame) -> list[str]:
     return ordered + others
 
 
+def resolve_walk(random_walk: AutoRandomWalk, chosen: dict[str, float]) -> dict[str, Any]:
+    """Complete the parameters of the walk by what `revision` chose."""
+    return asdict(random_walk.resolve(chosen))
+
+
 def walk_steps(
     sample: pd.DataFrame,
     model: Checkpoint,
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
-    random_walk: AutoRandomWalk,
-    chosen: dict[str, float],
+    walk: dict[str, Any],
     gallery: Gallery,
     execution: Execution,
 ) -> Iterator[dict[str, dict[str, npt.NDArray[Any]]]]:
@@ -248,9 +243,9 @@ def walk_steps(
     from affinitynet.stages.revision import StepwiseWalker
 
     train = sample[sample["split"] == "train"].head(gallery.walks)
-    walk = random_walk.resolve(chosen)
-    make = partial(StepwiseWalker, steps=walk_times(gallery, walk))
-    work = NetworkWork(make, model, walk, execution, "Random walk, step by step")
+    options = RandomWalk(**walk)
+    make = partial(StepwiseWalker, steps=walk_times(gallery, options))
+    work = NetworkWork(make, model, options, execution, "Random walk, step by step")
     yield from per_batch(work, train, photos, checked(maps, "cam.maps"))
 
 
@@ -261,31 +256,32 @@ def walk_times(gallery: Gallery, random_walk: RandomWalk) -> list[int]:
 
 def make_gallery(
     sample: pd.DataFrame,
-    photos: Partitions[Image.Image],
-    masks: Partitions[LabelMap],
-    cams: Partitions[ClassMaps],
-    labels: Partitions[LabelMap],
-    walked: Partitions[ClassMaps],
-    pseudo: Partitions[LabelMap],
-    predictions: Partitions[LabelMap],
-    tagged_masks: Partitions[LabelMap],
-    walks: Partitions[Arrays],
     stages: pd.DataFrame,
     run: RunDescription,
     classes: dict[str, int],
-    random_walk: AutoRandomWalk,
     chosen: dict[str, float],
     gallery: Gallery,
     execution: Execution,
+    **outputs: Partitions[Any],
 ) -> dict[str, str]:
     """Make the page. Photos are drawn one by one; only the small pictures are kept.
+
+    Args:
+        sample: From `choose_photos`.
+        stages: See `render`.
+        run: For the title.
+        classes: Class name to mask value.
+        chosen: The walk's parameters, of which `steps` is shown first.
+        gallery: The pictures' size.
+        execution: Processes.
+        outputs: The `photos`, and of each image what there is of `cams`, `labels`, `walked`,
+            `walks`, `pseudo`, `predictions`, `tagged_masks` and `masks`.
 
     Returns:
         The page under its name, `index`.
     """
-    sources = (cams, labels, walked, pseudo, predictions, tagged_masks, walks, masks)
     items = (
-        (row["id"], row, photos[row["id"]], *(source.get(row["id"]) for source in sources))
+        (row["id"], row, {name: of[row["id"]] for name, of in outputs.items() if row["id"] in of})
         for row in sample.reset_index().to_dict("records")
     )
     cards: list[Card] = []
@@ -298,81 +294,81 @@ def make_gallery(
         skip=True,
     ):
         cards += chunk.values()
-    shown_step = random_walk.resolve(chosen).steps
+    shown_step = int(chosen["steps"])
     return {"index": render(cards, stages, classes, run, shown_step=shown_step)}
-
-
-Read = Callable[[], Any] | None
 
 
 def _draw(
     classes: dict[str, int],
     long_side: int,
     row: dict[str, Any],
-    read: Callable[[], Any],
-    read_cams: Read,
-    read_labels: Read,
-    read_walked: Read,
-    read_pseudo: Read,
-    read_prediction: Read,
-    read_tagged_mask: Read,
-    read_walks: Read,
-    read_mask: Read,
+    outputs: Mapping[str, Callable[[], Any]],
 ) -> Card:
-    photo = to_pixels(read(), long_side)
-    size = photo.shape[:2]
-    scores = {step: float(row[step]) for step in STEPS if pd.notna(row.get(step))}
-    labels, pseudo, prediction, tagged_mask = (
-        read() if read else None
-        for read in (read_labels, read_pseudo, read_prediction, read_tagged_mask)
-    )
-    if labels is not None:
-        scores.setdefault("coverage", float((labels != IGNORE_INDEX).mean()))
-    for last in (pseudo, prediction):
-        if last is not None:
-            scores["objects"] = float(((last > 0) & (last != IGNORE_INDEX)).mean())
-    names = ["background", *classes]
-    mask = read_mask() if read_mask else None
-    truth = None if mask is None else decode(mask, list(classes.values()))
-
-    def labelled(step: str, mask: LabelMap, note: str = "") -> Panel:
-        return Panel(step, "labels", [_label_layer(resize_labels(mask, size), classes, note)])
-
-    panels = [Panel("photo", "photo", [])]
-    if read_cams:
-        stored = read_cams()
-        maps = upsample(stored.maps, size)
-        tagged = name_peaks(maps, [names[label] for label in stored.labels])
-        heat = data_uri(paint_heat(maps.max(axis=0, initial=0)))
-        panels.append(Panel("CAM", "heat", [Layer(heat, tagged, _note(scores, "cam"))]))
-    if labels is not None:
-        note = _note(scores, "accuracy" if "accuracy" in scores else "coverage")
-        panels.append(labelled("affinity labels", labels, note))
-    if read_walks:
-        panels += _walk_panels(read_walks(), size, classes, truth)
-    elif read_walked:
-        best = encode(read_walked().argmax(size), [*classes.values()])
-        panels.append(labelled("random walk", best, _note(scores, "random_walk")))
-    if pseudo is not None:
-        panels.append(labelled("pseudo labels", pseudo, _note(scores, "pseudo_label")))
-    if prediction is not None:
-        panels.append(labelled("prediction", prediction, _note(scores, "segmentation")))
-    if tagged_mask is not None:
-        panels.append(labelled("within the tags", tagged_mask))
-    if mask is not None:
-        known = np.where(truth == IGNORE_INDEX, IGNORE_INDEX, mask).astype(np.uint8)
-        panels.append(labelled("ground truth", known))
+    made = {name: read() for name, read in outputs.items()}
+    photo = to_pixels(made["photos"], long_side)
+    scores = _scores_of(row, made)
     return Card(
         id=row["id"],
         split=row["split"],
         why=row["why"],
         tags=row["tags"].split("|") if row["tags"] else [],
         photo=data_uri(Image.fromarray(photo)),
-        width=size[1],
-        height=size[0],
+        width=photo.shape[1],
+        height=photo.shape[0],
         scores={step: scores[step] for step in STEPS if step in scores},
-        panels=panels,
+        panels=_panels(made, scores, classes, photo.shape[:2]),
         warnings=list_warnings(row),
+    )
+
+
+def _scores_of(row: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, float]:
+    scores = {step: float(row[step]) for step in STEPS if pd.notna(row.get(step))}
+    if "labels" in made:
+        scores.setdefault("coverage", float((made["labels"] != IGNORE_INDEX).mean()))
+    for last in ("pseudo", "predictions"):
+        if last in made:
+            shown = (made[last] > 0) & (made[last] != IGNORE_INDEX)
+            scores["objects"] = float(shown.mean())
+    return scores
+
+
+def _panels(
+    made: Mapping[str, Any],
+    scores: Mapping[str, float],
+    classes: dict[str, int],
+    size: tuple[int, int],
+) -> list[Panel]:
+    """Draw a photo's outputs in the order of the stages."""
+    panels = [Panel("photo", "photo", [])]
+
+    def add(step: str, mask: LabelMap | None, score: str = "") -> None:
+        if mask is not None:
+            layer = _label_layer(resize_labels(mask, size), classes, _note(scores, score))
+            panels.append(Panel(step, "labels", [layer]))
+
+    values, truth = [*classes.values()], made.get("masks")
+    if "cams" in made:
+        panels.append(_cam_panel(made["cams"], [*classes], size, _note(scores, "cam")))
+    add("affinity labels", made.get("labels"), "accuracy" if "accuracy" in scores else "coverage")
+    labels = None if truth is None else decode(truth, values)
+    if "walks" in made:
+        panels += _walk_panels(made["walks"], size, classes, labels)
+    elif "walked" in made:
+        add("random walk", encode(made["walked"].argmax(size), values), "random_walk")
+    add("pseudo labels", made.get("pseudo"), "pseudo_label")
+    add("prediction", made.get("predictions"), "segmentation")
+    add("within the tags", made.get("tagged_masks"))
+    if truth is not None:
+        void = np.uint8(IGNORE_INDEX)
+        add("ground truth", np.where(labels == IGNORE_INDEX, void, truth))
+    return panels
+
+
+def _cam_panel(cams: ClassMaps, names: list[str], size: tuple[int, int], note: str) -> Panel:
+    maps = upsample(cams.maps, size)
+    peaks = name_peaks(maps, [names[label - 1] for label in cams.labels])
+    return Panel(
+        "CAM", "heat", [Layer(data_uri(paint_heat(maps.max(axis=0, initial=0))), peaks, note)]
     )
 
 

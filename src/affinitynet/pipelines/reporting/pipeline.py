@@ -6,6 +6,7 @@ from affinitynet.pipelines.reporting.gallery import (
     choose_photos,
     make_gallery,
     measure_walk,
+    resolve_walk,
     walk_steps,
 )
 from affinitynet.pipelines.reporting.nodes import tabulate
@@ -20,7 +21,16 @@ from affinitynet.pipelines.reporting.plots import (
 
 SCORED = ("cam", "affinity_labels", "revision", "segmentation")
 TRAINED = ("cam", "affinity_training", "segmentation")
-MAPS = ("cam.maps", "affinity_labels.labels", "revision.maps", "revision.labels")
+OUTPUTS = {
+    "photos": "photos",
+    "masks": "masks",
+    "cams": "cam.maps",
+    "labels": "affinity_labels.labels",
+    "walked": "revision.maps",
+    "pseudo": "revision.labels",
+    "predictions": "segmentation.predictions",
+    "tagged_masks": "tagged_masks.predictions",
+}
 METRICS = [f"{stage}.metrics" for stage in SCORED]
 IMAGE_SCORES = [f"{stage}.image_scores" for stage in SCORED]
 CONFUSIONS = [f"{stage}.confusion" for stage in SCORED]
@@ -64,7 +74,6 @@ def create_pipeline() -> Pipeline:
                     "cam.maps",
                     "revision.maps",
                     "classes",
-                    "params:revision.random_walk",
                     "revision.chosen",
                 ],
                 outputs="walk_effect",
@@ -74,15 +83,21 @@ def create_pipeline() -> Pipeline:
                 choose_photos,
                 inputs=[
                     "index",
-                    *IMAGE_SCORES,
-                    "walk_effect",
                     "tagged_masks.quality",
                     "tag_check.suspects",
                     "params:gallery",
                     "params:seed",
+                    *IMAGE_SCORES,
+                    "walk_effect",
                 ],
                 outputs="sample",
                 name="choose_photos",
+            ),
+            node(
+                resolve_walk,
+                inputs=["params:revision.random_walk", "revision.chosen"],
+                outputs="walk",
+                name="resolve_walk",
             ),
             node(
                 walk_steps,
@@ -91,8 +106,7 @@ def create_pipeline() -> Pipeline:
                     "affinity_training.model",
                     "photos",
                     "cam.maps",
-                    "params:revision.random_walk",
-                    "revision.chosen",
+                    "walk",
                     "params:gallery",
                     "params:execution",
                 ],
@@ -103,22 +117,17 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 make_gallery,
-                inputs=[
-                    "sample",
-                    "photos",
-                    "masks",
-                    *MAPS,
-                    "segmentation.predictions",
-                    "tagged_masks.predictions",
-                    "walks",
-                    "stages",
-                    "run",
-                    "classes",
-                    "params:revision.random_walk",
-                    "revision.chosen",
-                    "params:gallery",
-                    "params:execution",
-                ],
+                inputs={
+                    "sample": "sample",
+                    "stages": "stages",
+                    "run": "run",
+                    "classes": "classes",
+                    "chosen": "revision.chosen",
+                    "gallery": "params:gallery",
+                    "execution": "params:execution",
+                    "walks": "walks",
+                    **OUTPUTS,
+                },
                 outputs="gallery",
                 name="make_gallery",
                 confirms="gallery",
@@ -127,18 +136,14 @@ def create_pipeline() -> Pipeline:
         namespace="reporting",
         inputs={
             "index",
-            "photos",
-            "masks",
             "classes",
             "run",
-            "segmentation.predictions",
-            "tagged_masks.predictions",
             "tagged_masks.quality",
             "tag_check.suspects",
             "affinity_training.model",
             "revision.chosen",
             "cam.threshold_curve",
-            *MAPS,
+            *OUTPUTS.values(),
             *METRICS,
             *IMAGE_SCORES,
             *CONFUSIONS,

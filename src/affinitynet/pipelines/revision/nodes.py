@@ -11,11 +11,11 @@ from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
-from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.label_maps import LabelMap
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution
+from affinitynet.pipelines.parameters import Revision
 from affinitynet.pipelines.per_image import (
     NetworkWork,
     checked,
@@ -37,15 +37,22 @@ from affinitynet.stages.parameters import AutoRandomWalk, WalkSpace
 logger = logging.getLogger(__name__)
 
 
+def choose_photos(
+    index: pd.DataFrame, maps: Partitions[ClassMaps], images: int | None, seed: int
+) -> pd.DataFrame:
+    """Draw the photos that `choose_walk` looks at, `images` at most: their rows of the index."""
+    tagged = tagged_photos(index)
+    tagged = tagged[tagged.index.isin([*maps])]
+    return tagged.sample(min(images or len(tagged), len(tagged)), random_state=seed)
+
+
 def choose_walk(
-    index: pd.DataFrame,
+    sample: pd.DataFrame,
     model: Checkpoint,
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
     random_walk: AutoRandomWalk,
     space: WalkSpace,
-    images: int | None,
-    seed: int,
     execution: Execution,
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """Choose what the walk's parameters leave open, by the photos themselves; no mask is involved.
@@ -53,14 +60,12 @@ def choose_walk(
     The setting is chosen whose label maps explain most of what the photos show (Otsu's criterion).
 
     Args:
-        index: The images of the data set.
+        sample: The photos to look at.
         model: AffinityNet.
         photos: Of each image.
         maps: The CAMs.
         random_walk: What is given, and what is `auto`.
         space: Values to try.
-        images: Photos that are looked at, at most; None for all.
-        seed: They are drawn by it.
         execution: Devices.
 
     Returns:
@@ -73,12 +78,9 @@ def choose_walk(
     settings, best = space.settings(), 0
     trials = pd.DataFrame(settings, columns=["alpha", "beta", "steps"])
     if len(settings) > 1:
-        tagged = tagged_photos(index)
-        tagged = tagged[tagged.index.isin([*maps])]
         make = partial(WalkJudge, space=space)
         work = NetworkWork(make, model, random_walk, execution, "Trying random walks")
-        some = tagged.sample(min(images or len(tagged), len(tagged)), random_state=seed)
-        shares = dict(map_on_devices(work, some, photos, checked(maps, "cam.maps")))
+        shares = dict(map_on_devices(work, sample, photos, checked(maps, "cam.maps")))
         explained = np.mean([*shares.values()], axis=0)
         best = int(explained.argmax())
         trials["explains"] = explained
@@ -114,15 +116,13 @@ def make_pseudo_labels(
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
     classes: dict[str, int],
-    crf: CRFParameters,
-    confidence: float,
-    long_side: int | None,
+    revision: Revision,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Upsample the revised maps and refine their argmax with the dense CRF."""
     from affinitynet.stages.refinement import Refiner
 
-    refiner = Refiner([*classes.values()], crf, confidence, long_side)
+    refiner = Refiner([*classes.values()], revision)
     ids, walked = tagged_photos(index).index, checked(maps, "revision.maps")
     yield from per_image(refiner, ids, photos, walked, execution, "Refining pseudo labels")
 

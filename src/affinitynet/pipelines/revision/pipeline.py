@@ -3,6 +3,7 @@
 from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.pipelines.revision.nodes import (
+    choose_photos,
     choose_walk,
     make_pseudo_labels,
     score_revision,
@@ -15,16 +16,20 @@ def create_pipeline() -> Pipeline:
     return pipeline(
         [
             node(
+                choose_photos,
+                inputs=["index", "cam.maps", "params:search.images", "params:seed"],
+                outputs="sample",
+                name="sample",
+            ),
+            node(
                 choose_walk,
                 inputs=[
-                    "index",
+                    "sample",
                     "affinity_training.model",
                     "photos",
                     "cam.maps",
                     "params:random_walk",
                     "params:search.walk.space",
-                    "params:search.images",
-                    "params:seed",
                     "params:execution",
                 ],
                 outputs=["chosen", "choices"],
@@ -53,9 +58,7 @@ def create_pipeline() -> Pipeline:
                     "photos",
                     "maps",
                     "classes",
-                    "params:crf",
-                    "params:confidence",
-                    "params:long_side",
+                    "params:revision",
                     "params:execution",
                 ],
                 outputs="labels",
@@ -89,5 +92,5 @@ def create_pipeline() -> Pipeline:
             "cam.maps",
             "affinity_training.model",
         },
-        parameters={"seed", "execution", "search.walk.space", "search.images"},
+        parameters={"seed", "execution", "revision", "search.walk.space", "search.images"},
     )

@@ -7,7 +7,7 @@ grid of its settings; the dense CRF is searched on the maps that the best of the
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,16 +18,20 @@ from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
-from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.label_maps import LabelMap, decode
 from affinitynet.core.metrics import class_counts, mean_iou, mean_iou_of_counts
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Arrays, Partitions
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_in_chunks
-from affinitynet.pipelines.parameters import Range, RefinementSpace
-from affinitynet.pipelines.per_image import NetworkWork, checked, per_batch
-from affinitynet.pipelines.revision.nodes import make_pseudo_labels
+from affinitynet.pipelines.parameters import (
+    CRFSpace,
+    Range,
+    RefinementSpace,
+    Revision,
+    SearchRefine,
+)
+from affinitynet.pipelines.per_image import NetworkWork, checked, per_batch, per_image
 from affinitynet.pipelines.scoring import (
     Counts,
     count,
@@ -36,7 +40,7 @@ from affinitynet.pipelines.scoring import (
     count_thresholds,
     threshold_counts,
 )
-from affinitynet.stages.parameters import AutoRandomWalk, WalkSpace
+from affinitynet.stages.parameters import AutoRandomWalk, Refinement, WalkSpace
 
 logger = logging.getLogger(__name__)
 
@@ -202,17 +206,12 @@ def _walk_one(
 
 
 def search_refinements(
-    sample: pd.DataFrame,
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
     masks: Partitions[LabelMap],
     classes: dict[str, int],
-    space: RefinementSpace,
-    trials: int,
-    crf: CRFParameters,
-    confidence: float,
-    long_side: int | None,
-    seed: int,
+    search: SearchRefine,
+    revision: Revision,
     execution: Execution,
 ) -> pd.DataFrame:
     """Search the dense CRF's parameters by the pseudo labels' score (Optuna's TPE sampler).
@@ -225,38 +224,45 @@ def search_refinements(
     Raises:
         UserError: If Optuna is not installed.
     """
-    present = {f"crf.{name}": value for name, value in vars(crf).items()}
-    present["confidence"] = confidence
-    ranges: dict[str, Any] = {}
-    if space.crf:
-        ranges |= {f"crf.{each.name}": getattr(space.crf, each.name) for each in fields(space.crf)}
-    ranges["confidence"] = space.confidence
+    from affinitynet.stages.refinement import Refiner
 
-    rows = []
-    for setting, tell in suggest(ranges, present, trials, seed):
-        changes = {
-            name.removeprefix("crf."): value for name, value in setting.items() if "." in name
-        }
-        made = make_pseudo_labels(
-            sample,
-            photos,
-            maps,
-            classes,
-            replace(crf, **changes),
-            setting.get("confidence", confidence),
-            long_side,
-            execution,
-        )
-        miou = _score(made, masks, list(classes.values()))
+    values, walked = [*classes.values()], checked(maps, "search.maps")
+    rows: list[dict[str, Any]] = []
+    for setting, tell in suggest(ranges_of(search.space), flatten(revision), search.trials):
+        refiner = Refiner(values, with_setting(revision, setting))
+        made = per_image(refiner, maps, photos, walked, execution, "Refining pseudo labels")
+        miou = _score(made, masks, values)
         tell(miou)
         rows.append({f"revision.{name}": value for name, value in setting.items()} | {"miou": miou})
         best = max(row["miou"] for row in rows)
-        logger.info("Trial %d of %d: mIoU %.3f, best %.3f", len(rows), trials, miou, best)
+        logger.info("Trial %d of %d: mIoU %.3f, best %.3f", len(rows), search.trials, miou, best)
     return pd.DataFrame(rows) if rows else pd.DataFrame({"miou": []}, dtype=float)
 
 
+def ranges_of(space: RefinementSpace) -> dict[str, Any]:
+    """List the parameters to search by name: those of the CRF as `crf.<name>`, and `confidence`."""
+    crf = space.crf or CRFSpace()
+    return {f"crf.{name}": values for name, values in vars(crf).items()} | {
+        "confidence": space.confidence
+    }
+
+
+def flatten(options: Refinement) -> dict[str, Any]:
+    """List the values of the parameters that can be searched, by the names of `ranges_of`."""
+    return {f"crf.{name}": value for name, value in vars(options.crf).items()} | {
+        "confidence": options.confidence
+    }
+
+
+def with_setting(options: Refinement, setting: Mapping[str, Any]) -> Refinement:
+    """Replace values by those of a setting, whose names are those of `ranges_of`."""
+    crf = {name.removeprefix("crf."): value for name, value in setting.items() if "." in name}
+    own = {name: value for name, value in setting.items() if "." not in name}
+    return replace(options, crf=replace(options.crf, **crf), **own)
+
+
 def suggest(
-    ranges: Mapping[str, Any], present: Mapping[str, Any], trials: int, seed: int
+    ranges: Mapping[str, Any], present: Mapping[str, Any], trials: int, seed: int = 0
 ) -> Iterator[tuple[dict[str, Any], Callable[[float], Any]]]:
     """Yield settings, each with a function that wants to know its score before the next."""
     if not trials:

@@ -85,17 +85,12 @@ def create_pipeline() -> Pipeline:
             node(
                 search_refinements,
                 inputs=[
-                    "sample",
                     "photos",
                     "maps",
                     "masks",
                     "classes",
-                    "params:refine.space",
-                    "params:refine.trials",
-                    "params:revision.crf",
-                    "params:revision.confidence",
-                    "params:revision.long_side",
-                    "params:seed",
+                    "params:refine",
+                    "params:revision",
                     "params:execution",
                 ],
                 outputs="refine_trials",
@@ -119,12 +114,5 @@ def create_pipeline() -> Pipeline:
             "cam.maps",
             "affinity_training.model",
         },
-        parameters={
-            "seed",
-            "execution",
-            "revision.random_walk",
-            "revision.crf",
-            "revision.confidence",
-            "revision.long_side",
-        },
+        parameters={"seed", "execution", "revision", "revision.random_walk"},
     )

@@ -104,14 +104,25 @@ def compare_sources(
     )
 
 
+def choose_source(metrics: dict[str, float], source: MaskSource) -> str:
+    """Choose where the masks of photos that have pseudo labels come from, if it is not given.
+
+    Returns:
+        The name of the source, of `SOURCES`, that scores best.
+    """
+    best = max(SOURCES, key=lambda name: metrics.get(f"{name}_miou", 0.0))
+    chosen = best if source == "auto" else source
+    logger.info("Masks of the training photos: %s", SOURCES[chosen])
+    return chosen
+
+
 def draw_masks(
     index: pd.DataFrame,
     maps: Partitions[ClassMaps],
     labels: Partitions[LabelMap],
     corrected: Corrected,
-    metrics: dict[str, float],
     classes: dict[str, int],
-    source: MaskSource,
+    source: str,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Draw the mask of every photo at its own size, from its pseudo label or the network.
@@ -123,16 +134,13 @@ def draw_masks(
         maps: From `score_within_tags`.
         labels: Pseudo labels, of training photos.
         corrected: Masks that were corrected by hand.
-        metrics: From `compare_sources`.
         classes: Class name to mask value.
-        source: Where the masks of photos that have pseudo labels come from.
+        source: From `choose_source`.
         execution: Processes.
     """
-    chosen = choose_source(metrics, source)
-    logger.info("Masks of the training photos: %s", SOURCES[chosen])
     values = [*classes.values()]
     maps = checked(maps, "tagged_masks.maps")
-    better = {**labels} if chosen == "pseudo_labels" else {}
+    better = {**labels} if source == "pseudo_labels" else {}
     better |= corrected_labels(corrected, index, classes)
     sizes = index[["height", "width"]].itertuples(name=None)
     yield from map_in_chunks(
@@ -144,13 +152,6 @@ def draw_masks(
         skip=True,
         outputs=True,
     )
-
-
-def choose_source(metrics: dict[str, float], source: MaskSource) -> str:
-    """Choose where masks come from: what scores best, if it is not given."""
-    if source != "auto":
-        return source
-    return max(SOURCES, key=lambda name: metrics.get(f"{name}_miou", 0.0))
 
 
 def _draw_one(values: list[int], size: list[int], read: Any, read_labels: Any) -> LabelMap:

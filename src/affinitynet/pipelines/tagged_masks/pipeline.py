@@ -3,6 +3,7 @@
 from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.pipelines.tagged_masks.nodes import (
+    choose_source,
     compare_sources,
     draw_masks,
     estimate_quality,
@@ -45,15 +46,17 @@ def create_pipeline() -> Pipeline:
                 tags="scoring",
             ),
             node(
+                choose_source, inputs=["metrics", "params:source"], outputs="source", name="choose"
+            ),
+            node(
                 draw_masks,
                 inputs=[
                     "index",
                     "maps",
                     "revision.labels",
                     "corrected",
-                    "metrics",
                     "classes",
-                    "params:source",
+                    "source",
                     "params:execution",
                 ],
                 outputs="predictions",

@@ -321,3 +321,24 @@ def test_the_upper_bound_learns_from_the_masks(finished_copy):
     inputs = finished_copy.record()["inputs"]
     assert "masks" in inputs
     assert "revision.labels" not in inputs
+
+
+def test_a_second_round_learns_from_the_networks_own_labels_and_makes_the_newer_network(
+    finished_copy,
+):
+    first = finished_copy.record()["version"]
+    finished_copy.run("self_training")
+    inputs = finished_copy.record()["inputs"]
+    assert inputs["tagged_masks.maps"] == first
+    assert "revision.labels" not in inputs
+    (path,) = finished_copy.data.glob("08_reporting/*/self_training/metrics.json/*/metrics.json")
+    assert {"coverage", "accuracy"} == {*json.loads(path.read_text())}
+    assert len([*finished_copy.data.glob("06_models/segmentation/model.pt/*")]) == 2
+
+
+def test_the_second_round_cannot_reach_the_masks():
+    second = register_pipelines()["self_training"]
+    assert training_nodes(second) == ["segmentation.train"]
+    learned_from = ancestors(second, "segmentation.train")
+    assert "tagged_masks.maps" in learned_from
+    assert "masks" not in learned_from

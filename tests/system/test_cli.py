@@ -42,6 +42,7 @@ def test_pipelines_are_listed():
         "tag_check",
         "import_maps",
         "segmentation_from_masks",
+        "self_training",
         "reporting",
         "export",
         "search",

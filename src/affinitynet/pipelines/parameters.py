@@ -17,6 +17,7 @@ from affinitynet.core.ranges import (
     OpenProbability,
     Positive,
     PositiveInt,
+    Probability,
     Seed,
     Share,
     Text,
@@ -131,6 +132,17 @@ class TaggedMasks:
     """
 
     source: MaskSource
+
+
+@parameters
+class SelfTraining:
+    """The second round.
+
+    Attributes:
+        certainty: Pixels whose label has a lower probability after the CRF are neutral.
+    """
+
+    certainty: Probability
 
 
 NO_SUPERVISION = matching(
@@ -362,6 +374,7 @@ class Parameters:
     revision: Revision
     segmentation: Segmentation
     tagged_masks: TaggedMasks
+    self_training: SelfTraining
     search: Search
     reporting: Reporting
     export: Export

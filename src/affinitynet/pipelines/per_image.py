@@ -1,6 +1,6 @@
 """Stages mapped over the images of the catalog, on processes or devices."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -69,30 +69,28 @@ def _read_maps(read: Callable[[], ClassMaps], image_id: str, name: str) -> Class
 
 
 def per_image(
-    stage: "Callable[[Image.Image, ClassMaps], T]",
+    stage: Callable[..., T],
     ids: Iterable[str],
-    photos: "Partitions[Image.Image]",
-    maps: Partitions[ClassMaps],
+    inputs: Sequence[Partitions[Any]],
     execution: Execution,
     description: str,
 ) -> Iterator[dict[str, T]]:
     """Map a stage without a network over images, in processes.
 
     Args:
-        stage: Maps a photo and its score maps to the result. Picklable.
-        ids: The images to do, those without maps left out.
-        photos: Of each image.
-        maps: Of each image.
+        stage: Maps an image's inputs to the result. Picklable.
+        ids: The images to do, those left out that lack one of the inputs.
+        inputs: What the stage takes, in its order: the photos, and score maps.
         execution: Processes.
         description: For the progress bar.
 
     Yields:
         Image id to result, a few images at a time; images over which processes die are skipped.
     """
-    ids = [image_id for image_id in ids if image_id in maps]
+    ids = [image_id for image_id in ids if all(image_id in each for each in inputs)]
     yield from map_in_chunks(
         partial(_read_and_do, stage),
-        ((image_id, photos[image_id], maps[image_id]) for image_id in ids),
+        ((image_id, *(each[image_id] for each in inputs)) for image_id in ids),
         total=len(ids),
         execution=execution,
         description=description,
@@ -101,10 +99,8 @@ def per_image(
     )
 
 
-def _read_and_do(
-    stage: Callable[..., T], read: Callable[[], Any], read_maps: Callable[[], Any]
-) -> T:
-    return stage(read(), read_maps())
+def _read_and_do(stage: Callable[..., T], *reads: Callable[[], Any]) -> T:
+    return stage(*(read() for read in reads))
 
 
 @dataclass(frozen=True)

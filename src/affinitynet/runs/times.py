@@ -33,7 +33,7 @@ NETWORK = {
 }
 """Seconds for a megapixel, as multiples of those for training the classifier (VOC's animals)."""
 
-CRF = {"affinity_labels.label": 1.1, "revision.refine": 1.1}
+CRF = {"affinity_labels.label": 1.1, "revision.refine": 1.1, "self_training.relabel": 1.1}
 """Seconds for a megapixel, as multiples of those for a dense CRF, divided by the processes."""
 
 PROBED = 2
@@ -152,6 +152,7 @@ def measure_work(
         ),
         "revision.walk": count["tagged"] * area(p.revision.random_walk.long_side),
         "revision.refine": count["tagged"] * area(p.revision.long_side),
+        "self_training.relabel": count["tagged"] * area(p.revision.long_side),
         "segmentation.train": trained(
             count["tagged"], p.segmentation.training, p.segmentation.augmentation.crop
         ),

@@ -16,7 +16,7 @@ from affinitynet.core.dense_crf import (
     unary_from_probabilities,
 )
 from affinitynet.core.images import to_255ths, to_pixels, upsample
-from affinitynet.core.label_maps import LabelMap, encode
+from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, encode
 from affinitynet.stages.parameters import Refinement
 
 Probabilities = npt.NDArray[np.float32]
@@ -41,6 +41,34 @@ class Refiner:
         unary = unary_from_labels(best, len(walked.labels), confidence=self.options.confidence)
         refined = refine(pixels, unary, self.options.crf).argmax(axis=0)
         return encode(walked.name(refined), self.values)
+
+
+@dataclass(frozen=True)
+class Relabeller:
+    """New labels of a training photo, once there is a segmentation network.
+
+    Attributes:
+        values: Mask value of each class.
+        options: The dense CRF and its working size.
+        certainty: Pixels whose label has a lower probability after the CRF are neutral.
+    """
+
+    values: Sequence[int]
+    options: Refinement
+    certainty: float
+
+    def __call__(self, photo: Image.Image, scores: ClassMaps) -> LabelMap:
+        """Label a photo at the working size, in mask values, 255 where the label is not certain.
+
+        Args:
+            photo: The photo.
+            scores: The network's probabilities of the background and the photo's tags.
+        """
+        pixels = to_pixels(photo, self.options.long_side)
+        unary = unary_from_probabilities(scores.resize(pixels.shape[:2]).maps)
+        refined = refine(pixels, unary, self.options.crf)
+        best = np.where(refined.max(axis=0) < self.certainty, IGNORE_INDEX, refined.argmax(axis=0))
+        return encode(scores.name(best), self.values)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,12 +8,14 @@ import torch
 from PIL import Image
 
 from affinitynet.core.class_maps import ClassMaps
+from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.images import to_pixels, upsample
 from affinitynet.core.separation import explained_variance
 from affinitynet.networks.checkpoint import initialise, restore
 from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.stages.cam import CamExtractor, TagClassifier
-from affinitynet.stages.parameters import AutoRandomWalk, RandomWalk, WalkSpace
+from affinitynet.stages.parameters import AutoRandomWalk, RandomWalk, Refinement, WalkSpace
+from affinitynet.stages.refinement import Relabeller
 from affinitynet.stages.revision import AffinityExtractor, RandomWalker, StepwiseWalker, WalkJudge
 from affinitynet.stages.segmentation import ClassScorer, Known, Segmenter
 
@@ -112,3 +114,20 @@ def test_a_walker_with_other_parameters_shares_the_network(photos):
     np.testing.assert_allclose(still.maps, expected, atol=2e-3)
     assert walker.walk == WALK
     assert walker.replace(steps=0).features is walker.features
+
+
+def test_only_what_is_certain_is_labelled_once_more():
+    probabilities = np.zeros((3, 4, 8), np.float16)
+    probabilities[0, :, :4] = 1  # background on the left, the first class and either on the right
+    probabilities[1, :2, 4:] = 1
+    probabilities[1:, 2:, 4:] = 0.5
+    crf = CRFParameters(compat_gaussian=0, compat_bilateral=0)
+    options = Refinement(crf=crf, confidence=0.7, long_side=None)
+    photo = Image.fromarray(np.zeros((4, 8, 3), np.uint8))
+    scores = ClassMaps(np.array([0, 2, 1], np.uint8), probabilities)
+    labels = Relabeller([8, 12], options, certainty=0.8)(photo, scores)
+    np.testing.assert_array_equal(labels[:, :4], 0)
+    np.testing.assert_array_equal(labels[:2, 4:], 12)
+    np.testing.assert_array_equal(labels[2:, 4:], 255)
+    everything = Relabeller([8, 12], options, certainty=0)(photo, scores)
+    assert {*everything[2:, 4:].flat} <= {8, 12}

@@ -35,7 +35,7 @@ def label_pixels(
     values = [*classes.values()]
     labeller = AffinityLabeller(values, chosen.alphas, chosen.crf, chosen.long_side)
     ids, cams = tagged_photos(index).index, checked(maps, "cam.maps")
-    yield from per_image(labeller, ids, photos, cams, execution, "Labelling confident pixels")
+    yield from per_image(labeller, ids, [photos, cams], execution, "Labelling confident pixels")
 
 
 def score_labels(

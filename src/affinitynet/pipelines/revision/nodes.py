@@ -124,7 +124,7 @@ def make_pseudo_labels(
 
     refiner = Refiner([*classes.values()], revision)
     ids, walked = tagged_photos(index).index, checked(maps, "revision.maps")
-    yield from per_image(refiner, ids, photos, walked, execution, "Refining pseudo labels")
+    yield from per_image(refiner, ids, [photos, walked], execution, "Refining pseudo labels")
 
 
 def score_revision(

@@ -1,0 +1,46 @@
+"""self_training: network within the tags -> new labels, scored -> segmentation network again."""
+
+from kedro.pipeline import Pipeline, node, pipeline
+
+from affinitynet.pipelines import segmentation
+from affinitynet.pipelines.affinity_labels.nodes import score_labels
+from affinitynet.pipelines.self_training.nodes import relabel
+
+
+def create_pipeline() -> Pipeline:
+    """Build the pipeline.
+
+    Its second part is stage 5 with other labels. The outputs are those of stage 5 too, so that
+    all that follows takes the newer network.
+    """
+    labels = pipeline(
+        [
+            node(
+                relabel,
+                inputs=[
+                    "index",
+                    "photos",
+                    "tagged_masks.maps",
+                    "classes",
+                    "params:revision",
+                    "params:self_training",
+                    "params:execution",
+                ],
+                outputs="labels",
+                name="relabel",
+                confirms="labels",
+                tags="per_image",
+            ),
+            node(
+                score_labels,
+                inputs=["labels", "masks", "corrected", "index", "classes", "params:execution"],
+                outputs=["metrics", "confusion", "image_scores"],
+                name="score",
+                tags="scoring",
+            ),
+        ],
+        namespace="self_training",
+        inputs={"index", "photos", "classes", "masks", "corrected", "tagged_masks.maps"},
+        parameters={"revision", "self_training", "execution"},
+    )
+    return labels + segmentation.create_pipeline(labels="self_training.labels")

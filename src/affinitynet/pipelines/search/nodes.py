@@ -230,7 +230,7 @@ def search_refinements(
     rows: list[dict[str, Any]] = []
     for setting, tell in suggest(ranges_of(search.space), flatten(revision), search.trials):
         refiner = Refiner(values, with_setting(revision, setting))
-        made = per_image(refiner, maps, photos, walked, execution, "Refining pseudo labels")
+        made = per_image(refiner, maps, [photos, walked], execution, "Refining pseudo labels")
         miou = _score(made, masks, values)
         tell(miou)
         rows.append({f"revision.{name}": value for name, value in setting.items()} | {"miou": miou})

@@ -1,12 +1,17 @@
 """Errors that a user can correct: reported in plain words, without a traceback."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from errno import EDQUOT, ENOSPC
 
 import click
 
 FULL = ("No space left on device", "disk is full", "Disk quota exceeded")
 """What libraries write that keep no error number: torch, SQLite."""
+
+
+MAX_NAMED = 5
+"""Images in a line of a message."""
+MAX_LINES = 50
 
 
 class UserError(click.ClickException):
@@ -23,6 +28,20 @@ class InterruptedRunError(UserError):
     """Someone pressed Ctrl-C."""
 
     exit_code = 130
+
+
+def list_problems(problems: Mapping[str, Sequence[str]]) -> str:
+    """Write what is wrong with images as lines of a message.
+
+    Args:
+        problems: What is wrong to the ids of the images.
+    """
+    lines = []
+    for line, ids in [*problems.items()][:MAX_LINES]:
+        more = f" and {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else ""
+        lines.append(f"\n  {', '.join(ids[:MAX_NAMED])}{more}: {line}")
+    left = len(problems) - MAX_LINES
+    return "".join(lines) + (f"\n  … and {left} more" if left > 0 else "")
 
 
 def is_disk_full(error: BaseException) -> bool:

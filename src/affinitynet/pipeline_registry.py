@@ -28,6 +28,7 @@ from affinitynet.pipelines import (
 CONDITIONS = {
     "scenes.render": "scenes",
     "ingestion.check_corrections": "corrected",
+    "revision.check_segments": "revision.vote.segments",
     "export.export_onnx": "export.onnx",
     "inference.overlay": "overlays",
     "inference.coco": "coco",

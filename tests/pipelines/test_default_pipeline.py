@@ -51,6 +51,7 @@ def test_no_stage_knows_where_the_data_came_from():
         "photos",
         "masks",
         "corrected",
+        "segments",
         "run",
     }
 
@@ -82,13 +83,17 @@ def test_the_check_runs_before_everything_that_it_guards():
     assert [node.name for node in default.nodes[:4]] == first
 
 
-UNASKED = {"ingestion.check_corrections"}
+UNASKED = {"ingestion.check_corrections", "revision.check_segments"}
 
 
 @pytest.mark.parametrize(
     ("env", "parameters", "left_out"),
     [
-        ("test", {"corrected": "c"}, {"inference.coco", "inference.overlay"}),
+        (
+            "test",
+            {"corrected": "c", "segments": "slic"},
+            {"inference.coco", "inference.overlay"},
+        ),
         ("voc_cpu", {}, {"scenes.render", *UNASKED, "inference.coco", "inference.overlay"}),
         ("tagged", {"coco": "coco", "overlays": "o"}, {"scenes.render", *UNASKED}),
     ],

@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from huggingface_hub import ModelCard
 from mlflow.artifacts import download_artifacts
 from PIL import Image
 from safetensors import safe_open
@@ -33,6 +34,8 @@ from affinitynet.errors import UserError
 from affinitynet.networks.checkpoint import build
 from affinitynet.networks.inference import fold_norms
 from affinitynet.networks.onnx import PhotoSegmenter, deviation, export
+from affinitynet.pipelines.description import RunDescription
+from affinitynet.pipelines.export.nodes import write_card
 from affinitynet.runs.newest import model_uri
 from tests.conftest import PROJECT
 
@@ -92,6 +95,33 @@ def test_it_does_not_say_where_the_weights_came_from(finished_copy):
     torch.save(state, path)
     pack(finished_copy)
     assert b"/home/me" not in exported(finished_copy, "model.safetensors").read_bytes()
+
+
+# ---- model card -----------------------------------------------------------------------------
+
+
+def test_the_model_card_has_data_classes_scores_and_licence(finished_run):
+    card = ModelCard.load(exported(finished_run, "README.md"))
+    scores = finished_run.metrics()["segmentation"]
+    (result,) = card.data.eval_results
+    assert result.metric_value == pytest.approx(scores["miou"])
+    assert (result.dataset_name, result.dataset_split) == ("rendered scenes", "val")
+    assert (card.data.license, card.data.pipeline_tag) == ("other", "image-segmentation")
+    rows = re.findall(r"^\| (\w+) \| (\d+) \| ([\d.–]+) \|$", card.text, re.MULTILINE)
+    assert {name: int(value) for name, value, _ in rows} == finished_run.catalog().load("classes")
+    told = {name: number for name, _, number in rows if number != "–"}  # val shows no car
+    assert told == {name: f"{iou:.3f}" for name, iou in scores["iou"].items() if name in told}
+    assert "rendered scenes: 12 photos to learn from, 4 to evaluate on." in card.text
+    assert str(finished_run.folder) not in card.content
+
+
+def test_a_model_card_without_masks_has_no_scores(finished_run):
+    catalog = finished_run.catalog()
+    model, index = catalog.load("segmentation.model"), catalog.load("index")
+    card = ModelCard(write_card(model, index, {}, RunDescription("now", "base", "mine"), "mit"))
+    assert not card.data.eval_results
+    assert "the data set has no masks to score with" in card.text
+    assert "\nmit. The photos" in card.text
 
 
 # ---- ONNX ----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from affinitynet.datasets.page import PageDataset
 from affinitynet.datasets.partitions import LastPartitionsDataset, VersionedPartitionsDataset
 from affinitynet.datasets.photos import PhotoDataset, PhotosDataset
 from affinitynet.datasets.scored_mask import ScoredMaskDataset
+from affinitynet.datasets.segments import SegmentsDataset
 from affinitynet.datasets.stored_file import StoredFileDataset
 from affinitynet.datasets.streamed_json import StreamedJSONDataset
 from affinitynet.datasets.tags import TagsDataset
@@ -39,6 +40,7 @@ __all__ = [
     "PhotoDataset",
     "PhotosDataset",
     "ScoredMaskDataset",
+    "SegmentsDataset",
     "StoredFileDataset",
     "StreamedJSONDataset",
     "TagsDataset",

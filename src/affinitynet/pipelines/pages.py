@@ -1,6 +1,9 @@
 """HTML pages that need nothing but themselves."""
 
+from pathlib import Path
 from typing import Any
+
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def fill_template(name: str, **values: Any) -> str:

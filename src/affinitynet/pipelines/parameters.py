@@ -303,6 +303,7 @@ class Export:
     """The pipeline `export`."""
 
     registered_model: Annotated[Text, MinLen(1)] | None
+    license: Annotated[Text, MinLen(1)]
     max_pixels: PositiveInt
     onnx: ONNX | None
 
@@ -394,6 +395,7 @@ class Parameters:
     tags: FilePath | None = None
     masks: FilePath | None = None
     maps: FilePath | None = None
+    segments: FilePath | None = None
     corrected: FilePath | None = None
     classes: Names | Annotated[Text, MinLen(1)] | None = None
     exported: FilePath | None = None

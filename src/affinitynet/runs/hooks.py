@@ -17,6 +17,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 
+from affinitynet.core.segments import SLIC
 from affinitynet.datasets import (
     CorrectedDataset,
     FolderDataset,
@@ -418,7 +419,7 @@ def check_folders(
 
 
 def check_given(pipeline: Pipeline, catalog: CatalogProtocol, parameters: Parameters) -> None:
-    """Check class maps and corrected masks that the user gives before the first node.
+    """Check class maps, regions and corrected masks that are given, before the first node.
 
     Corrected masks are looked at here where `ingestion`, whose check needs the index, does not run.
 
@@ -431,6 +432,12 @@ def check_given(pipeline: Pipeline, catalog: CatalogProtocol, parameters: Parame
             if not parameters.maps
             else f"maps={parameters.maps}: there is no such folder, or it is empty"
         )
+    vote = parameters.revision.vote
+    if "segments" in pipeline.inputs() and vote.segments not in (None, SLIC):
+        if parameters.segments != vote.segments:
+            raise UserError("revision.vote.segments: give a folder as --params segments=<folder>")
+        if not catalog.load("segments"):
+            raise UserError(f"segments={vote.segments}: there is no such folder, or it is empty")
     if parameters.corrected and {"corrected", INDEX, "classes"} <= pipeline.inputs():
         index, classes, corrected = map(catalog.load, (INDEX, "classes", "corrected"))
         check_corrections(index, classes, corrected, parameters.execution)

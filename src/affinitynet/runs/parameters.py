@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from affinitynet.core.ranges import IsPath
+from affinitynet.core.segments import SLIC
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.networks.parameters import PRETRAINED, WEIGHT_PACKAGES
@@ -168,7 +169,7 @@ def _anchor(value: Any, folder: Path, hint: Any) -> Any:
     if isinstance(value, Mapping):
         block = _block(hint)
         return anchor_paths(value, folder, block) if block else value
-    names = ("", "-", PRETRAINED, *WEIGHT_PACKAGES)
+    names = ("", "-", SLIC, PRETRAINED, *WEIGHT_PACKAGES)
     if not isinstance(value, str) or value in names or not is_path(hint):
         return value
     return value if "://" in value else str(folder / os.path.expanduser(value))
@@ -214,6 +215,10 @@ def check_packages(nodes: Collection[str], parameters: Parameters) -> None:
             "search.refine" in nodes and parameters.search.refine.trials > 0,
             "search.refine needs Optuna: pip install 'affinitynet[search]'. "
             "search.refine.trials=0 searches the random walk only, without it",
+        ),
+        "skimage": (
+            "revision.refine" in nodes and parameters.revision.vote.segments == SLIC,
+            "segments=slic needs scikit-image: pip install 'affinitynet[segments]'",
         ),
         "ray": (
             parameters.execution.engine == "ray",

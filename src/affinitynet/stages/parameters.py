@@ -8,11 +8,13 @@ from annotated_types import Ge
 
 from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.ranges import (
+    FilePath,
     NonNegativeInt,
     OneOrMore,
     OpenProbability,
     Positive,
     PositiveInt,
+    Probability,
     parameters,
 )
 from affinitynet.networks.parameters import FeatureParameters
@@ -26,15 +28,34 @@ Auto = Literal["auto"]
 
 
 @parameters
-class Refinement:
-    """How the dense CRF makes pseudo labels of the walk's argmax.
+class Vote:
+    """Regions that vote on the labels of their pixels, see `affinitynet.core.segments`.
 
     Attributes:
+        segments: `slic`, a folder of images of the regions, or None for no vote.
+        threshold: Share of a region's pixels that must agree.
+        superpixels: About how many SLIC makes of a photo.
+        compactness: SLIC's.
+    """
+
+    segments: FilePath | None = None
+    threshold: Probability = 0.5
+    superpixels: PositiveInt = 400
+    compactness: Positive = 10.0
+
+
+@parameters
+class Refinement:
+    """How pseudo labels are made of the walk: regions may vote, and the dense CRF has the end.
+
+    Attributes:
+        vote: Of regions, on the walk's labels.
         crf: The dense CRF.
         confidence: Probability that the unary gives to the walk's label.
         long_side: Working size in pixels; None for the photo's own size.
     """
 
+    vote: Vote
     crf: CRFParameters
     confidence: OpenProbability
     long_side: PositiveInt | None

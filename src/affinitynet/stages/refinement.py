@@ -17,6 +17,14 @@ from affinitynet.core.dense_crf import (
 )
 from affinitynet.core.images import to_255ths, to_pixels, upsample
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, encode
+from affinitynet.core.segments import (
+    SLIC,
+    Segments,
+    read_segments,
+    resize_segments,
+    superpixels,
+    vote,
+)
 from affinitynet.stages.parameters import Refinement
 
 Probabilities = npt.NDArray[np.float32]
@@ -28,19 +36,39 @@ class Refiner:
 
     Attributes:
         values: Mask value of each class.
-        options: The dense CRF and its working size.
+        options: Vote, dense CRF and working size.
     """
 
     values: Sequence[int]
     options: Refinement
 
-    def __call__(self, photo: Image.Image, walked: ClassMaps) -> LabelMap:
-        """Label a photo at the working size, in mask values."""
+    def __call__(
+        self, photo: Image.Image, walked: ClassMaps, regions: Image.Image | None = None
+    ) -> LabelMap:
+        """Label a photo at the working size, in mask values.
+
+        Args:
+            photo: Of any mode.
+            walked: The walk's scores.
+            regions: The photo's, where they are given.
+        """
         pixels = to_pixels(photo, self.options.long_side)
         best = walked.resize(pixels.shape[:2]).maps.argmax(axis=0)
+        if (segments := self._segment(pixels, regions)) is not None:
+            best = vote(best, segments, threshold=self.options.vote.threshold)
         unary = unary_from_labels(best, len(walked.labels), confidence=self.options.confidence)
         refined = refine(pixels, unary, self.options.crf).argmax(axis=0)
         return encode(walked.name(refined), self.values)
+
+    def _segment(
+        self, pixels: npt.NDArray[np.uint8], regions: Image.Image | None
+    ) -> Segments | None:
+        options = self.options.vote
+        if options.segments == SLIC:
+            return superpixels(pixels, options.superpixels, options.compactness)
+        if regions is None:
+            return None
+        return resize_segments(read_segments(regions), (pixels.shape[0], pixels.shape[1]))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from affinitynet.pipelines.revision.nodes import make_pseudo_labels, score_revis
 from affinitynet.pipelines.search.nodes import search_thresholds
 from affinitynet.pipelines.segmentation.nodes import segment
 from affinitynet.stages.model import Model
-from affinitynet.stages.parameters import Alphas, AutoRandomWalk, Refinement
+from affinitynet.stages.parameters import Alphas, AutoRandomWalk, Refinement, Vote
 
 CLASSES = {"cat": 1, "dog": 2}
 OPTIONS = {
@@ -118,9 +118,9 @@ def test_stored_maps_are_tested_by_whoever_reads_them(value):
         score_cams(stored, masks, CLASSES, CAM, ALONE)
     with pytest.raises(UserError, match=cams):
         search_thresholds(INDEX, stored, masks, CLASSES, [0.3], ALONE)
-    refinement = Refinement(crf=crf, confidence=0.7, long_side=None)
+    refinement = Refinement(Vote(), crf=crf, confidence=0.7, long_side=None)
     with pytest.raises(UserError, match=walked):
-        list(make_pseudo_labels(INDEX, PHOTOS, stored, CLASSES, refinement, ALONE))
+        list(make_pseudo_labels(INDEX, PHOTOS, stored, {}, CLASSES, refinement, ALONE))
     with pytest.raises(UserError, match=walked):
         score_revision(stored, {}, masks, Corrected(), INDEX, CLASSES, ALONE)
 

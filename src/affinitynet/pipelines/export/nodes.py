@@ -13,6 +13,8 @@ from affinitynet.core.label_maps import voc_palette
 from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
 from affinitynet.networks.parameters import nearest_stride
+from affinitynet.pipelines.description import RunDescription
+from affinitynet.pipelines.pages import TEMPLATES
 from affinitynet.pipelines.parameters import ONNX
 
 if TYPE_CHECKING:
@@ -30,6 +32,56 @@ def pack_checkpoint(model: Checkpoint) -> bytes:
     from affinitynet.networks.checkpoint import to_safetensors
 
     return to_safetensors(model, palette=_palette(model))
+
+
+def write_card(
+    model: Checkpoint,
+    index: pd.DataFrame,
+    metrics: dict[str, Any],
+    run: RunDescription,
+    license: str,
+) -> str:
+    """Write the model card of a segmentation network, as Hugging Face's hub reads it.
+
+    Args:
+        model: The network's.
+        index: The images of the data set.
+        metrics: The network's scores; empty without masks.
+        run: Which made the network, or exports it.
+        license: Of the network, as the hub names it; `other` if it is not decided.
+    """
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+    config, miou = model.config, metrics.get("miou")
+    scored = EvalResult(
+        task_type="image-segmentation",
+        dataset_type="image-segmentation",
+        dataset_name=run.data_set,
+        dataset_split="val",
+        metric_type="mean_iou",
+        metric_name="mean IoU",
+        metric_value=miou,
+    )
+    card_data = ModelCardData(
+        license=license,
+        library_name="affinitynet",
+        pipeline_tag="image-segmentation",
+        tags=["weakly-supervised", "semantic-segmentation"],
+        model_name=f"affinitynet, {run.data_set}",
+        eval_results=[] if miou is None else [scored],
+    )
+    card = ModelCard.from_template(
+        card_data,
+        template_path=str(TEMPLATES / "model_card.md"),
+        config=config,
+        classes=config["classes"],
+        iou=metrics.get("iou", {}),
+        miou=miou,
+        photos=index["split"].value_counts().reindex(["train", "val"], fill_value=0).to_dict(),
+        run=run,
+        license=license,
+    )
+    return str(card)
 
 
 def export_onnx(

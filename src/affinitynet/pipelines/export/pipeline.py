@@ -1,8 +1,8 @@
-"""export: the newest segmentation checkpoint -> safetensors, MLflow model, ONNX."""
+"""export: the newest segmentation checkpoint -> safetensors, model card, MLflow model, ONNX."""
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from affinitynet.pipelines.export.nodes import export_onnx, pack_checkpoint
+from affinitynet.pipelines.export.nodes import export_onnx, pack_checkpoint, write_card
 
 
 def create_pipeline() -> Pipeline:
@@ -11,6 +11,18 @@ def create_pipeline() -> Pipeline:
         [
             node(pack_checkpoint, inputs="segmentation.model", outputs="model", name="pack"),
             node(
+                write_card,
+                inputs=[
+                    "segmentation.model",
+                    "index",
+                    "segmentation.metrics",
+                    "run",
+                    "params:license",
+                ],
+                outputs="card",
+                name="write_card",
+            ),
+            node(
                 export_onnx,
                 inputs=["segmentation.model", "index", "photos", "params:onnx"],
                 outputs="onnx",
@@ -18,5 +30,5 @@ def create_pipeline() -> Pipeline:
             ),
         ],
         namespace="export",
-        inputs={"segmentation.model", "index", "photos"},
+        inputs={"segmentation.model", "segmentation.metrics", "index", "photos", "run"},
     )

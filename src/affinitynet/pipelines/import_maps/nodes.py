@@ -21,16 +21,12 @@ from affinitynet.data.given_maps import (
     select_tagged,
 )
 from affinitynet.data.score_files import Key, ScoreMaps, as_key, read_score_maps
-from affinitynet.errors import UserError
+from affinitynet.errors import UserError, list_problems
 from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.cam.nodes import tag_labels
 from affinitynet.pipelines.per_image import tagged_photos
 
 logger = logging.getLogger(__name__)
-
-MAX_NAMED = 5
-"""Photos in a line of a message."""
-MAX_LINES = 50
 
 
 def check_maps(
@@ -78,8 +74,7 @@ def check_maps(
     if wrong:
         raise UserError(
             f"maps={maps}: the class maps do not fit the photos and their tags:"
-            + "".join(f"\n  {_tell(ids, line)}" for line, ids in [*wrong.items()][:MAX_LINES])
-            + (f"\n  … and {more} more" if (more := len(wrong) - MAX_LINES) > 0 else "")
+            + list_problems(wrong)
         )
     _warn_of_others(files, given, maps)
     rows = [
@@ -179,11 +174,6 @@ def _import_one(
     shift: int,
 ) -> ClassMaps:
     return select_tagged(read_maps(readers, keys), tags, classes, shift)
-
-
-def _tell(ids: list[str], line: str) -> str:
-    more = f" and {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else ""
-    return f"{', '.join(ids[:MAX_NAMED])}{more}: {line}"
 
 
 def _examples(files: Any) -> str:

@@ -12,9 +12,12 @@ from PIL import Image
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.label_maps import LabelMap
+from affinitynet.core.segments import SLIC
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
-from affinitynet.execution import Execution
+from affinitynet.data.given_segments import inspect_segments, match_segments
+from affinitynet.errors import UserError, list_problems
+from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.parameters import Revision
 from affinitynet.pipelines.per_image import (
     NetworkWork,
@@ -32,7 +35,7 @@ from affinitynet.pipelines.scoring import (
     tabulate_confusion,
     tabulate_images,
 )
-from affinitynet.stages.parameters import AutoRandomWalk, WalkSpace
+from affinitynet.stages.parameters import AutoRandomWalk, Vote, WalkSpace
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +95,44 @@ def choose_walk(
     return dict(zip(("alpha", "beta", "steps"), settings[best], strict=True)), trials
 
 
+def check_segments(
+    index: pd.DataFrame, given: Partitions[Image.Image], vote: Vote, execution: Execution
+) -> dict[str, float]:
+    """Read the regions of all tagged training photos once, and stop if something is wrong.
+
+    Returns:
+        `photos` and `regions`, the mean number of a photo; empty for superpixels.
+
+    Raises:
+        UserError: With one line per problem.
+    """
+    if vote.segments == SLIC:
+        return {}
+    tagged = tagged_photos(index)
+    found = match_segments(given, tagged.index)
+    counts = []
+    missing = [i for i in tagged.index if i not in found]
+    wrong = {"there are no regions of the photo": missing} if missing else {}
+    sizes = tagged[["width", "height"]].itertuples(name=None)
+    for chunk in map_in_chunks(
+        inspect_segments,
+        ((i, found[i], width, height) for i, width, height in sizes if i in found),
+        total=len(found),
+        execution=execution,
+        description="Checking the regions",
+    ):
+        for image_id, count_or_problem in chunk.items():
+            if isinstance(count_or_problem, int):
+                counts.append(count_or_problem)
+            else:
+                wrong.setdefault(count_or_problem, []).append(image_id)
+    if wrong:
+        title = f"segments={vote.segments}: the regions do not fit the photos:"
+        raise UserError(title + list_problems(wrong))
+    logger.info("%d photos have %.0f regions in the mean.", len(counts), np.mean(counts))
+    return {"photos": len(counts), "regions": float(np.mean(counts))}
+
+
 def walk_cams(
     index: pd.DataFrame,
     model: Checkpoint,
@@ -115,16 +156,18 @@ def make_pseudo_labels(
     index: pd.DataFrame,
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
+    segments: Partitions[Image.Image],
     classes: dict[str, int],
     revision: Revision,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
-    """Upsample the revised maps and refine their argmax with the dense CRF."""
+    """Upsample the revised maps, let regions vote, and refine the argmax with the dense CRF."""
     from affinitynet.stages.refinement import Refiner
 
     refiner = Refiner([*classes.values()], revision)
     ids, walked = tagged_photos(index).index, checked(maps, "revision.maps")
-    yield from per_image(refiner, ids, [photos, walked], execution, "Refining pseudo labels")
+    inputs = [photos, walked, *([match_segments(segments, ids)] if segments else [])]
+    yield from per_image(refiner, ids, inputs, execution, "Refining pseudo labels")
 
 
 def score_revision(

@@ -3,6 +3,7 @@
 from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.pipelines.revision.nodes import (
+    check_segments,
     choose_photos,
     choose_walk,
     make_pseudo_labels,
@@ -52,11 +53,18 @@ def create_pipeline() -> Pipeline:
                 tags="per_image",
             ),
             node(
+                check_segments,
+                inputs=["index", "segments", "params:vote", "params:execution"],
+                outputs="segments_report",
+                name="check_segments",
+            ),
+            node(
                 make_pseudo_labels,
                 inputs=[
                     "index",
                     "photos",
                     "maps",
+                    "segments",
                     "classes",
                     "params:revision",
                     "params:execution",
@@ -89,6 +97,7 @@ def create_pipeline() -> Pipeline:
             "classes",
             "masks",
             "corrected",
+            "segments",
             "cam.maps",
             "affinity_training.model",
         },

@@ -14,7 +14,7 @@ from affinitynet.core.separation import explained_variance
 from affinitynet.networks.checkpoint import initialise, restore
 from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.stages.cam import CamExtractor, TagClassifier
-from affinitynet.stages.parameters import AutoRandomWalk, RandomWalk, Refinement, WalkSpace
+from affinitynet.stages.parameters import AutoRandomWalk, RandomWalk, Refinement, Vote, WalkSpace
 from affinitynet.stages.refinement import Relabeller
 from affinitynet.stages.revision import AffinityExtractor, RandomWalker, StepwiseWalker, WalkJudge
 from affinitynet.stages.segmentation import ClassScorer, Known, Segmenter
@@ -122,7 +122,7 @@ def test_only_what_is_certain_is_labelled_once_more():
     probabilities[1, :2, 4:] = 1
     probabilities[1:, 2:, 4:] = 0.5
     crf = CRFParameters(compat_gaussian=0, compat_bilateral=0)
-    options = Refinement(crf=crf, confidence=0.7, long_side=None)
+    options = Refinement(Vote(), crf, 0.7, None)
     photo = Image.fromarray(np.zeros((4, 8, 3), np.uint8))
     scores = ClassMaps(np.array([0, 2, 1], np.uint8), probabilities)
     labels = Relabeller([8, 12], options, certainty=0.8)(photo, scores)

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+import mlflow
 import numpy as np
 import onnx
 import onnxruntime
@@ -196,6 +197,19 @@ def test_the_run_registers_its_model(finished_run, finished_copy):
         ("affinitynet", 1),
         ("animals", 1),
     ]
+
+
+def test_a_logged_model_is_found_by_its_score_on_a_data_set(finished_run):
+    client = mlflow.MlflowClient(f"sqlite:///{finished_run.folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("affinitynet").experiment_id
+    miou = finished_run.metrics()["segmentation"]["miou"]
+    for data, bar, count in (("val", 0.5, 1), ("val", 2, 0), ("train", 0.5, 0)):
+        found = client.search_logged_models(
+            experiment_ids=[experiment],
+            filter_string=f"metrics.`segmentation.miou` > {bar * miou}",
+            datasets=[{"dataset_name": f"rendered scenes, {data}"}],
+        )
+        assert len(found) == count
 
 
 def test_make_serve_finds_the_newest_model(finished_run, tmp_path):

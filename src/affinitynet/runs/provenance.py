@@ -11,6 +11,7 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+from mlflow.data.dataset import Dataset
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
@@ -18,6 +19,9 @@ from affinitynet.runs.record import RunRecord, flatten
 
 SCORE = "segmentation.miou"
 """The metric that the best model is the highest of."""
+
+SCORES = (SCORE, "segmentation.iou.")
+"""The metrics of a model, or what their names begin with."""
 
 CONTEXTS = {"train": "training", "val": "evaluation"}
 """Split to what MLflow calls its use."""
@@ -67,23 +71,28 @@ def _format_value(value: Any) -> str:
     return str(value)
 
 
-def log_data_set(index: pd.DataFrame, *, name: str, source: str) -> None:
-    """Log the splits of a data set as inputs of the active run.
+def log_data_set(index: pd.DataFrame, *, name: str, source: str) -> dict[str, Dataset]:
+    """Log the splits of a data set as inputs of the active run, if there is one.
 
     Args:
         index: The catalog's `index`.
         name: Of the data set.
         source: Folder of its photos.
+
+    Returns:
+        Each split, as MLflow has it.
     """
     from mlflow.data.pandas_dataset import from_pandas  # takes a second to import
 
+    splits: dict[str, Dataset] = {}
     for split, context in CONTEXTS.items():
         rows = index[index["split"] == split].reset_index()
         if len(rows):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of integer columns, which could have gaps
-                data = from_pandas(rows, source=source, name=f"{name}, {split}")
-                mlflow.log_input(data, context=context)
+                splits[split] = from_pandas(rows, source=source, name=f"{name}, {split}")
+                mlflow.log_input(splits[split], context=context)
+    return splits
 
 
 def inherited_scores(
@@ -120,6 +129,30 @@ def _ancestors(record: RunRecord, made: Mapping[str, RunRecord]) -> Iterator[Run
                     yield mlflow.get_run(each.mlflow_run)
                 except MlflowException:  # of another store
                     continue
+
+
+def score_models(run: Run, val: Dataset | None) -> None:
+    """Tie the scores of the models that a run has logged to the data set, for MLflow's search.
+
+    MLflow itself ties them to the models, but to no data set where they are logged first.
+
+    Args:
+        run: With the scores of the network.
+        val: What they were computed on.
+    """
+    ours = f"source_run_id = '{run.info.run_id}'"
+    models = mlflow.search_logged_models([run.info.experiment_id], ours, output_format="list")
+    scores = [name for name in run.data.metrics if name.startswith(SCORES)] if models else []
+    for name in scores:
+        last = mlflow.MlflowClient().get_metric_history(run.info.run_id, name)[-1]
+        for model in models:
+            mlflow.log_metric(
+                *(name, last.value),
+                step=last.step,
+                timestamp=last.timestamp + 1,  # two points of one time are refused
+                model_id=model.model_id,
+                dataset=val,
+            )
 
 
 def tag_model(name: str, version: str, run: Run) -> None:

@@ -42,6 +42,7 @@ from kedro.framework.project import pipelines
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
+from mlflow.data.dataset import Dataset
 from mlflow.entities import LifecycleStage, LoggedModelStatus, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
@@ -58,6 +59,7 @@ from affinitynet.runs.provenance import (
     format_command,
     inherited_scores,
     log_data_set,
+    score_models,
     tag_model,
 )
 from affinitynet.runs.record import PACKAGE, RunRecord, flatten, git_revision, read_records
@@ -160,6 +162,7 @@ class TrackingHooks:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
         """Note the MLflow run in the record; log all parameters, flat, and where they came from."""
         self.catalog = catalog
+        self.splits: dict[str, Dataset] = {}
         run = mlflow.active_run()
         if not run:
             return
@@ -189,7 +192,8 @@ class TrackingHooks:
         mlflow.set_tag("data_set", data_fingerprint(index))
         parameters = self.context.raw_parameters
         folder = LAYOUTS[parameters["data_set"]["layout"]].folder
-        log_data_set(index, name=name_data_set(parameters), source=str(parameters[folder]))
+        name, source = name_data_set(parameters), str(parameters[folder])
+        self.splits = log_data_set(index, name=name, source=source)
 
     @hook_impl(tryfirst=True)  # before kedro-mlflow ends its run
     def after_pipeline_run(self) -> None:
@@ -201,6 +205,7 @@ class TrackingHooks:
         log_metrics({f"{stage}.skipped": count for stage, count in counts.items()})
         if run := mlflow.active_run():  # its models are registered before its network is scored
             run_id = run.info.run_id
+            score_models(mlflow.get_run(run_id), self.splits.get("val"))
             for made in mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'"):
                 tag_model(made.name, made.version, mlflow.get_run(run_id))
 

@@ -48,6 +48,7 @@ viz: setup ## Show the lineage graph in the browser (ENV=tagged: another environ
 	$(BIN)/kedro viz run $$($(NEWEST) option $(ENV))
 
 mlflow: setup ## Show the tracked runs at http://127.0.0.1:5000
+	@echo "Runs: http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server \
 		--backend-store-uri sqlite:///mlflow.db --host 127.0.0.1 --workers 1
 
@@ -57,7 +58,7 @@ serve: setup ## Serve the newest model at http://127.0.0.1:5001, see docs/models
 		MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647 \
 		mlflow models serve --model-uri "$$MODEL" --env-manager local --port 5001
 
-demo: $(VENV)/.installed-dev ## Try the trained networks on a photo, in the browser (ENV=tagged)
+demo: $(VENV)/.installed-demo ## Try the trained networks on a photo, in the browser (ENV=tagged)
 	$(BIN)/streamlit run src/affinitynet/demo/page.py -- $(if $(ENV),--env $(ENV)) $(DEMO)
 
 screenshots: $(VENV)/.installed-dev ## Make the pictures of the docs from the newest runs
@@ -87,6 +88,10 @@ $(VENV)/.installed: pyproject.toml requirements.lock | $(VENV)/bin/python
 	$(PIP) -e .
 	@touch $@
 
+$(VENV)/.installed-demo: pyproject.toml requirements.lock | $(VENV)/bin/python
+	$(PIP) -e ".[demo]"
+	@touch $@ $(VENV)/.installed
+
 $(VENV)/.installed-dev: pyproject.toml requirements.lock | $(VENV)/bin/python
 	$(PIP) -e ".[dev]"
-	@touch $@ $(VENV)/.installed
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-demo

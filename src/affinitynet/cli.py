@@ -1,8 +1,8 @@
 """Kedro's command line: `run` reads `--params` as declared, and `seeds` runs several times."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
-from functools import wraps
 from typing import Any
 
 import click
@@ -11,9 +11,10 @@ from kedro.framework.cli.project import run as kedro_run
 from affinitynet.errors import InterruptedRunError, UserError, is_disk_full
 from affinitynet.runs.command_line import parse_params
 
-GO_ON = (
-    "What was finished is kept: go on with the same command and --params resume=true (added to its "
-    "other --params)."
+GO_ON = "go on with the same command and --params resume=true (added to its other --params)."
+GO_ON_SEEDS = (
+    "finish seed {seed} with kedro run, the same options and --params seed={seed},resume=true "
+    "(added to the other --params); then kedro seeds does the seeds that are left."
 )
 
 
@@ -21,23 +22,20 @@ def _parse(_: click.Context, option: click.Parameter, value: Any) -> Any:
     return parse_params(value) if isinstance(value, str) else value  # else from a file: --config
 
 
-def _explain(command: Any) -> Callable[..., Any]:
+@contextmanager
+def _explained(go_on: str) -> Iterator[None]:
     """Turn Ctrl-C and a full disk into a sentence that says how to go on."""
-
-    @wraps(command)
-    def explained(*args: Any, **options: Any) -> Any:
-        try:
-            return command(*args, **options)
-        except KeyboardInterrupt as error:
-            raise InterruptedRunError(f"Interrupted. {GO_ON}") from error
-        except Exception as error:
-            if is_disk_full(error):
-                raise UserError(
-                    f"The disk is full. Make room (make clean-runs removes old runs). {GO_ON}"
-                ) from error
-            raise
-
-    return explained
+    try:
+        yield
+    except (KeyboardInterrupt, InterruptedRunError) as error:
+        raise InterruptedRunError(f"Interrupted. What was finished is kept: {go_on}") from error
+    except Exception as error:
+        if is_disk_full(error):
+            raise UserError(
+                "The disk is full. Make room (make clean-runs removes old runs). What was finished "
+                f"is kept: {go_on}"
+            ) from error
+        raise
 
 
 @click.group()
@@ -50,7 +48,7 @@ run.params = [copy(option) for option in kedro_run.params]
 for _option in run.params:
     if _option.name == "params":
         _option.callback = _parse
-run.callback = _explain(kedro_run.callback)
+run.callback = _explained(GO_ON)(kedro_run.callback)  # type: ignore[type-var]
 cli.add_command(run)
 
 
@@ -69,7 +67,8 @@ def _run_seeds(
     from affinitynet.runs.seeds import compare_seeds  # imports MLflow
 
     def run_once(seed: int) -> None:
-        context.invoke(run, params={**params, "seed": seed}, **options)
+        with _explained(GO_ON_SEEDS.format(seed=seed)):
+            context.invoke(run, params={**params, "seed": seed}, **options)
 
     compare_seeds(run_once, seeds)
 

@@ -2,6 +2,7 @@
 
 import sys
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,20 +13,29 @@ from kedro.framework.project import pipelines
 from affinitynet.core.affinity import pair_affinities
 from affinitynet.core.cams import with_background
 from affinitynet.core.class_maps import ClassMaps
+from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.images import upsample
 from affinitynet.core.random_walk import propagate
 from affinitynet.data.corrections import Corrected
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipeline_registry import register_pipelines
-from affinitynet.pipelines.parameters import Range
+from affinitynet.pipelines.parameters import (
+    CRFSpace,
+    PositiveRange,
+    ProbabilityRange,
+    Range,
+    RefinementSpace,
+    SearchRefine,
+)
+from affinitynet.pipelines.search import nodes
 from affinitynet.pipelines.search.nodes import (
     choose_photos,
     report_trials,
     search_walks,
     suggest,
 )
-from affinitynet.stages.parameters import AutoRandomWalk, WalkSpace
+from affinitynet.stages.parameters import AutoRandomWalk, Refinement, WalkSpace
 from affinitynet.stages.revision import walks
 from tests.conftest import SharedProject
 
@@ -42,13 +52,16 @@ WALK = AutoRandomWalk(
 )
 RANGES = {"crf.srgb": Range(low=3.0, high=30.0, log=True), "crf.iterations": (2, 5)}
 SEARCHED = ["alpha", "beta", "steps"]
+NESTED = {"search.nested_runs": True}
 
 
 @pytest.fixture(scope="session")
 def searched(finished_run, made_once):
     """The finished project after a search; not to be changed."""
     return SharedProject(
-        made_once("searched", lambda folder: finished_run.copy(folder).run("search"))
+        made_once(
+            "searched", lambda folder: finished_run.copy(folder).run("search", parameters=NESTED)
+        )
     )
 
 
@@ -177,7 +190,7 @@ def trials_of(stage, rows):
     return pd.DataFrame(rows).rename(columns=lambda name: name if name == "miou" else stage + name)
 
 
-def test_the_best_parameters_become_a_parameters_file():
+def test_the_best_parameters_become_a_parameters_file(caplog):
     walk = trials_of(
         "revision.random_walk.",
         [
@@ -195,7 +208,15 @@ def test_the_best_parameters_become_a_parameters_file():
     )
     cams = trials_of("cam.", [{"thresholds": 0.2, "miou": 0.3}, {"thresholds": 0.3, "miou": 0.4}])
     sample = pd.DataFrame(index=range(80))
-    trials, text = report_trials(sample, cams, walk, refine)
+    ranges = RefinementSpace(
+        crf=CRFSpace(srgb=PositiveRange(low=3.0, high=30.0)),
+        confidence=ProbabilityRange(low=0.595, high=0.95),
+    )
+    trials, text = report_trials(sample, cams, walk, refine, SPACE, ranges)
+    assert [message.split(",")[0] for message in caplog.messages if "edge" in message] == [
+        "The best revision.random_walk.beta",
+        "The best revision.confidence",
+    ]
     best_walk = {"alpha": 4.0, "beta": 8, "steps": 16}
     assert yaml.safe_load(text) == {
         "revision": {"random_walk": best_walk, "crf": {"srgb": 9.5}, "confidence": 0.6},
@@ -210,7 +231,7 @@ def test_the_best_parameters_become_a_parameters_file():
     assert trials.loc[:4, "revision.crf.srgb"].isna().all()
     assert trials.loc[2:, "cam.thresholds"].isna().all()
 
-    _, text = report_trials(sample, cams, walk, pd.DataFrame({"miou": []}))
+    _, text = report_trials(sample, cams, walk, pd.DataFrame({"miou": []}), SPACE, ranges)
     assert yaml.safe_load(text) == {
         "revision": {"random_walk": best_walk},
     }
@@ -259,6 +280,12 @@ def test_a_search_without_val_finds_the_same(finished_copy, searched):
     finished_copy.run("search")
     found = finished_copy.catalog().load("search.trials")
     pd.testing.assert_frame_equal(found, searched.catalog().load("search.trials"))
+    run = finished_copy.record()["mlflow_run"]  # it has a table, and no runs below it
+    assert not finished_copy.query(
+        f"select * from tags where key = 'mlflow.parentRunId' and value = '{run}'"
+    )
+    mlflow.set_tracking_uri(f"sqlite:///{finished_copy.folder}/mlflow.db")
+    assert len(mlflow.load_table("search.trials.json", run_ids=[run])) == len(found)
 
 
 def test_its_scores_are_those_of_the_stage_at_these_settings(searched, tmp_path):
@@ -332,7 +359,7 @@ def test_a_search_goes_on_where_it_was_interrupted(searched, tmp_path):
         (project.data / str(catalog.get(name)._get_load_path())).unlink()
     maps = project.data / str(catalog.get("search.maps")._get_load_path())
     maps.with_name("maps.complete.json").unlink()
-    project.run("search", parameters={"resume": True})
+    project.run("search", parameters={"resume": True, **NESTED})
     assert len([*folder.iterdir()]) == 8
     pd.testing.assert_frame_equal(project.catalog().load("search.trials"), expected)
     told = project.query(
@@ -341,6 +368,40 @@ def test_a_search_goes_on_where_it_was_interrupted(searched, tmp_path):
         f"and value = '{record['mlflow_run']}'"
     )
     assert told == [(len(expected),)]
+
+
+@pytest.mark.parametrize(("patience", "made"), [(None, 9), (4, 6)])
+def test_refinements_end_when_nothing_is_gained(monkeypatch, patience, made):
+    scores = iter([0.4, 0.5, 0.5005, 0.49, 0.5, 0.4, 0.6, 0.4, 0.4])
+    monkeypatch.setattr(nodes, "per_image", lambda *_: None)
+    monkeypatch.setattr(nodes, "_score", lambda *_: next(scores))
+    space = RefinementSpace(confidence=ProbabilityRange(low=0.5, high=0.9))
+    trials = nodes.search_refinements(
+        *({},) * 4,
+        SearchRefine(trials=9, patience=patience, space=space),
+        Refinement(crf=CRFParameters(), confidence=0.7, long_side=None),
+        Execution(device="cpu"),
+    )
+    assert len(trials) == made
+
+
+def test_one_parameter_takes_the_best_values_over(searched, tmp_path):
+    best = yaml.safe_load(searched.catalog().load("search.best"))["revision"]
+    given = {"best": "newest", "revision.crf.srgb": 7.0}
+    taken = searched.session(parameters=given).load_context().raw_parameters["revision"]
+    assert {name: taken["random_walk"][name] for name in SEARCHED} == best["random_walk"]
+    assert taken["crf"] == taken["crf"] | best["crf"] | {"srgb": 7.0}
+    assert taken["confidence"] == best["confidence"]
+    other = tmp_path / "other.yml"
+    other.write_text("cam: {thresholds: [0.2]}")
+    for wrong, message in (("none.yml", "cannot be read"), (other, "no best.yml of a search")):
+        with pytest.raises(UserError, match=message):
+            searched.session(parameters={"best": str(wrong)}).load_context()
+
+
+def test_without_a_search_there_is_no_best(empty_project):
+    with pytest.raises(UserError, match="kedro run --pipeline search"):
+        empty_project.session(parameters={"best": "newest"}).load_context()
 
 
 def test_the_walk_alone_needs_no_optuna(finished_copy, monkeypatch):

@@ -237,17 +237,33 @@ class SearchWalk:
 
 @parameters
 class SearchRefine:
-    """The search of the dense CRF."""
+    """The search of the dense CRF.
+
+    Attributes:
+        trials: At most.
+        patience: Trials without a gain after which the search ends; None: never.
+        space: Values to try.
+    """
 
     trials: NonNegativeInt
+    patience: PositiveInt | None
     space: RefinementSpace
 
 
 @parameters
 class Search:
-    """The pipeline `search`."""
+    """The pipeline `search`.
+
+    Attributes:
+        images: Photos that are scored; None for all.
+        nested_runs: Whether each trial is a run in MLflow.
+        cam: The search of the background threshold.
+        walk: The search of the random walk.
+        refine: The search of the dense CRF.
+    """
 
     images: PositiveInt | None
+    nested_runs: Flag
     cam: SearchCAM
     walk: SearchWalk
     refine: SearchRefine
@@ -397,6 +413,7 @@ class Parameters:
     maps: FilePath | None = None
     segments: FilePath | None = None
     corrected: FilePath | None = None
+    best: Text | None = None
     classes: Names | Annotated[Text, MinLen(1)] | None = None
     exported: FilePath | None = None
     mlflow_db: DatabasePath | None = None

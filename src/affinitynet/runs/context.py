@@ -16,6 +16,7 @@ from affinitynet.platforms import check_platform
 from affinitynet.runs.configuration import Configuration
 from affinitynet.runs.parameters import anchor_paths, check_parameters
 from affinitynet.runs.record import RunRecord, flatten, read_records
+from affinitynet.runs.searched import add_best
 
 EXECUTION_PARAMS = (
     "resume",
@@ -64,6 +65,15 @@ class RunContext(KedroContext):
         folder = Path(self.project_path)
         self.config_loader.runtime_params = anchor_paths(given, folder)
         raw = anchor_paths(self.config_loader["parameters"], folder)
+        if raw["best"]:
+            self.config_loader.runtime_params = add_best(
+                self.config_loader.runtime_params,
+                raw["best"],
+                project=folder,
+                data=str(Path(folder, raw["data"])) if "://" not in raw["data"] else raw["data"],
+                workspace=self.config_loader["globals"]["workspace"],
+            )
+            raw = anchor_paths(self.config_loader["parameters"], folder)
         texts = [*conf.texts("base"), *conf.texts(self.env or "local")]
         self.checked = check_parameters(raw, others=_read_at_run_time(texts))
         self.config_loader["parameters"] = raw

@@ -26,6 +26,12 @@ SCORES = (SCORE, "segmentation.iou.")
 CONTEXTS = {"train": "training", "val": "evaluation"}
 """Split to what MLflow calls its use."""
 
+STAGES = ("cam", "affinity_labels", "affinity_training", "revision", "segmentation")
+"""What a metric's name begins with, in the order of the stages."""
+
+LOCAL_SERVER = "http://127.0.0.1:5000"
+"""Where `make mlflow` shows a database."""
+
 ORIGIN = ("environment", "data_set")
 """Tags that models must share to be compared."""
 
@@ -95,24 +101,34 @@ def log_data_set(index: pd.DataFrame, *, name: str, source: str) -> dict[str, Da
     return splits
 
 
-def inherited_scores(
-    record: RunRecord, records: Iterable[RunRecord], names: Iterable[str]
-) -> dict[str, float]:
+def inherited_scores(record: RunRecord, records: Iterable[RunRecord]) -> dict[str, float]:
     """Collect the scores of the runs whose outputs a run reads, so that runs can be compared.
 
     Args:
         record: Of the run.
         records: Of all runs.
-        names: The scores in the order of the stages; those of the run's own first stage and of
-            later ones are left out.
+
+    Returns:
+        The metrics of the stages before the run's own first one.
     """
     own = {node.partition(".")[0] for node in record.nodes}
-    wanted = [*takewhile(lambda name: name.partition(".")[0] not in own, names)]
+    earlier = {*takewhile(lambda stage: stage not in own, STAGES)}
     scores: dict[str, float] = {}
     for run in _ancestors(record, {each.version: each for each in records}):
-        found = run.data.metrics
-        scores = {name: found[name] for name in wanted if name in found} | scores
+        found = run.data.metrics.items()
+        scores = {name: at for name, at in found if name.partition(".")[0] in earlier} | scores
     return scores
+
+
+def run_address(run_id: str) -> str:
+    """Return where MLflow shows a run.
+
+    Without `workflowType` its pages open on what is meant for language models.
+    """
+    store, run = mlflow.get_tracking_uri(), mlflow.get_run(run_id)
+    server = store.rstrip("/") if store.startswith("http") else LOCAL_SERVER
+    page = f"experiments/{run.info.experiment_id}/runs/{run_id}"
+    return f"{server}/#/{page}?workflowType=machine_learning"
 
 
 def _ancestors(record: RunRecord, made: Mapping[str, RunRecord]) -> Iterator[Run]:

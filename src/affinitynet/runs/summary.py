@@ -14,6 +14,7 @@ from rich import get_console
 
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.runs.context import RunContext
+from affinitynet.runs.provenance import run_address
 from affinitynet.runs.record import RunRecord, flatten
 from affinitynet.runs.times import by_stage, format_seconds
 from affinitynet.runs.versions import locate_version, read_version, versioned
@@ -110,7 +111,8 @@ class RunSummary:
         results = dict(list_results(record, catalog))
         if scores or results:
             commands = list_commands(record, self.context.project_path)
-            text = closing_lines(record, scores, results, commands)
+            address = run_address(record.mlflow_run) if record.mlflow_run else None
+            text = closing_lines(record, scores, results, commands, address)
             get_console().print(text, soft_wrap=True, markup=False, highlight=False)
         for warning in list_warnings(scores):
             logger.warning(warning)
@@ -246,6 +248,7 @@ def closing_lines(
     scores: Mapping[str, float],
     results: Mapping[str, str],
     commands: Sequence[str],
+    address: str | None = None,
 ) -> str:
     """Lay out what a run has made, one line each: paths stay whole, to be copied.
 
@@ -254,10 +257,12 @@ def closing_lines(
         scores: From `read_scores`.
         results: From `list_results`.
         commands: From `list_commands`.
+        address: Where MLflow shows the run.
     """
     blocks = (
         [(SCORES[key][2], f"{value:.3f}") for key, value in scores.items()],
-        [(RESULTS[entry], path) for entry, path in results.items()],
+        [(RESULTS[entry], path) for entry, path in results.items()]
+        + ([("in MLflow", address)] if address else []),
         list_times(record),
         [("" if number else "next", command) for number, command in enumerate(commands)],
     )

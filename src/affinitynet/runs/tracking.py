@@ -8,8 +8,8 @@ What is left is driven by `metadata: {mlflow: …}` of the catalog entries:
 - `table`: a table becomes a CSV artifact;
 - `scores`: a table becomes a CSV artifact, and a JSON one that MLflow sets side by side for several
   runs and `mlflow.load_table` reads;
-- `trials`: a table of settings and their `miou` becomes a CSV artifact too, and each of its rows a
-  nested run with the settings as parameters;
+- `trials`: a table of settings and their `miou` becomes the same two, and with the parameter
+  `nested_runs` of its stage each row a nested run with the settings as parameters;
 - `json`: what JSON can hold becomes a JSON artifact;
 - `yaml`: a text becomes a YAML artifact;
 - `figure`: a Matplotlib figure becomes a PNG artifact;
@@ -23,6 +23,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -82,6 +84,9 @@ record say better, or that is a matter of this machine."""
 
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 """Environment variable that names MLflow's store."""
+
+MOST_CHANGED = 3
+"""Parameters of edited files that a run is named by, at most."""
 
 MAX_BATCH = 1000
 """Metrics that MLflow takes in one call."""
@@ -178,13 +183,12 @@ class TrackingHooks:
             record.write(self.context.records)
             mlflow.set_tags({"version": record.version, "pipelines": ", ".join(record.pipelines)})
             mlflow.set_tags({f"input.{name}": version for name, version in record.inputs.items()})
-            mlflow.set_tag(
-                MLFLOW_RUN_NAME, run_name(record, pipelines, self.context.runtime_params)
-            )
             records = read_records(self.context.records)
+            given = self.context.runtime_params
+            mlflow.set_tag(MLFLOW_RUN_NAME, run_name(record, pipelines, given, records))
             if maker := _maker(record, pipelines, records):
                 mlflow.set_tag(MLFLOW_PARENT_RUN_ID, maker)
-            log_metrics(inherited_scores(record, records, HEADLINES))
+            log_metrics(inherited_scores(record, records))
         if INDEX in pipeline.datasets() and catalog.exists(INDEX):  # else it is about to be made
             self._log_data_set(catalog.load(INDEX))
 
@@ -237,7 +241,10 @@ class TrackingHooks:
             if kind == "scores":
                 log_compared(data, file=f"{dataset_name}.json")
             elif kind == "trials":
-                log_trials(data, prefix=dataset_name.rpartition(".")[0])
+                log_compared(data, file=f"{dataset_name}.json")
+                stage = dataset_name.rpartition(".")[0]
+                if self.context.raw_parameters[stage]["nested_runs"]:
+                    log_trials(data, prefix=stage)
         elif kind == "json" and mlflow.active_run():
             mlflow.log_dict(data, f"{dataset_name}.json")
         elif kind == "yaml" and mlflow.active_run():
@@ -302,7 +309,12 @@ def data_fingerprint(index: pd.DataFrame) -> str:
     return hashlib.sha256(rows.tobytes()).hexdigest()[:12]
 
 
-def run_name(record: RunRecord, registry: Mapping[str, Pipeline], given: Mapping[str, Any]) -> str:
+def run_name(
+    record: RunRecord,
+    registry: Mapping[str, Pipeline],
+    given: Mapping[str, Any],
+    records: Iterable[RunRecord],
+) -> str:
     """Name a run by what tells it from others: `base revision: revision.random_walk.alpha=4`.
 
     Args:
@@ -310,6 +322,8 @@ def run_name(record: RunRecord, registry: Mapping[str, Pipeline], given: Mapping
         registry: All pipelines by name. Of a run that is not the whole `__default__`, but for what
             no parameter asks for, the name lists those that its nodes are of.
         given: The parameters that were given at run time, flat; of paths the last part is shown.
+        records: Of all runs, newest first. Parameters that differ from those of the last run of the
+            same nodes are named too, as those of edited files.
     """
     from affinitynet.pipeline_registry import CONDITIONS  # imports all pipelines
 
@@ -318,10 +332,24 @@ def run_name(record: RunRecord, registry: Mapping[str, Pipeline], given: Mapping
     is_whole = whole - CONDITIONS.keys() <= {*record.nodes} <= whole
     listed = [] if is_whole else [name for name in registry if name in stages]
     title = " ".join([record.env, ", ".join(listed)]).strip()
-    values = (
-        f"{name}={str(value).rstrip('/').rpartition('/')[2]}" for name, value in given.items()
-    )
+    before = next((each for each in records if _is_earlier(each, record)), record)
+    changed = {
+        name: value
+        for name, value in record.parameters.items()
+        if value != before.parameters.get(name) and value not in given.values()
+    }
+    shown = {**given, **dict(islice(changed.items(), MOST_CHANGED))}
+    values = [
+        f"{name}={str(value).rstrip('/').rpartition('/')[2]}" for name, value in shown.items()
+    ]
+    if len(changed) > MOST_CHANGED:
+        values.append("…")
     return ": ".join(filter(None, [title, ", ".join(values)]))
+
+
+def _is_earlier(other: RunRecord, record: RunRecord) -> bool:
+    is_alike = (other.env, other.nodes) == (record.env, record.nodes)
+    return is_alike and other.version < record.version
 
 
 def _maker(
@@ -454,14 +482,16 @@ def _log_pyfunc(content: bytes, name: str, max_pixels: int) -> str:
     photo = BytesIO()
     Image.new("RGB", (64, 48), "grey").save(photo, "png")
     with TemporaryDirectory() as folder:
-        file = Path(folder, "model.safetensors")
+        file, code = Path(folder, "model.safetensors"), Path(folder, PACKAGE.name)
         file.write_bytes(content)
+        # of the files of new projects some are links, which lead nowhere in a part of a checkout
+        shutil.copytree(PACKAGE, code, ignore=shutil.ignore_patterns("project", "__pycache__"))
         logged = pyfunc.log_model(
             name=name,
             loader_module="affinitynet.serving",
             data_path=str(file),
             model_config={"max_pixels": max_pixels},
-            code_paths=[str(PACKAGE)],
+            code_paths=[str(code)],
             pip_requirements=[f"{package}=={version(package)}" for package in SERVING],
             signature=ModelSignature(
                 Schema([ColSpec(AnyType(), "image")]),  # bytes or an array

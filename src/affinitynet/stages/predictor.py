@@ -54,13 +54,16 @@ def shares_canvases(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-class BatchReader:
+class BatchReader(ABC):
     """Batches in the form that suits a network and its device.
 
     Attributes:
+        block: Where a stage has the reader's parameters, for messages.
         canvas_for: Maps a photo's height and width to those of its canvas: photos of one canvas
             share a batch.
     """
+
+    block = ""
 
     def __init__(
         self, checkpoint: Checkpoint, inference: BatchParameters, device: torch.device
@@ -99,9 +102,25 @@ class BatchReader:
         height, width, _ = pixels.shape
         return Batch(["photo"], [(height, width)], stack([pixels], self.canvas_for), [given])
 
+    @abstractmethod
+    def _score(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
+        """Run the network on a batch (N, 3, h, w), which may have more images than photos."""
+
     def fit(self, sizes: Mapping[str, Size]) -> int:
-        """Return the number of photos per batch, as far as the device holds them."""
-        return self.inference.batch_size
+        """Return how many photos a batch has: as many as the device holds of the largest canvas."""
+        batch_size = self.inference.batch_size
+        has_canvases = self.canvas_for is not own_shape
+        if self.device.type != "cuda" or not has_canvases or min(batch_size, len(sizes)) == 1:
+            return batch_size
+        shapes = (working_size(*size, self.inference.long_side) for size in sizes.values())
+        height, width = max((self.canvas_for(shape) for shape in shapes), key=prod)
+
+        def run(count: int) -> None:
+            images = torch.zeros(count, 3, height, width, dtype=torch.uint8, device=self.device)
+            self._score(images, [(height, width)] * count)
+
+        with memory_errors(f"{self.block}long_side"), without_determinism():
+            return largest_batch(run, self.device, at_most=batch_size)
 
     def check(self, batch: Batch, outputs: Tensor) -> None:
         """Check that a network's outputs are finite.
@@ -128,6 +147,8 @@ class Predictor(BatchReader):
         device: Where the network runs.
     """
 
+    block = "inference."
+
     def __init__(
         self,
         checkpoint: Checkpoint,
@@ -149,7 +170,7 @@ class Predictor(BatchReader):
             CPU.
         """
         cell = self.inference.cell
-        with memory_errors("inference.batch_size"):
+        with memory_errors(f"{self.block}batch_size"):
             scored = ((batch, self._score(batch.images, batch.sizes)) for batch in batches)
             for batch, scores in fetch(scored) if self._canvas_at else scored:
                 self.check(batch, scores)
@@ -168,21 +189,6 @@ class Predictor(BatchReader):
             )
         with without_determinism():
             return multi_scale(self._scores_at, images, flip=flip, cell=cell, bfloat16=bfloat16)
-
-    def fit(self, sizes: Mapping[str, Size]) -> int:
-        """Return how many photos of the largest canvas the device holds."""
-        batch_size = self.inference.batch_size
-        if self.device.type != "cuda" or not self._canvas_at or min(batch_size, len(sizes)) == 1:
-            return batch_size
-        shapes = (working_size(*size, self.inference.long_side) for size in sizes.values())
-        height, width = max((self.canvas_for(shape) for shape in shapes), key=prod)
-
-        def run(count: int) -> None:
-            images = torch.zeros(count, 3, height, width, dtype=torch.uint8, device=self.device)
-            self._score(images, [(height, width)] * count)
-
-        with memory_errors("inference.long_side"):
-            return largest_batch(run, self.device, at_most=batch_size)
 
 
 class FeatureExtractor(BatchReader):
@@ -221,8 +227,8 @@ class FeatureExtractor(BatchReader):
             Photos of one shape, and the network's outputs (N, …), float32, on the device.
         """
         for batch in batches:
-            with memory_errors("batch_size"), without_determinism():
-                outputs = self._run(batch)
+            with memory_errors(f"{self.block}batch_size"), without_determinism():
+                outputs = self._score(batch.images, batch.sizes)
             self.check(batch, outputs)
             for size, group in groupby(range(len(batch.ids)), key=batch.sizes.__getitem__):
                 some = [*group]
@@ -234,12 +240,11 @@ class FeatureExtractor(BatchReader):
                 yield batch.select(part), own
 
     @torch.inference_mode()
-    def _run(self, batch: Batch) -> Tensor:
-        images, bfloat16 = batch.images.to(self.device), self.inference.bfloat16
+    def _score(self, images: Tensor, sizes: Sequence[Size]) -> Tensor:
+        images, bfloat16 = images.to(self.device), self.inference.bfloat16
         if self._canvas:
-            spare = len(images) - len(batch.sizes)
-            sizes = [*batch.sizes, *[batch.sizes[-1]] * spare]
-            return self._canvas.run(images, sizes, bfloat16=bfloat16)
+            all_sizes = [*sizes, *[sizes[-1]] * (len(images) - len(sizes))]
+            return self._canvas.run(images, all_sizes, bfloat16=bfloat16)
         pixels = (images.float() / 255).contiguous(memory_format=torch.channels_last)
         half = uses_bfloat16(bfloat16, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):

@@ -9,6 +9,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from affinitynet.__main__ import main
 from affinitynet.runs.seeds import summarise
+from affinitynet.runs.session import RunSession
 from tests.conftest import PROJECT
 
 
@@ -73,3 +74,15 @@ def test_wrong_options_are_refused(seeds, options, message):
     status, output = seeds(*options)
     assert status != 0
     assert message in output
+
+
+def test_interrupted_seeds_say_how_to_go_on(seeds, project, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunSession, "run", interrupt)
+    status, output = seeds("--seeds", "4,5", *project.options())
+    assert status == 130
+    assert "finish seed 4 with kedro run" in output
+    assert "seed=4,resume=true" in output
+    assert "Traceback" not in output

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import mlflow
 import pytest
 from kedro.framework.hooks.manager import _create_hook_manager
 from kedro.io import DataCatalog
@@ -9,6 +10,7 @@ from kedro.pipeline import Pipeline
 from kedro_viz.integrations.kedro.run_hooks import PipelineRunStatusHook
 
 from affinitynet.runs import summary
+from affinitynet.runs.provenance import run_address
 from affinitynet.runs.record import RunRecord
 from affinitynet.runs.summary import (
     RunSummary,
@@ -30,7 +32,10 @@ def test_a_run_ends_with_its_scores_results_and_next_commands(finished_run):
     assert scores["segmentation"] == pytest.approx(metrics["segmentation"]["miou"])
     for entry in ("reporting.gallery", "ingestion.page", "segmentation.model", "export.model"):
         assert list(finished_run.data.glob(results[entry].removeprefix(f"{finished_run.data}/")))
-    text = closing_lines(record, scores, results, list_commands(record, PROJECT))
+    mlflow.set_tracking_uri(f"sqlite:///{finished_run.folder}/mlflow.db")
+    address = run_address(record.mlflow_run)
+    text = closing_lines(record, scores, results, list_commands(record, PROJECT), address)
+    assert f"http://127.0.0.1:5000/#/experiments/1/runs/{record.mlflow_run}?" in text
     assert all(path in text for path in results.values())
     assert f"{metrics['cam']['miou']:.3f}" in text
     assert "gallery/" in text

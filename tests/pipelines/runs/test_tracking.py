@@ -5,13 +5,17 @@ import os
 import shutil
 import sqlite3
 from contextlib import contextmanager
+from io import BytesIO
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from kedro.framework.startup import bootstrap_project
+from PIL import Image
 
 from affinitynet.pipeline_registry import register_pipelines
+from affinitynet.runs import tracking
 from affinitynet.runs.context import RunContext, _choose_tracking
 from affinitynet.runs.provenance import format_command, tag_model
 from affinitynet.runs.record import RunRecord
@@ -22,10 +26,13 @@ from tests.conftest import PROJECT, Project
 ROAD = register_pipelines()
 
 
-def named(env, *pipelines, told=None):
+def record_of(env, *pipelines, version="2", **parameters):
     nodes = [node.name for name in pipelines or ["__default__"] for node in ROAD[name].nodes]
-    record = RunRecord("version", env, [*pipelines], sorted(nodes), {}, "", "", {}, [])
-    return run_name(record, ROAD, told or {})
+    return RunRecord(version, env, [*pipelines], sorted(nodes), parameters, "", "", {}, [])
+
+
+def named(env, *pipelines, told=None):
+    return run_name(record_of(env, *pipelines), ROAD, told or {}, [])
 
 
 def test_a_run_is_named_by_what_tells_it_from_others():
@@ -35,6 +42,19 @@ def test_a_run_is_named_by_what_tells_it_from_others():
     )
     assert named("base", "reporting", "revision", told={"revision.random_walk.alpha": 4}) == (
         "base revision, reporting: revision.random_walk.alpha=4"
+    )
+
+
+def test_a_run_of_edited_files_is_named_by_what_they_changed():
+    given = {"images": "/home/me/pets"}
+    now = record_of("tagged", "cam", **given, epochs=8, beta=4, alpha=2, t=1, same=0)
+    before = record_of(
+        "tagged", "cam", version="1", **given, epochs=5, beta=8, alpha=1, t=2, same=0
+    )
+    other = record_of("base", "cam", version="1", **given, epochs=1)
+    assert run_name(now, ROAD, given, [now, other]) == "tagged cam: images=pets"
+    assert run_name(now, ROAD, given, [now, other, before]) == (
+        "tagged cam: images=pets, epochs=8, beta=4, alpha=2, …"
     )
 
 
@@ -161,7 +181,10 @@ def mlflow_run(project):
         yield mlflow.active_run().info.run_id
 
 
-def test_a_model_is_logged_and_registered_once_a_run(finished_copy):
+def test_a_model_is_logged_and_registered_once_a_run(finished_copy, monkeypatch, tmp_path):
+    alone = shutil.copytree(tracking.PACKAGE, tmp_path / "affinitynet", symlinks=True)
+    assert not (alone / "project/.telemetry").exists()  # a link to a file of the checkout
+    monkeypatch.setattr(tracking, "PACKAGE", alone)
     (path,) = finished_copy.data.glob("06_models/export/model.safetensors/*/*")
     with mlflow_run(finished_copy) as run:
         for registered in (None, "animals", "animals"):  # a run that is killed, and killed again
@@ -213,6 +236,8 @@ def test_a_run_shows_its_command_its_data_set_and_the_scores_that_it_began_with(
     assert tags["kedro_command"].startswith("kedro run --env test --nodes revision.score --params")
     assert tags["mlflow.note.content"].startswith("revision.pseudo_label_miou **")
     assert metrics["cam.miou"] == pytest.approx(before["cam"]["miou"])
+    for name, iou in before["cam"]["iou"].items():
+        assert metrics[f"cam.iou.{name}"] == pytest.approx(iou)
     assert metrics["affinity_labels.coverage"] == pytest.approx(
         before["affinity_labels"]["coverage"]
     )
@@ -238,6 +263,9 @@ def test_the_registry_says_what_a_model_is_and_which_is_the_best(finished_copy):
     )
     assert run.data.tags["version"] in first.description
     assert client.get_model_version_by_alias("affinitynet", "best-test").version == first.version
+    model = mlflow.pyfunc.load_model("models:/affinitynet@best-test")
+    answer = model.predict({"image": [np.zeros((32, 48, 3), np.uint8)]})
+    assert Image.open(BytesIO(answer["mask"][0])).size == (48, 32)
     client.set_model_version_tag("affinitynet", first.version, "segmentation.miou", "0.9")
     second = mlflow.register_model(first.source, "affinitynet")
     tag_model("affinitynet", second.version, run)

@@ -119,12 +119,21 @@ def test_a_batch_that_is_not_full_has_as_many_photos_as_others(photos):
     assert np.array_equal(drawn, photos["d"]())
 
 
-def test_the_largest_canvas_decides_how_many_photos_fit(monkeypatch):
-    seen = []
-    network = predictor.Predictor(model(), cam, INFERENCE, torch.device("cpu"))
+def extractor():
+    options = FeatureParameters(long_side=None, batch_size=4, bfloat16=False, output_stride=16)
+    return predictor.FeatureExtractor(model("affinity"), options, torch.device("cpu"))
+
+
+def scorer():
+    return predictor.Predictor(model(), cam, INFERENCE, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("make", [scorer, extractor])
+def test_the_largest_canvas_decides_how_many_photos_fit(monkeypatch, make):
+    seen, network = [], make()
+    assert network.fit(SIZES) == 4  # on a CPU as many as are asked for
     monkeypatch.setattr(network, "device", torch.device("cuda"))
     monkeypatch.setattr(network, "canvas_for", canvas_for)
-    monkeypatch.setattr(network, "_canvas_at", [None])
     monkeypatch.setattr(network, "_score", lambda batch, sizes: seen.append((batch, sizes)))
 
     def largest_batch(run, device, *, at_most):
@@ -135,6 +144,20 @@ def test_the_largest_canvas_decides_how_many_photos_fit(monkeypatch):
     monkeypatch.setattr(torch, "zeros", lambda *shape, dtype, device: shape)
     assert network.fit(SIZES | {"large": (500, 333)}) == 2
     assert seen == [((2, 3, 512, 384), [(512, 384)] * 2)]
+
+
+@pytest.mark.parametrize(
+    ("make", "parameter"), [(scorer, "inference.batch_size"), (extractor, "batch_size")]
+)
+def test_a_full_gpu_names_the_batch_size_to_lower(monkeypatch, photos, make, parameter):
+    network = make()
+
+    def exhausted(images, sizes):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(network, "_score", exhausted)
+    with pytest.raises(UserError, match=f"lower {parameter} of this stage"):
+        [*network(network.read(SIZES, photos))]
 
 
 def test_a_full_gpu_names_the_parameter_to_lower():

@@ -1,15 +1,17 @@
 """The training loop: it learns, goes on exactly where it was, and says what went wrong."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import Dataset
 
 from affinitynet.networks.checkpoint import Checkpoint, initialise, restore
 from affinitynet.training import loop
 from affinitynet.training.loop import train
-from affinitynet.training.losses import classification_loss
+from affinitynet.training.losses import affinity_loss, classification_loss, segmentation_loss
 from affinitynet.training.parameters import TrainingParameters
 
 CONFIG = {
@@ -183,6 +185,60 @@ def test_losses_are_read_from_a_device_many_at_a_time():
     losses.add(torch.tensor(float("nan")))
     with pytest.raises(FloatingPointError, match="epoch 2, step 12"):
         losses.add(torch.tensor(1.0))
+
+
+WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim"}
+"""Operators whose result the host has to wait for."""
+
+
+class NothingWaits(TorchDispatchMode):
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        assert operator.overloadpacket.__name__ not in WAITING
+        is_index = operator.overloadpacket is torch.ops.aten.index
+        assert not is_index or all(i is None or i.dtype != torch.bool for i in args[1])
+        return operator(*args, **(kwargs or {}))
+
+
+class Halves(Dataset):
+    """Photos whose left half is labelled 1, the right one 2."""
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        labels = torch.ones(32, 32, dtype=torch.long)
+        labels[:, 16:] = 2
+        return torch.rand(3, 32, 32), labels
+
+
+@pytest.mark.parametrize(
+    ("kind", "head", "samples", "loss"),
+    [
+        ("cam", {}, Colours(), classification_loss),
+        ("affinity", {"channels": [8, 8, 8]}, Halves(), partial(affinity_loss, radius=3)),
+        ("segmentation", {"channels": 16}, Halves(), segmentation_loss),
+    ],
+)
+def test_no_step_makes_the_host_wait_for_a_gpu(monkeypatch, kind, head, samples, loss):
+    monkeypatch.setattr(loop, "_Losses", lambda *at, wait, kept=loop._Losses: kept(*at, wait=50))
+
+    def watch(steps, _):
+        for batch in steps:
+            with NothingWaits():
+                yield batch
+
+    start = initialise(CONFIG | {"kind": kind, "head": head}, seed=0)
+    once = replace(PARAMETERS, epochs=1)
+    [*train(start, samples, loss, once, seed=0, device="cpu", progress=watch)]
+
+
+def test_a_gpu_gets_pinned_samples_that_are_ready(monkeypatch):
+    monkeypatch.setattr(loop, "cores", lambda: 4)
+    loaders = [
+        loop._loader(Colours(), PARAMETERS, torch.device(name), seed=0) for name in ("cpu", "cuda")
+    ]
+    options = [(each.num_workers, each.pin_memory, each.prefetch_factor) for each in loaders]
+    assert options == [(0, False, None), (3, True, 4)]
 
 
 def test_samples_vary_as_they_do_whatever_number_of_processes_prepares_them(initial):

@@ -46,6 +46,10 @@ logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.floating[Any]]
 WALK = "revision.random_walk."
+GAIN = 0.001
+"""Gain in mIoU that is worth further trials."""
+EDGE = 0.02
+"""Share of a range that is its edge."""
 
 
 def choose_photos(
@@ -216,7 +220,8 @@ def search_refinements(
 ) -> pd.DataFrame:
     """Search the dense CRF's parameters by the pseudo labels' score (Optuna's TPE sampler).
 
-    The first trial takes the present values, as far as they lie in the space.
+    The first trial takes the present values, as far as they lie in the space. The search ends when
+    `patience` trials have gained less than `GAIN`.
 
     Returns:
         One row a trial: its parameters by their full names, and `miou`.
@@ -228,14 +233,20 @@ def search_refinements(
 
     values, walked = [*classes.values()], checked(maps, "search.maps")
     rows: list[dict[str, Any]] = []
+    best, last_gain = -np.inf, 0
     for setting, tell in suggest(ranges_of(search.space), flatten(revision), search.trials):
         refiner = Refiner(values, with_setting(revision, setting))
         made = per_image(refiner, maps, [photos, walked], execution, "Refining pseudo labels")
         miou = _score(made, masks, values)
         tell(miou)
         rows.append({f"revision.{name}": value for name, value in setting.items()} | {"miou": miou})
-        best = max(row["miou"] for row in rows)
+        if miou >= best + GAIN:
+            last_gain = len(rows)
+        best = max(best, miou)
         logger.info("Trial %d of %d: mIoU %.3f, best %.3f", len(rows), search.trials, miou, best)
+        if search.patience and len(rows) - last_gain >= search.patience:
+            logger.info("No gain of %g in %d trials: the search ends.", GAIN, search.patience)
+            break
     return pd.DataFrame(rows) if rows else pd.DataFrame({"miou": []}, dtype=float)
 
 
@@ -322,6 +333,8 @@ def report_trials(
     cam_trials: pd.DataFrame,
     walk_trials: pd.DataFrame,
     refine_trials: pd.DataFrame,
+    walks: WalkSpace,
+    refinements: RefinementSpace,
 ) -> tuple[pd.DataFrame, str]:
     """Put all trials into one table, and the best of them into a parameters file.
 
@@ -330,6 +343,8 @@ def report_trials(
         cam_trials: What `search_thresholds` found.
         walk_trials: What `search_walks` found.
         refine_trials: What `search_refinements` found on the best walk's maps; may be empty.
+        walks: The values of the walk that were tried.
+        refinements: Those of the dense CRF.
 
     Returns:
         `stage` (cam, walk, refine), each parameter by its full name and `miou`, one row per trial;
@@ -353,8 +368,28 @@ def report_trials(
     found = f"# Found by search on {len(sample)} training photos: {scores}.\n"
     text = found + OmegaConf.to_yaml(config)
     logger.info("The best parameters:\n%s", text)
+    spaces = {f"random_walk.{name}": values for name, values in vars(walks).items()}
+    for name in _at_edges(best, spaces | ranges_of(refinements)):
+        logger.warning(
+            "The best %s, %g, is at the edge of what was tried: a wider search.*.space may find "
+            "better ones.",
+            *(name, best[name]),
+        )
     trials = pd.concat(tables, ignore_index=True)
     return trials[["stage", "cam.thresholds", *best, "miou"]], text
+
+
+def _at_edges(best: Mapping[str, Any], spaces: Mapping[str, Any]) -> Iterator[str]:
+    """Name the parameters of `revision` whose value is the first or last, or near a range's end."""
+    for name, value in best.items():
+        tried = spaces[name.removeprefix("revision.")]
+        if isinstance(tried, Range):
+            near = EDGE * (tried.high - tried.low)
+            low, high = tried.low + near, tried.high - near
+        else:
+            low, high = min(tried), max(tried)
+        if low < high and not low < value < high:
+            yield name
 
 
 def best_of(trials: pd.DataFrame) -> dict[str, Any]:

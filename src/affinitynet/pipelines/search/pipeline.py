@@ -99,7 +99,14 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 report_trials,
-                inputs=["sample", "cam_trials", "walk_trials", "refine_trials"],
+                inputs=[
+                    "sample",
+                    "cam_trials",
+                    "walk_trials",
+                    "refine_trials",
+                    "params:walk.space",
+                    "params:refine.space",
+                ],
                 outputs=["trials", "best"],
                 name="report",
             ),

@@ -208,11 +208,12 @@ def test_the_best_parameters_become_a_parameters_file(caplog):
     )
     cams = trials_of("cam.", [{"thresholds": 0.2, "miou": 0.3}, {"thresholds": 0.3, "miou": 0.4}])
     sample = pd.DataFrame(index=range(80))
-    ranges = RefinementSpace(
+    space = RefinementSpace(
         crf=CRFSpace(srgb=PositiveRange(low=3.0, high=30.0)),
         confidence=ProbabilityRange(low=0.595, high=0.95),
     )
-    trials, text = report_trials(sample, cams, walk, refine, SPACE, ranges)
+    search = SearchRefine(trials=2, patience=None, space=space)
+    trials, text = report_trials(sample, cams, walk, refine, SPACE, search)
     assert [message.split(",")[0] for message in caplog.messages if "edge" in message] == [
         "The best revision.random_walk.beta",
         "The best revision.confidence",
@@ -231,7 +232,7 @@ def test_the_best_parameters_become_a_parameters_file(caplog):
     assert trials.loc[:4, "revision.crf.srgb"].isna().all()
     assert trials.loc[2:, "cam.thresholds"].isna().all()
 
-    _, text = report_trials(sample, cams, walk, pd.DataFrame({"miou": []}), SPACE, ranges)
+    _, text = report_trials(sample, cams, walk, pd.DataFrame({"miou": []}), SPACE, search)
     assert yaml.safe_load(text) == {
         "revision": {"random_walk": best_walk},
     }

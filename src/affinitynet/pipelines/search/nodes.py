@@ -334,7 +334,7 @@ def report_trials(
     walk_trials: pd.DataFrame,
     refine_trials: pd.DataFrame,
     walks: WalkSpace,
-    refinements: RefinementSpace,
+    search: SearchRefine,
 ) -> tuple[pd.DataFrame, str]:
     """Put all trials into one table, and the best of them into a parameters file.
 
@@ -344,7 +344,7 @@ def report_trials(
         walk_trials: What `search_walks` found.
         refine_trials: What `search_refinements` found on the best walk's maps; may be empty.
         walks: The values of the walk that were tried.
-        refinements: Those of the dense CRF.
+        search: With those of the dense CRF.
 
     Returns:
         `stage` (cam, walk, refine), each parameter by its full name and `miou`, one row per trial;
@@ -369,7 +369,7 @@ def report_trials(
     text = found + OmegaConf.to_yaml(config)
     logger.info("The best parameters:\n%s", text)
     spaces = {f"random_walk.{name}": values for name, values in vars(walks).items()}
-    for name in _at_edges(best, spaces | ranges_of(refinements)):
+    for name in _at_edges(best, spaces | ranges_of(search.space)):
         logger.warning(
             "The best %s, %g, is at the edge of what was tried: a wider search.*.space may find "
             "better ones.",

@@ -105,7 +105,7 @@ def create_pipeline() -> Pipeline:
                     "walk_trials",
                     "refine_trials",
                     "params:walk.space",
-                    "params:refine.space",
+                    "params:refine",
                 ],
                 outputs=["trials", "best"],
                 name="report",

@@ -92,7 +92,7 @@ UNASKED = {"ingestion.check_corrections", "revision.check_segments"}
         (
             "test",
             {"corrected": "c", "segments": "slic"},
-            {"inference.coco", "inference.overlay"},
+            {"export.export_onnx", "inference.coco", "inference.overlay"},
         ),
         ("voc_cpu", {}, {"scenes.render", *UNASKED, "inference.coco", "inference.overlay"}),
         ("tagged", {"coco": "coco", "overlays": "o"}, {"scenes.render", *UNASKED}),

@@ -12,7 +12,7 @@ from tests.system.test_lock import hold
 def test_runs_at_once_in_a_fresh_project_do_not_mix(finished_run, tmp_path):
     """One with the reference's parameters has its scores, whatever the others make meanwhile."""
     project = Project(tmp_path)
-    seeds = {0: "", 1: "", 2: ""}
+    seeds = (0, 1)
     runs = {
         seed: project.start("--to-nodes", "cam.score", parameters={"seed": seed}) for seed in seeds
     }
@@ -23,7 +23,7 @@ def test_runs_at_once_in_a_fresh_project_do_not_mix(finished_run, tmp_path):
         record["parameters"]["seed"]: record
         for record in (json.loads(path.read_text()) for path in project.records)
     }
-    assert records.keys() == seeds.keys()
+    assert {*records} == {*seeds}
     folder = "04_feature/test/cam/maps/{}/maps"
     reference = finished_run.data / folder.format(finished_run.record()["version"])
     made = {}
@@ -32,7 +32,7 @@ def test_runs_at_once_in_a_fresh_project_do_not_mix(finished_run, tmp_path):
         files = sorted((project.data / folder.format(record["version"])).iterdir())
         made[seed] = {path.name: path.read_bytes() for path in files}
     assert made[0] == {path.name: path.read_bytes() for path in reference.iterdir()}
-    assert made[1] != made[0] != made[2]
+    assert made[1] != made[0]
     tracked = dict(
         project.query(
             "select params.value, metrics.value from metrics join params using (run_uuid) "

@@ -6,6 +6,7 @@ import re
 import struct
 import tracemalloc
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from affinitynet.data.coco import parse_coco
 from affinitynet.data.files import name_photos
 from affinitynet.data.masks import draw_masks
 from affinitynet.data.near_duplicates import difference_hash, group_near_duplicates
+from affinitynet.data.parameters import DataSet
 from affinitynet.data.report import list_warnings
 from affinitynet.data.split import divide_groups, draw_val
 from affinitynet.data.tag_file import read_tagged
@@ -40,15 +42,14 @@ from tests.conftest import PROJECT, SCORED, SharedProject, all_but_export
 
 FILES = ["rex.jpg", "tom.png", "beach/both.webp", "beach/empty.tif"]
 TAGS = {"rex": "dog", "tom": "cat", "beach/both": "cat|dog", "beach/empty": ""}
-OPTIONS = {
-    "tags": "tags.csv",
-    "separator": ",;|",
-    "classes": None,
-    "mask_classes": None,
-    "masks": None,
-    "strict": False,
-    "val_share": 0.5,
-}
+OPTIONS = DataSet(
+    layout="tagged",
+    tags="tags.csv",
+    classes=None,
+    mask_classes=None,
+    strict=False,
+    val_share=0.5,
+)
 PAGE = (PROJECT / "docs/data.md").read_text()
 EXAMPLES = dict(re.findall(r'```\w+ title="(.+?)"\n(.+?)```', PAGE, flags=re.DOTALL))
 
@@ -75,22 +76,20 @@ def load(folder):
 
 def read(folder, text, **options):
     source = text.encode() if isinstance(text, str) else text
-    return read_tagged(load(folder), OPTIONS | options, source)
+    return read_tagged(load(folder), replace(OPTIONS, **options), source)
 
 
 def ingest(folder, text, truth=None, header=None, **options):
     """The index, the classes and the report, as the pipeline makes them."""
     source = text.encode() if isinstance(text, str) else text
-    given = OPTIONS | options | ({"tags": None} if text is None else {})
+    given = replace(OPTIONS, **options | ({"tags": None} if text is None else {}))
     execution = Execution(workers=1)
-    given = {"layout": "tagged"} | given
     inspected, findings = inspect_photos(
         load(folder), given, 0, execution, None, None, source, header
     )
     stage = SimpleNamespace(training=TrainingParameters(epochs=1, batch_size=1))
-    parameters = {"data_set": given, "mask_folder": "", "images": str(folder)}
-    parameters |= dict.fromkeys(TRAINED, stage)
-    report, *_ = check_data_set(inspected, findings, truth or {}, parameters, execution)
+    parameters = {"mask_folder": "", "images": str(folder)} | dict.fromkeys(TRAINED, stage)
+    report, *_ = check_data_set(inspected, findings, truth or {}, given, parameters, execution)
     return *build_index(inspected, findings), report
 
 
@@ -229,7 +228,6 @@ def test_no_index_is_built_of_a_data_set_with_problems():
     [
         ({"classes": ["a|b"]}, r"'a\|b': a name must not contain"),
         ({"classes": ["c" * 201]}, "the class 'c+…': a name has 200 characters at most"),
-        ({"classes": ["\ud800"]}, "half a character; save the tags as UTF-8"),
         ({"classes": ["cat"], "mask_classes": ["dog"]}, "'cat' is none of data_set.mask_classes"),
         ({"classes": [f"c{i}" for i in range(255)]}, "255 classes are too many"),
         ({"classes": ["zebra"]}, "classes: no photo has the tag 'zebra'; the tags are: cat, dog"),
@@ -241,11 +239,16 @@ def test_wrong_parameters_are_told(folder, options, message):
         ingest(folder, EXAMPLES["split.csv"], **options)
 
 
+def test_half_a_character_is_told(folder):
+    with pytest.raises(UserError, match="half a character; save the tags as UTF-8"):
+        ingest(folder, r'[{"file": "rex.jpg", "tags": ["\ud800"]}]')
+
+
 def test_missing_files_and_folders_are_told(folder, tmp_path):
     with pytest.raises(UserError, match=r"tags=tags.csv: there is no such file"):
         inspect_photos(
             load(folder),
-            {"layout": "tagged"} | OPTIONS,
+            OPTIONS,
             0,
             Execution(workers=1),
             *[None] * 4,
@@ -352,9 +355,7 @@ def test_no_photo_is_opened_twice(folder):
         for name, read in load(folder).items()
     }
     source = EXAMPLES["tags.csv"].encode()
-    inspect_photos(
-        photos, {"layout": "tagged"} | OPTIONS, 0, Execution(workers=1), None, None, source, None
-    )
+    inspect_photos(photos, OPTIONS, 0, Execution(workers=1), None, None, source, None)
     assert sorted(opened) == sorted(TAGS)
 
 

@@ -15,6 +15,7 @@ from affinitynet.data.files import PHOTO_SUFFIXES, Partitions, is_hidden
 from affinitynet.data.folders import class_of, read_places
 from affinitynet.data.matching import PhotoFinder, is_utf8, same_file
 from affinitynet.data.names import clean_tags, list_names, read_split
+from affinitynet.data.parameters import DataSet
 from affinitynet.data.rows import Row, TagFile, count_notes
 from affinitynet.data.tag_table import (
     decode_text,
@@ -59,7 +60,7 @@ class MasksHeader:
 
 def read_tagged(
     photos: Partitions[Any],
-    data_set: dict[str, Any],
+    data_set: DataSet,
     source: TagSource,
     masks: MasksHeader | None = None,
 ) -> Tagged:
@@ -67,7 +68,7 @@ def read_tagged(
 
     Args:
         photos: Photo id to a function that reads the photo; only the ids are used.
-        data_set: `tags`, the file's path; `classes`, `mask_classes` and `separator`.
+        data_set: See `conf/tagged/parameters.yml`; its `tags` is the file's path.
         source: The tag file, or the files of the folder `tags`; None without one, for sub-folders
             that are named by class.
         masks: Of the file that masks are drawn from; None for masks that are images.
@@ -75,7 +76,7 @@ def read_tagged(
     Raises:
         ValueError: If the file is no tag file at all.
     """
-    path, separator = data_set["tags"], data_set["separator"]
+    path, separator = data_set.tags, data_set.separator
     if path and source is None:
         raise ValueError(f"tags={path}: there is no such file")
     others = {_plain(file) for file in getattr(photos, "others", ())}
@@ -93,8 +94,8 @@ def read_tagged(
     if links:
         note = f"links to folders are not followed; copy what they lead to: {', '.join(links)}"
         given = replace(given, notes=[*given.notes, note])
-    listed = list_names(data_set["classes"], separator)
-    mask_names = list_names(data_set["mask_classes"], separator)
+    listed = list_names(data_set.classes, separator)
+    mask_names = list_names(data_set.mask_classes, separator)
     if path is None and isinstance(source, Mapping):
         path = ", ".join(source)
     return match(given, photos, listed, mask_names, masks, path, others)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import pandas as pd
 
@@ -34,6 +35,15 @@ class Tagged:
     mask_classes: list[str]
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+
+class Findings(TypedDict):
+    """What remains of `Tagged` beside the table of photos, as JSON."""
+
+    classes: dict[str, int]
+    mask_classes: list[str]
+    problems: list[str]
+    warnings: list[str]
 
 
 def choose_classes(
@@ -91,8 +101,9 @@ def choose_classes(
             )
         if len(name) > MAX_NAME:
             problems.append(f"the class '{name[:40]}…': a name has {MAX_NAME} characters at most")
-        if name.encode(errors="ignore").decode() != name:
-            problems.append(f"the class {name!r}: half a character; save the tags as UTF-8")
+    for name in [name for name in chosen if name.encode(errors="ignore").decode() != name]:
+        problems.append(f"the class {name!r}: half a character; save the tags as UTF-8")
+        chosen.remove(name)  # no table can hold it
     if len(values) >= IGNORE_INDEX:
         problems.append(f"{len(values)} classes are too many: masks have {IGNORE_INDEX - 1} values")
     return {name: values.get(name, 0) for name in chosen}, mask_names, problems, warnings

@@ -6,13 +6,13 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 from xml.etree import ElementTree
 
 import pandas as pd
 
 from affinitynet.data.files import Partitions, why_unreadable
 from affinitynet.data.names import clean_tags, list_names
+from affinitynet.data.parameters import DataSet
 from affinitynet.data.tag_table import decode_text
 from affinitynet.data.tagged import Tagged, choose_classes
 
@@ -164,7 +164,7 @@ def _normal(name: str) -> str:
 
 def read_voc(
     photos: Collection[str],
-    data_set: dict[str, Any],
+    data_set: DataSet,
     annotations: Partitions[bytes],
     splits: Partitions[bytes],
 ) -> Tagged:
@@ -172,19 +172,20 @@ def read_voc(
 
     Args:
         photos: Ids of the photos.
-        data_set: `classes`, `mask_classes` and `splits`, file names (without .txt) of the lists
-            that are train and val.
+        data_set: Its `splits` are the file names (without .txt) of the lists.
         annotations: By image id.
         splits: By list name.
     """
-    listed, mask_names = (list_names(data_set[key], ",;|") for key in ("classes", "mask_classes"))
+    listed, mask_names = (
+        list_names(names, ",;|") for names in (data_set.classes, data_set.mask_classes)
+    )
     classes, mask_names, problems, warnings = choose_classes([], listed, mask_names)
     for folder, files in (("JPEGImages", photos), ("Annotations", annotations)):
         if not files:
             problems.append(f"{folder}: missing or empty")
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, tuple[list[str], str, int, int]] = {}
     seen: dict[str, str] = {}
-    for split, file in data_set["splits"].items():
+    for split, file in (data_set.splits or {}).items():
         source = f"ImageSets/Segmentation/{file}.txt"
         try:
             ids = parse_split(splits[file](), source, photos) if file in splits else []
@@ -212,13 +213,9 @@ def read_voc(
             elif annotations:
                 problems.append(f"Annotations/{image_id}.xml: missing, but named in {source}")
             if image_id in photos:
-                rows[image_id] = {
-                    "tags": list(annotation.tags) if annotation else [],
-                    "split": split,
-                    "width": annotation.width if annotation else 0,
-                    "height": annotation.height if annotation else 0,
-                }
-    named = {tag for row in rows.values() for tag in row["tags"]}
+                known = annotation or Annotation(0, 0, ())
+                rows[image_id] = ([*known.tags], split, known.width, known.height)
+    named = {tag for tags, *_ in rows.values() for tag in tags}
     if named and not problems:
         problems += [
             f"parameter data_set.classes: no photo of the lists has the tag '{name}'"

@@ -24,6 +24,7 @@ from affinitynet.core.ranges import (
     matching,
     parameters,
 )
+from affinitynet.data.parameters import DataSet, Names
 from affinitynet.execution import Execution
 from affinitynet.networks.parameters import (
     AffinityNetwork,
@@ -37,7 +38,6 @@ from affinitynet.networks.parameters import (
 from affinitynet.stages.parameters import Alphas, AutoRandomWalk, Radius, Refinement, WalkSpace
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
-Names = OneOrMore[Annotated[Text, MinLen(1)]]
 Thresholds = OneOrMore[OpenProbability]
 
 DatabasePath = Annotated[
@@ -53,21 +53,6 @@ class Scenes:
     train: PositiveInt
     val: PositiveInt
     long_side: Annotated[PositiveInt, Ge(16), Le(4096)]
-
-
-@parameters
-class DataSet:
-    """How files name the tags of photos; see `conf/base/parameters.yml` and `conf/tagged`."""
-
-    layout: Literal["voc", "tagged"]
-    strict: Flag
-    classes: Names | Annotated[Text, MinLen(1)] | None
-    mask_classes: Names | Annotated[Text, MinLen(1)] | None
-    masks: FilePath | None
-    splits: dict[Literal["train", "val"], Text] | None
-    tags: FilePath | None = None
-    separator: Annotated[Text, MinLen(1)] = ",;|"
-    val_share: OpenProbability = 0.2
 
 
 @parameters
@@ -414,7 +399,7 @@ class Parameters:
     segments: FilePath | None = None
     corrected: FilePath | None = None
     best: Text | None = None
-    classes: Names | Annotated[Text, MinLen(1)] | None = None
+    classes: Names | None = None
     exported: FilePath | None = None
     mlflow_db: DatabasePath | None = None
     mlflow_artifacts: FilePath | None = None

@@ -18,6 +18,8 @@ from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 
 from affinitynet.core.segments import SLIC
+from affinitynet.data.layouts import LAYOUTS
+from affinitynet.data.parameters import DataSet
 from affinitynet.datasets import (
     CorrectedDataset,
     FolderDataset,
@@ -29,7 +31,7 @@ from affinitynet.datasets.output_folder import begin_outputs
 from affinitynet.errors import UserError
 from affinitynet.execution import ItemHandlers, handle_items
 from affinitynet.pipeline_registry import CONDITIONS
-from affinitynet.pipelines.ingestion.nodes import LAYOUTS, check_corrections
+from affinitynet.pipelines.ingestion.nodes import check_corrections
 from affinitynet.pipelines.parameters import Parameters
 from affinitynet.runs.context import RunContext
 from affinitynet.runs.data_sets import check_data_sets
@@ -129,7 +131,7 @@ class RunHooks:
         own = before.version if before else run_params["run_id"]
         inputs = fix_versions(pipeline, catalog, asked, own=own)
         check_inputs(pipeline, catalog, inputs, asked, env=self.context.env)
-        check_folders(pipeline, catalog, self.context.raw_parameters)
+        check_folders(pipeline, catalog, self.context.checked.data_set)
         check_device(self.context.checked.execution)
         nodes = {node.name for node in pipeline.nodes}
         check_packages(nodes, self.context.checked)
@@ -390,9 +392,7 @@ def _env_option(env: str | None) -> str:
     return f" --env {env}" if env and env != "local" else ""
 
 
-def check_folders(
-    pipeline: Pipeline, catalog: CatalogProtocol, parameters: Mapping[str, Any]
-) -> None:
+def check_folders(pipeline: Pipeline, catalog: CatalogProtocol, data_set: DataSet) -> None:
     """Check that the user's photos and masks are where a stage that runs separately looks for them.
 
     Where `ingestion` runs too, it tells this together with all else.
@@ -402,8 +402,7 @@ def check_folders(
     """
     if any(node.name == "ingestion.inspect" for node in pipeline.nodes):
         return
-    data_set = parameters["data_set"]
-    layout = LAYOUTS[data_set["layout"]]
+    layout = LAYOUTS[data_set.layout]
     needed = {"photos": f"{layout.folder}=<path>"}
     if any(_needs_masks(node, data_set) for node in pipeline.nodes):
         needed["masks"] = layout.masks_given
@@ -470,9 +469,9 @@ def check_outputs(pipeline: Pipeline, catalog: CatalogProtocol, context: RunCont
     begin_outputs(folders, images, since)
 
 
-def _needs_masks(node: Node, data_set: Mapping[str, Any]) -> bool:
+def _needs_masks(node: Node, data_set: DataSet) -> bool:
     """Whether the node cannot do without masks: it trains on them, or scores where some must be."""
-    must_score = data_set["strict"] or data_set["masks"]
+    must_score = data_set.strict or data_set.masks
     return "masks" in node.inputs and (
         TRAINING in node.tags or ("scoring" in node.tags and bool(must_score))
     )

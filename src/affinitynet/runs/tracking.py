@@ -55,7 +55,7 @@ from mlflow.utils.mlflow_tags import (
 )
 from PIL import Image
 
-from affinitynet.pipelines.ingestion.nodes import LAYOUTS
+from affinitynet.data.layouts import LAYOUTS
 from affinitynet.runs.context import RunContext
 from affinitynet.runs.provenance import (
     format_command,

@@ -4,10 +4,11 @@ import pytest
 
 from affinitynet.data.files import is_hidden
 from affinitynet.data.folders import class_of, read_place, read_places
+from affinitynet.data.parameters import DataSet
 from affinitynet.data.tag_file import read_tagged
 from affinitynet.datasets.photos import Photos
 
-OPTIONS = {"tags": None, "separator": ",;|", "classes": None, "mask_classes": None}
+OPTIONS = DataSet(layout="tagged", strict=False, classes=None, mask_classes=None)
 
 
 def read(*photos):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from affinitynet.data.parameters import DataSet
 from affinitynet.data.voc import (
     Annotation,
     format_annotation,
@@ -49,7 +50,10 @@ def test_ids_of_no_photo_are_named_as_they_stand():
 
 
 def test_a_list_that_is_no_text_is_named():
-    options = {"classes": ["cat"], "mask_classes": ["cat"], "splits": {"train": "t", "val": "v"}}
+    lists = {"train": "t", "val": "v"}
+    options = DataSet(
+        layout="voc", strict=True, classes=["cat"], mask_classes=["cat"], splits=lists
+    )
     splits = {"t": lambda: b"PK\x03\x04\0\0\xff\0\0", "v": lambda: b"a"}
     tagged = read_voc(["a"], options, {}, splits)
     assert any(line.startswith("ImageSets/Segmentation/t.txt: ") for line in tagged.problems)
@@ -135,7 +139,10 @@ def test_annotations_in_a_namespace_and_no_annotations():
 
 
 def test_lists_that_are_missing_and_classes_that_no_photo_has():
-    data_set = {"classes": "dog;owl", "mask_classes": "dog;owl", "splits": {"train": "train"}}
+    names = "dog;owl"
+    data_set = DataSet(
+        layout="voc", strict=True, classes=names, mask_classes=names, splits={"train": "train"}
+    )
     xml = {"a": lambda: b"<annotation><object><name>dog</name></object></annotation>"}
     tagged = read_voc(["a"], data_set, xml, {"train": lambda: b"a"})
     assert tagged.problems == [

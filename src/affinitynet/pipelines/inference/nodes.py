@@ -17,6 +17,7 @@ from affinitynet.core.label_maps import list_present
 from affinitynet.core.overlay import paint_overlay
 from affinitynet.data import coco_export as coco
 from affinitynet.data.files import PHOTO_SUFFIXES, Partitions, inspect_photo, is_too_long
+from affinitynet.data.parameters import DataSet
 from affinitynet.data.tag_file import TagSource, read_known_tags
 from affinitynet.data.tagged import TAG_SEPARATOR
 from affinitynet.datasets.scored_mask import ScoredMask
@@ -91,7 +92,7 @@ def read_tags(
     photos: pd.DataFrame,
     source: TagSource,
     tags: str | None,
-    data_set: dict[str, Any],
+    data_set: DataSet,
     model: Checkpoint,
 ) -> dict[str, list[int]]:
     """Read which classes the photos show.
@@ -113,7 +114,7 @@ def read_tags(
         return {}
     names = {name.casefold(): label for label, name in enumerate(model.config["classes"], start=1)}
     try:
-        known = read_known_tags(photos.index, source, tags, data_set.get("separator", ",;|"))
+        known = read_known_tags(photos.index, source, tags, data_set.separator)
     except ValueError as error:
         raise UserError(str(error)) from error
     shown = {tag for some in known.values() for tag in some}

@@ -1,20 +1,17 @@
 """Nodes of the `ingestion` pipeline."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
-from affinitynet.core.images import TURNED
 from affinitynet.core.label_maps import LabelMap
 from affinitynet.data.agreement import compare
 from affinitynet.data.checks import (
     CRASHES,
-    UNKNOWN_VALUES,
     Inspection,
     MaskInspection,
     inspect_mask,
@@ -22,7 +19,16 @@ from affinitynet.data.checks import (
 )
 from affinitynet.data.corrections import MAX_VALUE, Corrected, list_problems
 from affinitynet.data.files import Partitions, is_too_long
+from affinitynet.data.layouts import LAYOUTS
 from affinitynet.data.near_duplicates import group_near_duplicates
+from affinitynet.data.parameters import DataSet
+from affinitynet.data.problems import (
+    join_lines,
+    list_gaps,
+    list_mask_problems,
+    list_missing,
+    list_size_problems,
+)
 from affinitynet.data.report import (
     count_classes,
     count_together,
@@ -32,9 +38,7 @@ from affinitynet.data.report import (
     summarise_photos,
 )
 from affinitynet.data.split import divide_groups, draw_val
-from affinitynet.data.tag_file import read_tagged
-from affinitynet.data.tagged import TAG_SEPARATOR, Tagged
-from affinitynet.data.voc import read_voc
+from affinitynet.data.tagged import TAG_SEPARATOR, Findings, Tagged
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.training.parameters import TrainingParameters
@@ -48,51 +52,11 @@ logger = logging.getLogger(__name__)
 
 TRAINED = ("cam", "affinity_training", "segmentation")
 """Stages that train a network."""
-MAX_NAMED = 5
-"""Photos in a line."""
-MAX_LINES = 100
-"""Problems printed at most; the rest is counted."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a data set's files name the tags, and how messages name the files.
-
-    Attributes:
-        read: Maps the photos, `data_set` and the files of all layouts to `Tagged`.
-        folder: Parameter that names the data set's folder.
-        masks_given: What `--params` takes to find the masks.
-        mask_names: Parameter that names the mask values.
-    """
-
-    read: Callable[..., Tagged]
-    folder: str
-    masks_given: str
-    mask_names: str
-
-
-LAYOUTS = {
-    "voc": Layout(
-        lambda photos, data_set, annotations, splits, *_: read_voc(
-            photos, data_set, annotations, splits
-        ),
-        folder="voc_root",
-        masks_given="voc_root=<path>,mask_folder=<name>",
-        mask_names="data_set.mask_classes",
-    ),
-    "tagged": Layout(
-        lambda photos, data_set, _, __, tags, header: read_tagged(photos, data_set, tags, header),
-        folder="images",
-        masks_given="masks=<path>",
-        mask_names="mask_classes",
-    ),
-}
-"""By `data_set.layout`."""
 
 
 def inspect_photos(
-    photos: Partitions[Any], data_set: dict[str, Any], seed: int, execution: Execution, *files: Any
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+    photos: Partitions[Any], data_set: DataSet, seed: int, execution: Execution, *files: Any
+) -> tuple[pd.DataFrame, Findings]:
     """Read the tags, look at every tagged photo once, and draw the split where none is given.
 
     Args:
@@ -106,28 +70,27 @@ def inspect_photos(
     Returns:
         One row per photo, by `id`: `split`, `width` and `height` in pixels, `tags` joined by `|`,
         its `group` of near-duplicates, `problem`, empty where the photo is sound, and `repairs`,
-        what was done to read it. And what the files name: `classes`, `mask_classes`, `problems`,
-        `warnings`.
+        what was done to read it. And what the files name.
 
     Raises:
         UserError: If the tags cannot be read at all.
     """
     try:
-        tagged = LAYOUTS[data_set["layout"]].read(photos, data_set, *files)
+        tagged = LAYOUTS[data_set.layout].read(photos, data_set, *files)
     except ValueError as error:
         raise UserError(str(error)) from error
     listed = _choose_photos(tagged)
     seen = _look_at(listed.index, photos, execution)
-    problems = [*tagged.problems, *(_size_problems(listed, seen) if "width" in listed else ())]
+    problems = [*tagged.problems, *list_size_problems(listed, seen)]
     table = listed[["split", "tags"]].join(seen)
     table["group"] = group_near_duplicates(table.pop("hash").tolist())
-    divided = _draw_split(table, tagged.classes, data_set, seed)
-    return table, {
-        "classes": tagged.classes,
-        "mask_classes": tagged.mask_classes,
-        "problems": problems,
-        "warnings": [*tagged.warnings, *divided],
-    }
+    warnings = [*tagged.warnings, *_draw_split(table, tagged.classes, data_set.val_share, seed)]
+    return table, Findings(
+        classes=tagged.classes,
+        mask_classes=tagged.mask_classes,
+        problems=problems,
+        warnings=warnings,
+    )
 
 
 def _choose_photos(tagged: Tagged) -> pd.DataFrame:
@@ -158,12 +121,12 @@ def _look_at(ids: pd.Index, photos: Partitions[Any], execution: Execution) -> pd
 
 
 def _draw_split(
-    table: pd.DataFrame, classes: Mapping[str, int], data_set: dict[str, Any], seed: int
+    table: pd.DataFrame, classes: Mapping[str, int], share: float, seed: int
 ) -> list[str]:
     """Draw val in place where the files name no split; return warnings."""
     if not len(table) or (table["split"] != "").any():
         return []
-    share, sound = data_set["val_share"], table["problem"] == ""
+    sound = table["problem"] == ""
     flags = one_hot(table[sound], classes).to_numpy(bool)
     groups, divided = divide_groups(flags, table.loc[sound, "group"].to_numpy(), share)
     val = draw_val(flags, groups, share, seed)
@@ -176,24 +139,11 @@ def _draw_split(
     ]
 
 
-def _size_problems(listed: pd.DataFrame, seen: pd.DataFrame) -> list[str]:
-    """Compare sizes; an annotation may have that of the stored photo, before EXIF turns it."""
-    sizes = listed[["width", "height"]].join(seen[["width", "height", "repairs"]], rsuffix="_seen")
-    return [
-        f"{image_id}: its annotation says {width} x {height}, the photo is {w} x {h} pixels"
-        for image_id, width, height, w, h, repairs in sizes.itertuples()
-        if width
-        and height
-        and w
-        and (width, height) != (w, h)
-        and not (TURNED in repairs and (width, height) == (h, w))
-    ]
-
-
 def check_data_set(
     inspected: pd.DataFrame,
-    findings: dict[str, Any],
+    findings: Findings,
     masks: Partitions[LabelMap],
+    data_set: DataSet,
     parameters: dict[str, Any],
     execution: Execution,
 ) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, Figure]:
@@ -203,7 +153,8 @@ def check_data_set(
         inspected: From `inspect_photos`.
         findings: From `inspect_photos`.
         masks: Of each image.
-        parameters: All of them: those of the data set, and how each stage is trained.
+        data_set: See `conf/base/parameters.yml`.
+        parameters: All of them: the folders, and how each stage is trained.
         execution: Processes.
 
     Returns:
@@ -212,64 +163,48 @@ def check_data_set(
     Raises:
         UserError: With one line per problem.
     """
-    classes: dict[str, int] = findings["classes"]
-    layout = LAYOUTS[parameters["data_set"]["layout"]]
-    masked = [str(image_id) for image_id in inspected.index if image_id in masks]
-    problems = [*findings["problems"], *_list_mask_gaps(inspected, masks, parameters)]
+    classes, sound = findings["classes"], inspected[inspected["problem"] == ""]
+    masked = inspected[inspected.index.isin([*masks])]
+    problems = [*findings["problems"]]
+    problems += list_missing(inspected, masks, data_set, parameters["mask_folder"])
     if not findings["problems"]:  # the following ones are likely a consequence
-        problems += _list_gaps(inspected[inspected["problem"] == ""], classes, parameters)
-    more, warnings = _check_masks(inspected.loc[masked], findings, masks, layout, execution)
+        problems += list_gaps(sound, classes, data_set.val_share, _batch_sizes(parameters))
+    layout = LAYOUTS[data_set.layout]
+    more, warnings = _check_masks(masked, findings, masks, layout.mask_names, execution)
     if problems := [*problems, *more]:
         raise _refuse(problems, parameters[layout.folder], layout.folder)
-    warnings = [*findings["warnings"], *warnings, *list_warnings(inspected, classes, masked)]
+    ids = [*map(str, masked.index)]
+    warnings = [*findings["warnings"], *warnings, *list_warnings(inspected, classes, ids)]
     for line in warnings:
         logger.warning(line)
-    sound = inspected[inspected["problem"] == ""]
     counts, together = count_classes(sound, classes), count_together(sound, classes)
-    report = summarise_photos(inspected, classes, masked) | {"warnings": warnings}
+    report = summarise_photos(inspected, classes, ids) | {"warnings": warnings}
     return report, counts, together, plot_data(sound, counts, together)
 
 
 def _check_masks(
     masked: pd.DataFrame,
-    findings: dict[str, Any],
+    findings: Findings,
     masks: Partitions[LabelMap],
-    layout: Layout,
+    parameter: str,
     execution: Execution,
 ) -> tuple[list[str], list[str]]:
     """Check the masks by themselves and against the tags: problems and warnings."""
     classes, names = findings["classes"], findings["mask_classes"]
-    shown, wrong = _inspect_masks(masked, masks, len(names), execution)
-    tags = {str(i): tags.split(TAG_SEPARATOR) for i, tags in masked["tags"].items()}
-    agreement = compare(tags, shown, classes, names, layout.mask_names)
-    problems = [
-        _name_together(ids, line)
-        for line, ids in wrong.items()
-        if not agreement.problems or UNKNOWN_VALUES not in line  # a consequence of it
-    ]
-    binary = getattr(masks, "binary", False)
-    if binary and len(names) > 1:
-        problems.append(
-            f"the masks have the values 0 and 255 only, but there are {len(classes)} classes: "
-            "write the classes' values into them, or learn one class with classes=<name>"
-        )
-    else:
-        problems += agreement.problems
-    known = [f"the masks have the values 0 and 255 only: 255 is {', '.join(classes)}"]
-    return problems, [*agreement.warnings, *(known if binary else ())]
-
-
-def _inspect_masks(
-    masked: pd.DataFrame, masks: Partitions[LabelMap], num_values: int, execution: Execution
-) -> tuple[dict[str, tuple[int, ...]], dict[str, list[str]]]:
-    """Read each mask once: the values in it by image, and the images of each problem."""
+    looks = _look_at_masks(masked, masks, len(names), execution, "Checking the masks")
     wrong: dict[str, list[str]] = {}
-    looks = _look_at_masks(masked, masks, num_values, execution, "Checking the masks")
     for image_id, look in looks.items():
         for line in look.problems:
             wrong.setdefault(line, []).append(image_id)
     shown = {i: look.shown for i, look in looks.items() if look.shown is not None}
-    return shown, wrong
+    tags = {str(i): tags.split(TAG_SEPARATOR) for i, tags in masked["tags"].items()}
+    agreement, binary = (
+        compare(tags, shown, classes, names, parameter),
+        getattr(masks, "binary", False),
+    )
+    problems = [*list_mask_problems(wrong, agreement, len(names), binary=binary)]
+    known = [f"the masks have the values 0 and 255 only: 255 is {', '.join(classes)}"]
+    return problems, [*agreement.warnings, *(known if binary else ())]
 
 
 def _look_at_masks(
@@ -296,80 +231,19 @@ def _look_at_masks(
 def _refuse(problems: list[str], folder: str, parameter: str) -> UserError:
     return UserError(
         f"{len(problems)} problem{'s' * (len(problems) > 1)} with the data set in '{folder}' "
-        f"(parameter {parameter}):" + _list(problems)
+        f"(parameter {parameter}):" + join_lines(problems)
     )
 
 
-def _list(problems: list[str]) -> str:
-    more = len(problems) - MAX_LINES
-    lines = "".join(f"\n  {line}" for line in problems[:MAX_LINES])
-    return lines + (f"\n  … and {more} more" if more > 0 else "")
+def _batch_sizes(parameters: Mapping[str, Any]) -> dict[str, int]:
+    """Batch sizes of the stages that train, whose blocks Kedro has built or not."""
+    read = TypeAdapter(TrainingParameters).validate_python
+    blocks = [parameters[stage] for stage in TRAINED]
+    trained = [read(b["training"] if isinstance(b, dict) else b.training) for b in blocks]
+    return {i: each.batch_size for i, each in zip(TRAINED, trained, strict=True) if each.epochs}
 
 
-def _list_mask_gaps(
-    inspected: pd.DataFrame, masks: Collection[str], parameters: dict[str, Any]
-) -> Iterator[str]:
-    """Name photos and masks that must be there and are missing, or cannot be read."""
-    data_set = parameters["data_set"]
-    if not data_set["strict"]:
-        return
-    wrong = inspected.loc[inspected["problem"] != "", "problem"]
-    yield from (f"{image_id}: {problem}" for image_id, problem in wrong.items())
-    if not masks:
-        layout = data_set["layout"]
-        folder = parameters["mask_folder"] if layout == "voc" else data_set["masks"]
-        yield (
-            f"the masks' folder {folder or '(none is named)'}: missing or empty; give "
-            f"--params {LAYOUTS[layout].masks_given}, or data_set.strict=false to do without masks"
-        )
-        return
-    val = inspected.index[(inspected["problem"] == "") & (inspected["split"] == "val")]
-    yield from (f"{i}: the mask is missing, but val is scored" for i in val.difference([*masks]))
-
-
-def _name_together(ids: list[str], line: str) -> str:
-    """Name a problem once for all its photos."""
-    more = f" and {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else ""
-    return f"{', '.join(ids[:MAX_NAMED])}{more}: {line}"
-
-
-def _list_gaps(
-    sound: pd.DataFrame, classes: Mapping[str, int], parameters: dict[str, Any]
-) -> Iterator[str]:
-    """Name what keeps a data set of sound photos from being learned or evaluated."""
-    val_share = parameters["data_set"].get("val_share", 0.0)
-    train = sound[sound["split"] == "train"]
-    tagged = train.index[train["tags"] != ""]
-    if not len(tagged):
-        names = ", ".join(classes)
-        hint = f"among {names} (parameter data_set.classes)" if names else "(parameter tags)"
-        yield f"no training photo has a tag {hint}"
-    if not (sound["split"] == "val").any():
-        yield (
-            "no photo is of the split val, which the results are evaluated on: name some in a "
-            f"column `split` (train or val), or, if none is given, raise data_set.val_share, now "
-            f"{val_share} of {len(sound)} photos"
-        )
-    samples = {"cam": train.index, "affinity_training": tagged, "segmentation": tagged}
-    for stage in TRAINED:
-        training = _training_of(parameters[stage])
-        count = len(samples[stage])
-        if len(tagged) and training.epochs and training.batch_size > count:
-            yield (
-                f"{stage}.training.batch_size is {training.batch_size}, but the stage has only "
-                f"{count} photos to train on; lower it"
-            )
-
-
-def _training_of(stage: Any) -> TrainingParameters:
-    """Return how a stage is trained; Kedro builds its block only for nodes that declare it."""
-    training = stage["training"] if isinstance(stage, dict) else stage.training
-    return TypeAdapter(TrainingParameters).validate_python(training)
-
-
-def build_index(
-    inspected: pd.DataFrame, findings: dict[str, Any]
-) -> tuple[pd.DataFrame, dict[str, int]]:
+def build_index(inspected: pd.DataFrame, findings: Findings) -> tuple[pd.DataFrame, dict[str, int]]:
     """Gather split, size and tags of every sound photo in one table. Masks are not looked at.
 
     Returns:
@@ -406,15 +280,19 @@ def check_corrections(
         problems.append(f"none of the {len(corrected.masks)} masks is of a training photo")
     if problems:
         title = f"corrected={corrected.path}: the masks cannot be trained on:"
-        raise UserError(title + _list(problems))
-    for note in matched.notes:
-        logger.warning(note.replace("masks=", "corrected=", 1))
+        raise UserError(title + join_lines(problems))
     val = sorted(own.keys() - looks.keys())
+    _log_corrections(corrected, matched.notes, len(looks), val)
+    return {"photos": len(looks), "val": val}
+
+
+def _log_corrections(corrected: Corrected, notes: list[str], count: int, val: list[str]) -> None:
+    for note in notes:
+        logger.warning(note.replace("masks=", "corrected=", 1))
     if val:
         logger.warning(
             "corrected=%s: %d photos are of val, such as %s. They are not trained on, so that val "
             "stays unseen",
             *(corrected.path, len(val), val[0]),
         )
-    logger.info("%d photos of train have a corrected mask.", len(looks))
-    return {"photos": len(looks), "val": val}
+    logger.info("%d photos of train have a corrected mask.", count)

@@ -37,7 +37,14 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 check_data_set,
-                inputs=["inspected", "findings", "masks", "parameters", "params:execution"],
+                inputs=[
+                    "inspected",
+                    "findings",
+                    "masks",
+                    "params:data_set",
+                    "parameters",
+                    "params:execution",
+                ],
                 outputs=["report", "class_counts", "co_occurrence", "data_plot"],
                 name="check",
             ),

@@ -23,6 +23,8 @@ from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_in_chunks
 
 Counts = npt.NDArray[np.int64]
+Metrics = dict[str, float | dict[str, float]]
+"""Scores of a stage by name; those of single classes by class."""
 NEUTRAL = "neutral"
 """Name of pixels without a label."""
 
@@ -164,7 +166,7 @@ def confusion_at(joint: "scipy.sparse.csr_array", threshold: int, num_classes: i
     return counts
 
 
-def summarise(confusion: Counts, classes: Mapping[str, int]) -> dict[str, Any]:
+def summarise(confusion: Counts, classes: Mapping[str, int]) -> Metrics:
     """Turn counts into the scores of a stage.
 
     Returns:
@@ -173,16 +175,9 @@ def summarise(confusion: Counts, classes: Mapping[str, int]) -> dict[str, Any]:
     """
     if not confusion.any():
         return {}
-    names = ["background", *classes]
-    iou = intersection_over_union(confusion)
-    return {
-        "miou": float(mean_iou(confusion)),
-        "iou": {
-            name: float(value)
-            for name, value in zip(names, iou, strict=True)
-            if not np.isnan(value)
-        },
-    }
+    values = zip(["background", *classes], intersection_over_union(confusion), strict=True)
+    iou = {name: float(value) for name, value in values if not np.isnan(value)}
+    return {"miou": float(mean_iou(confusion)), "iou": iou}
 
 
 def tabulate_confusion(counts: Mapping[str, Counts], classes: Mapping[str, int]) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """Nodes of the `affinity_labels` pipeline."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,13 @@ from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.parameters import AffinityLabels
 from affinitynet.pipelines.per_image import checked, per_image, tagged_photos
-from affinitynet.pipelines.scoring import Counts, count, tabulate_confusion, tabulate_images
+from affinitynet.pipelines.scoring import (
+    Counts,
+    Metrics,
+    count,
+    tabulate_confusion,
+    tabulate_images,
+)
 
 
 def label_pixels(
@@ -45,7 +50,7 @@ def score_labels(
     index: pd.DataFrame,
     classes: dict[str, int],
     execution: Execution,
-) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+) -> tuple[Metrics, pd.DataFrame, pd.DataFrame]:
     """Score the confident pixels: how many there are, and how many of them are right.
 
     Photos with a corrected mask are left out.
@@ -62,7 +67,7 @@ def score_labels(
     )
     if images:
         coverage, accuracy = _coverage_accuracy(counts)
-        metrics = {"coverage": coverage, "accuracy": accuracy}
+        metrics: Metrics = {"coverage": coverage, "accuracy": accuracy}
     else:
         metrics = {"coverage": _measure_coverage(labels, execution)}
     return (

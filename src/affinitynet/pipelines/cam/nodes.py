@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from affinitynet.pipelines.per_image import (
     tagged_photos,
 )
 from affinitynet.pipelines.scoring import (
+    Metrics,
     confusion_at,
     count,
     count_thresholds,
@@ -64,7 +64,7 @@ def score_cams(
     classes: dict[str, int],
     cam: CAM,
     execution: Execution,
-) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+) -> tuple[Metrics, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Score the CAMs at the best of a grid of background thresholds.
 
     The threshold only serves the comparison: no later stage uses it.
@@ -109,7 +109,7 @@ def score_tags(
     classes: dict[str, int],
     cam: CAM,
     execution: Execution,
-) -> dict[str, Any]:
+) -> Metrics:
     """Score the classifier on the tags of val, which it has not seen. No mask is involved.
 
     Returns:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -49,8 +50,8 @@ def show_data(
     """
     sound = inspected[inspected["problem"] == ""]
     rows = sound[["split", "tags"]].replace({"tags": {f"\\{TAG_SEPARATOR}": ", "}}, regex=True)
-    groups = [*_groups(sound)][:MAX_GROUPS]
-    elsewhere = {image_id for group in groups for image_id in group["shown"]}
+    groups = _groups(sound)[:MAX_GROUPS]
+    elsewhere = {image_id for group in groups for image_id in group.shown}
     warnings = [
         (line, [name for name in _named(line, sound.index) if name not in elsewhere])
         for line in report["warnings"]
@@ -58,8 +59,8 @@ def show_data(
     classes = [*_classes(class_counts, sound)]
     wanted = [
         *(image_id for _, ids in warnings for image_id in ids),
-        *(image_id for group in groups for image_id in group["shown"]),
-        *(image_id for row in classes for image_id in row["examples"]),
+        *(image_id for group in groups for image_id in group.shown),
+        *(image_id for row in classes for image_id in row.examples),
     ]
     return {
         "index": fill_template(
@@ -71,7 +72,7 @@ def show_data(
             num_groups=report["near_duplicates"]["groups"],
             left_out=report["left_out"]["why"],
             classes=classes,
-            largest=max([row["train"] + row["val"] for row in classes], default=0),
+            largest=max([row.train + row.val for row in classes], default=0),
             others={name: part for name, part in report.items() if name not in SHOWN},
             rows=rows.to_dict("index"),
             pictures=_draw([*dict.fromkeys(wanted)], photos, execution),
@@ -79,19 +80,48 @@ def show_data(
     }
 
 
-def _groups(sound: pd.DataFrame) -> Iterator[dict[str, Any]]:
+@dataclass(frozen=True)
+class Group:
+    """Near-duplicates.
+
+    Attributes:
+        ids: The photos.
+        doubtful: Whether their tags differ.
+        across: Whether they lie in train and val.
+    """
+
+    ids: list[str]
+    doubtful: bool
+    across: bool
+
+    @property
+    def shown(self) -> list[str]:
+        """The photos on the page."""
+        return self.ids[:MAX_PHOTOS]
+
+
+@dataclass(frozen=True)
+class ClassPhotos:
+    """Photos of a class: how many there are in each split, and some of them."""
+
+    name: str
+    train: int
+    val: int
+    examples: list[str]
+
+
+def _groups(sound: pd.DataFrame) -> list[Group]:
     """Describe the groups of near-duplicates, those with different tags first."""
     alike = sound[sound["group"].duplicated(keep=False)]
     found = [
-        {
-            "ids": [*map(str, rows.index)],
-            "shown": [*map(str, rows.index[:MAX_PHOTOS])],
-            "doubtful": len(set(rows["tags"])) > 1,
-            "across": len(set(rows["split"])) > 1,
-        }
+        Group(
+            [*map(str, rows.index)],
+            doubtful=len(set(rows["tags"])) > 1,
+            across=len(set(rows["split"])) > 1,
+        )
         for _, rows in alike.groupby("group")
     ]
-    yield from sorted(found, key=lambda group: (not group["doubtful"], not group["across"]))
+    return sorted(found, key=lambda group: (not group.doubtful, not group.across))
 
 
 def _named(line: str, ids: pd.Index) -> list[str]:
@@ -101,16 +131,12 @@ def _named(line: str, ids: pd.Index) -> list[str]:
     return [word for word in stripped if word in ids][:MAX_PHOTOS]
 
 
-def _classes(counts: pd.DataFrame, sound: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _classes(counts: pd.DataFrame, sound: pd.DataFrame) -> Iterator[ClassPhotos]:
     tags = sound["tags"].str.split(TAG_SEPARATOR, regex=False)
     for name, train, val in counts[["class", "train", "val"]].itertuples(index=False):
         shows = [name in some or (some == [""] and name == "(no tag)") for some in tags]
-        yield {
-            "name": name,
-            "train": int(train),
-            "val": int(val),
-            "examples": [*map(str, sound.index[shows][: MAX_PHOTOS // 2])],
-        }
+        examples = [*map(str, sound.index[shows][: MAX_PHOTOS // 2])]
+        yield ClassPhotos(name, int(train), int(val), examples)
 
 
 def _draw(ids: list[str], photos: Partitions[Any], execution: Execution) -> dict[str, str]:

@@ -1,15 +1,12 @@
 """Nodes of the `reporting` pipeline: tables of the scores."""
 
-from typing import Any
-
 import pandas as pd
+
+from affinitynet.pipelines.scoring import Metrics
 
 
 def tabulate(
-    cam: dict[str, Any],
-    labels: dict[str, Any],
-    revision: dict[str, Any],
-    segmentation: dict[str, Any],
+    cam: Metrics, labels: Metrics, revision: Metrics, segmentation: Metrics
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Put the stages' `metrics` side by side.
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +27,7 @@ from affinitynet.pipelines.per_image import (
     tagged_photos,
 )
 from affinitynet.pipelines.scoring import (
+    Metrics,
     count,
     count_labels,
     count_maps,
@@ -178,7 +178,7 @@ def score_revision(
     index: pd.DataFrame,
     classes: dict[str, int],
     execution: Execution,
-) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+) -> tuple[Metrics, pd.DataFrame, pd.DataFrame]:
     """Score the walk and the pseudo labels, corrected photos apart.
 
     Returns:

@@ -19,6 +19,7 @@ from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.pipelines.parameters import Segmentation
 from affinitynet.pipelines.per_image import NetworkWork, map_on_devices
 from affinitynet.pipelines.scoring import (
+    Metrics,
     count,
     count_labels,
     summarise,
@@ -129,7 +130,7 @@ def score_predictions(
     masks: Partitions[LabelMap],
     classes: dict[str, int],
     execution: Execution,
-) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+) -> tuple[Metrics, pd.DataFrame, pd.DataFrame]:
     """Score the predictions of `val`.
 
     Returns:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from affinitynet.pipelines.cam.nodes import tag_labels
 from affinitynet.pipelines.parameters import MaskSource, Segmentation
 from affinitynet.pipelines.per_image import NetworkWork, checked, per_batch
 from affinitynet.pipelines.scoring import (
+    Metrics,
     count,
     count_labels,
     count_maps,
@@ -73,7 +74,7 @@ def compare_sources(
     corrected: Corrected,
     classes: dict[str, int],
     execution: Execution,
-) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+) -> tuple[Metrics, pd.DataFrame, pd.DataFrame]:
     """Score the sources of masks on the training photos that have pseudo labels and a mask.
 
     Photos with a corrected mask are left out.
@@ -201,7 +202,7 @@ def estimate_quality(
     true = corrected_photos(corrected, index)
     shown = index.index[(index["tags"] != "") & ~index.index.isin([*true])]
     ids = [i for i in shown if i in predictions and i in maps]
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[str, ObjectQuality]] = []
     for chunk in map_in_chunks(
         partial(_estimate_one, names, values),
         ((i, predictions[i], maps[i], walked.get(i)) for i in ids),
@@ -210,31 +211,47 @@ def estimate_quality(
         description="Estimating the quality",
         skip=True,
     ):
-        rows += [{"id": i, **row} for i, objects in chunk.items() for row in objects]
-    columns = ["id", "object", "share", "network", "walk", "quality"]
-    table = pd.DataFrame(rows, columns=columns).set_index("id")
+        rows += [(i, each) for i, objects in chunk.items() for each in objects]
+    ids_of = pd.Index([i for i, _ in rows], name="id", dtype=object)
+    table = pd.DataFrame([each for _, each in rows], ids_of, ObjectQuality._fields)
     table.insert(0, "split", index.loc[table.index, "split"])
     worst = table.groupby(level=0)["quality"].transform("min")
     return table.iloc[np.lexsort((table["quality"], table.index, worst))]
 
 
+class ObjectQuality(NamedTuple):
+    """How good the mask of an object is likely to be.
+
+    Attributes:
+        object: Name of the class.
+        share: Of the photo's pixels, in the mask.
+        network: IoU that the network's probabilities let one expect.
+        walk: The same by the random walk's; NaN without them.
+        quality: Mean of both.
+    """
+
+    object: str
+    share: float
+    network: float
+    walk: float
+    quality: float
+
+
 def _estimate_one(
     names: list[str], values: list[int], read: Any, read_maps: Any, read_walked: Any
-) -> list[dict[str, Any]]:
+) -> list[ObjectQuality]:
     stored = read_maps()
     size = (stored.maps.shape[1] * CELL, stored.maps.shape[2] * CELL)
     mask = resize_labels(decode(read(), values), size)
-    sources = {"network": stored} | ({"walk": read_walked()} if read_walked else {})
-    expected = {name: expected_iou(mask, scores) for name, scores in sources.items()}
-    return [
-        {
-            "object": names[label - 1],
-            "share": float((mask == label).mean()),
-            **{name: found[label] for name, found in expected.items()},
-            "quality": float(np.mean([found[label] for found in expected.values()])),
-        }
-        for label in stored.labels[1:].tolist()
-    ]
+    by_network = expected_iou(mask, stored)
+    by_walk = expected_iou(mask, read_walked()) if read_walked else {}
+    found = []
+    for label in stored.labels[1:].tolist():
+        share = float((mask == label).mean())
+        expected = by_network[label], by_walk.get(label, np.nan)
+        quality = float(np.nanmean(expected))
+        found.append(ObjectQuality(names[label - 1], share, *expected, quality))
+    return found
 
 
 def expected_iou(mask: LabelMap, scores: ClassMaps) -> dict[int, float]:

@@ -225,6 +225,31 @@ def compare_with_tags(
         yield f"there is no map of its tag {classes.names[label - 1]}"
 
 
+def compare_all(
+    looks: Mapping[str, MapsInspection], tags: Mapping[str, set[int]], classes: ClassNames
+) -> tuple[int, dict[str, list[str]]]:
+    """Compare the maps of all photos with their tags.
+
+    Args:
+        looks: Photo id to what its maps are.
+        tags: Photo id to the labels of its tags, of all photos that need maps.
+        classes: Their names.
+
+    Returns:
+        The label of number 0, see `choose_shift`; and the photos of each problem.
+    """
+    keys = {photo: look.keys for photo, look in looks.items() if look.keys is not None}
+    shift = choose_shift(keys, tags, classes)
+    wrong: dict[str, list[str]] = {}
+    for photo, own in tags.items():
+        look = looks.get(photo, MapsInspection(problems=("the photo has no class maps",)))
+        known = photo in keys
+        compared = compare_with_tags(keys[photo], own, classes, shift) if known else ()
+        for line in (*look.problems, *compared):
+            wrong.setdefault(line, []).append(photo)
+    return shift, wrong
+
+
 def select_tagged(
     given: ScoreMaps, tags: Collection[int], classes: ClassNames, shift: int
 ) -> ClassMaps:

@@ -101,6 +101,17 @@ def list_gaps(
             )
 
 
+def name_together(problems: Mapping[str, list[str]]) -> Iterator[str]:
+    """Name each problem once for all its photos.
+
+    Args:
+        problems: The photos of each problem.
+    """
+    for line, ids in problems.items():
+        more = f" and {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else ""
+        yield f"{', '.join(ids[:MAX_NAMED])}{more}: {line}"
+
+
 def list_mask_problems(
     wrong: Mapping[str, list[str]], agreement: Agreement, num_values: int, *, binary: bool
 ) -> Iterator[str]:
@@ -112,10 +123,9 @@ def list_mask_problems(
         num_values: Number of classes that mask values may stand for.
         binary: Whether all masks have the values 0 and 255 only.
     """
-    for line, ids in wrong.items():
-        if not agreement.problems or UNKNOWN_VALUES not in line:  # a consequence of it
-            more = f" and {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else ""
-            yield f"{', '.join(ids[:MAX_NAMED])}{more}: {line}"
+    if agreement.problems:  # unknown values are a consequence of it
+        wrong = {line: ids for line, ids in wrong.items() if UNKNOWN_VALUES not in line}
+    yield from name_together(wrong)
     if binary and num_values > 1:
         yield (
             f"the masks have the values 0 and 255 only, but there are {num_values} classes: "

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from affinitynet.pipelines.tag_check.nodes import check_tags, predict_out_of_fold
+from affinitynet.pipelines.tag_check.nodes import check_tags
+from affinitynet.stages.tag_check import predict_out_of_fold
 
 NAMES = ["cat", "dog", "owl"]
 

@@ -14,8 +14,7 @@ from affinitynet.data.given_maps import (
     ClassNames,
     MapsInspection,
     assign_files,
-    choose_shift,
-    compare_with_tags,
+    compare_all,
     inspect_maps,
     read_maps,
     select_tagged,
@@ -62,15 +61,7 @@ def check_maps(
         )
     looks = _look_at(files, index, given, len(classes), execution)
     tags = {photo: {*labels.tolist()} for photo, labels in tag_labels(index, [*classes]).items()}
-    keys = {photo: look.keys for photo, look in looks.items() if look.keys is not None}
-    shift = choose_shift(keys, tags, names)
-    wrong: dict[str, list[str]] = {}
-    for photo in index.index:
-        look = looks.get(photo, MapsInspection(problems=("the photo has no class maps",)))
-        known = photo in keys
-        compared = compare_with_tags(keys[photo], tags[photo], names, shift) if known else ()
-        for line in (*look.problems, *compared):
-            wrong.setdefault(line, []).append(photo)
+    shift, wrong = compare_all(looks, tags, names)
     if wrong:
         raise UserError(
             f"maps={maps}: the class maps do not fit the photos and their tags:"

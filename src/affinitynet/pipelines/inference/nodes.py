@@ -55,20 +55,9 @@ def inspect_photos(
             f"({', '.join(PHOTO_SUFFIXES)}), a pattern, a photo, or - for a "
             'list on the standard input: --params "images=<folder>,output=<folder>"'
         )
-    sound_names = {
-        name: read for name, read in images.items() if _is_utf8(name) and not is_too_long(name)
-    }
-    rows = dict.fromkeys(sound_names, (0, 0, "the process that reads it dies, each time"))
-    for chunk in map_in_chunks(
-        inspect_photo,
-        sound_names.items(),
-        total=len(sound_names),
-        execution=execution,
-        description="Opening photos",
-        skip=True,
-    ):
-        rows.update(chunk)
-    for name in images.keys() - sound_names.keys():
+    good = {i: read for i, read in images.items() if _is_utf8(i) and not is_too_long(i)}
+    rows = _open(good, execution)
+    for name in images.keys() - good.keys():
         why = "too long" if _is_utf8(name) else "not UTF-8"
         rows[_printable(name)] = (0, 0, f"the file's name is {why}; rename it")
     table = pd.DataFrame.from_dict(rows, "index", columns=["width", "height", "problem"])
@@ -78,6 +67,21 @@ def inspect_photos(
     again = sound & table["id"].where(sound).duplicated()
     table.loc[again, "problem"] = "a photo of this name, but another suffix, has the mask already"
     return table.set_index("id")
+
+
+def _open(images: Partitions[Image.Image], execution: Execution) -> dict[str, tuple[int, int, str]]:
+    """Read each photo once: width, height and problem."""
+    rows = dict.fromkeys(images, (0, 0, "the process that reads it dies, each time"))
+    for chunk in map_in_chunks(
+        inspect_photo,
+        images.items(),
+        total=len(images),
+        execution=execution,
+        description="Opening photos",
+        skip=True,
+    ):
+        rows.update(chunk)
+    return rows
 
 
 def _is_utf8(name: str) -> bool:

@@ -1,7 +1,6 @@
 """Nodes of the `tag_check` pipeline."""
 
 import logging
-from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +12,10 @@ from affinitynet.execution import Execution
 from affinitynet.pipelines.parameters import CAM, TagCheck
 from affinitynet.pipelines.per_image import NetworkWork, map_on_devices
 from affinitynet.pipelines.training import initialise_classifier
+from affinitynet.stages.tag_check import Tags, compare_classes, predict_out_of_fold
 
 logger = logging.getLogger(__name__)
 
-COMPONENTS = 128
-"""Principal components of the features that the classifier sees: quick, and few photos suffice."""
 SURE = 0.9
 """Probability of the contrary from which on a tag is named in the log."""
 ALIKE = 0.75
@@ -54,41 +52,6 @@ def predict_tags(
     return pd.DataFrame(found, shown.index, shown.columns).sort_index()
 
 
-def predict_out_of_fold(
-    features: npt.NDArray[np.floating], shown: npt.NDArray[np.bool_], *, folds: int, seed: int
-) -> npt.NDArray[np.float64]:
-    """Predict whether photos show classes, each photo without its own tags.
-
-    Args:
-        features: (N, C), of each photo.
-        shown: (N, K), its tags.
-        folds: At most as many as there are photos of a class, and of none of it.
-        seed: Of the folds.
-
-    Returns:
-        (N, K) probabilities; the tags themselves for a class that one photo, or all but one, show.
-    """
-    from sklearn.decomposition import PCA
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.preprocessing import StandardScaler
-
-    scaled = StandardScaler().fit_transform(features)
-    components = PCA(min(COMPONENTS, *scaled.shape), random_state=seed).fit_transform(scaled)
-    # so that the penalty means the same whatever the backbone's channels
-    components *= np.sqrt(COMPONENTS / max(np.square(components).sum(axis=1).mean(), 1e-9))
-    found = shown.astype(float)
-    for label, own in enumerate(shown.T):
-        parts = min(folds, own.sum(), (~own).sum())
-        if parts < 2:
-            continue
-        split = StratifiedKFold(parts, shuffle=True, random_state=seed)
-        model = LogisticRegression(C=0.01, max_iter=1000)
-        both = cross_val_predict(model, components, own, cv=split, method="predict_proba")
-        found[:, label] = both[:, 1]
-    return found
-
-
 def check_tags(
     index: pd.DataFrame, probabilities: pd.DataFrame, classes: dict[str, int]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -110,42 +73,30 @@ def check_tags(
     tags = index.loc[probabilities.index, "tags"]
     shown = tags.str.get_dummies("|").reindex(columns=names, fill_value=0).to_numpy(bool)
     found = probabilities[names].to_numpy(float)
-    doubts = np.where(shown, 1 - found, found)
-    worst = doubts.argmax(axis=1)
-    rows = np.arange(len(doubts))
-    suspects = pd.DataFrame(
-        {
-            "doubt": doubts[rows, worst],
-            "class": np.array(names, object)[worst],
-            "tagged": shown[rows, worst],
-            "tags": tags,
-        },
-        probabilities.index,
-    ).sort_values("doubt", ascending=False, kind="stable")
-    confusable = _compare_classes(names, shown, found)
+    suspects = _rank(tags, names, shown, found)
+    pairs = compare_classes(names, shown, found)
     if certain := int((suspects["doubt"] >= SURE).sum()):
         logger.warning(
             "The tags of %d photos may be wrong. tag_check/suspects.csv ranks them, the gallery "
             "shows the first.",
             certain,
         )
-    for one, other, _, auc in confusable[confusable["auc"] < ALIKE].itertuples(index=False):
-        logger.warning("%s and %s are hard to tell apart (AUC %.2f).", one, other, auc)
-    return suspects, confusable
+    for one, other, _, auc in pairs:
+        if auc < ALIKE:
+            logger.warning("%s and %s are hard to tell apart (AUC %.2f).", one, other, auc)
+    return suspects, pd.DataFrame(pairs, columns=["one", "other", "photos", "auc"])
 
 
-def _compare_classes(
-    names: list[str], shown: npt.NDArray[np.bool_], found: npt.NDArray[np.float64]
+def _rank(
+    tags: pd.Series, names: list[str], shown: Tags, found: npt.NDArray[np.float64]
 ) -> pd.DataFrame:
-    from sklearn.metrics import roc_auc_score
-
-    pairs = []
-    for one, other in combinations(range(len(names)), 2):
-        apart = shown[:, one] != shown[:, other]
-        truth = shown[apart, one]
-        if truth.any() and not truth.all():
-            scores = found[apart, one] - found[apart, other]
-            auc = float(roc_auc_score(truth, scores))
-            pairs.append((names[one], names[other], int(apart.sum()), auc))
-    table = pd.DataFrame(pairs, columns=["one", "other", "photos", "auc"])
-    return table.sort_values("auc", kind="stable")
+    doubts = np.where(shown, 1 - found, found)
+    rows, worst = np.arange(len(doubts)), doubts.argmax(axis=1)
+    columns = {
+        "doubt": doubts[rows, worst],
+        "class": np.array(names, object)[worst],
+        "tagged": shown[rows, worst],
+        "tags": tags,
+    }
+    table = pd.DataFrame(columns, tags.index)
+    return table.sort_values("doubt", ascending=False, kind="stable")

@@ -1,10 +1,47 @@
 """A network's configuration and weights, as training leaves them."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class NetworkConfig(TypedDict):
+    """How a network is built, as JSON.
+
+    Attributes:
+        kind: "cam", "affinity" or "segmentation".
+        backbone: Arguments of `Backbone`, and `weights`, see `initialise`.
+        classes: Name of each class to its value in the masks, in the order of the labels.
+        weights: File that the whole network starts from, see `initialise`.
+        head: Further arguments of the network's class.
+        inference: How a segmentation network is applied, `SegmentationInference`.
+    """
+
+    kind: str
+    backbone: dict[str, Any]
+    classes: dict[str, int]
+    weights: NotRequired[str | None]
+    head: NotRequired[dict[str, Any]]
+    inference: NotRequired[dict[str, Any]]
+
+
+class Progress(TypedDict, total=False):
+    """What `affinitynet.training.loop.train` continues from.
+
+    Attributes:
+        epoch: The last one that was finished.
+        optimiser: Its state.
+        bfloat16: Whether the epoch was computed in it.
+        history: `epoch`, `step` (the last one), `loss` (the mean) and `learning_rate` (of the
+            backbone, at the end) of each epoch.
+    """
+
+    epoch: int
+    optimiser: dict[str, Any]
+    bfloat16: bool
+    history: list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -15,19 +52,14 @@ class Checkpoint:
     `torch.load(weights_only=True)` reads it back: `Checkpoint(**torch.load(path))`.
 
     Attributes:
-        config: What `build` takes:
-            `kind`: "cam", "affinity" or "segmentation";
-            `backbone`: arguments of `Backbone` and `weights`, see `initialise`;
-            `classes`: name of each class -> its value in the masks, in the order of the labels;
-            `weights`: file that the whole network starts from, see `initialise`;
-            `head`: further arguments of the network's class.
+        config: What `build` takes.
         weights: The state dict, on the CPU.
-        progress: What `affinitynet.training.loop.train` continues from; empty before training.
+        progress: Of the training; empty before it.
     """
 
-    config: dict[str, Any]
+    config: NetworkConfig
     weights: "dict[str, Tensor]"
-    progress: dict[str, Any] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the three fields as a plain dict, ready for `torch.save`."""

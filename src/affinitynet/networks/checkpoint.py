@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from affinitynet.core.checkpoint import Checkpoint as Checkpoint
+from affinitynet.core.checkpoint import NetworkConfig
 from affinitynet.networks import psa
 from affinitynet.networks.affinity_net import AffinityNet
 from affinitynet.networks.backbones import Backbone, pretrained, read_weights
@@ -22,11 +23,11 @@ from affinitynet.networks.segmentation_net import SegmentationNet
 logger = getLogger(__name__)
 
 
-def build(config: Mapping[str, Any], *, output_stride: int | None = None) -> nn.Module:
+def build(config: NetworkConfig, *, output_stride: int | None = None) -> nn.Module:
     """Build the network of a configuration, with random weights.
 
     Args:
-        config: See `Checkpoint`.
+        config: Kind, backbone, classes and head.
         output_stride: Stride instead of the one in the configuration.
 
     Raises:
@@ -49,7 +50,7 @@ def build(config: Mapping[str, Any], *, output_stride: int | None = None) -> nn.
 
 
 def initialise(
-    config: Mapping[str, Any], *, seed: int, backbone_from: Checkpoint | None = None
+    config: NetworkConfig, *, seed: int, backbone_from: Checkpoint | None = None
 ) -> Checkpoint:
     """Make the checkpoint that training starts from.
 
@@ -60,7 +61,7 @@ def initialise(
     that it does not have stay random.
 
     Args:
-        config: See `Checkpoint`.
+        config: Of the network.
         seed: Seed of the random weights.
         backbone_from: A checkpoint of a network with the same backbone.
 
@@ -73,8 +74,8 @@ def initialise(
         network = build(config)
     backbone: Any = network.backbone
     source = config["backbone"].get("weights")
-    if config.get("weights") is not None:
-        _start_from(network, Path(config["weights"]))
+    if (file := config.get("weights")) is not None:
+        _start_from(network, Path(file))
     elif backbone_from is not None:
         theirs, ours = backbone_from.config["backbone"]["name"], config["backbone"]["name"]
         if theirs != ours:

@@ -13,7 +13,7 @@ from kedro.pipeline.node import Node
 from PIL import Image
 from pydantic_core import to_jsonable_python
 
-from affinitynet.core.checkpoint import Checkpoint
+from affinitynet.core.checkpoint import Checkpoint, NetworkConfig
 from affinitynet.core.label_maps import LabelMap, decode
 from affinitynet.data.corrections import Corrected, corrected_labels
 from affinitynet.data.files import Partitions
@@ -116,19 +116,24 @@ def initialise_segmentation_net(
 ) -> Checkpoint:
     """Make the checkpoint that the segmentation network's training starts from."""
     config = network_config("segmentation", segmentation.network, classes)
-    inference = to_jsonable_python(segmentation.inference)
-    return _initialise(config | {"inference": inference}, seed, classifier)
+    config["inference"] = to_jsonable_python(segmentation.inference)
+    return _initialise(config, seed, classifier)
 
 
 def network_config(
     kind: str, network: CAMNetwork | AffinityNetwork | SegmentationNetwork, classes: dict[str, int]
-) -> dict[str, Any]:
-    """Write a network's parameters as `Checkpoint.config` has them."""
-    config: dict[str, Any] = to_jsonable_python(network)
-    return {"kind": kind, "classes": classes, **config}
+) -> NetworkConfig:
+    """Write a network's parameters as a checkpoint has them."""
+    return {
+        "kind": kind,
+        "classes": classes,
+        "backbone": to_jsonable_python(network.backbone),
+        "weights": network.weights,
+        "head": to_jsonable_python(network.head),
+    }
 
 
-def _initialise(config: dict[str, Any], seed: int, parent: Checkpoint | None = None) -> Checkpoint:
+def _initialise(config: NetworkConfig, seed: int, parent: Checkpoint | None = None) -> Checkpoint:
     from affinitynet.networks.checkpoint import initialise
 
     try:

@@ -72,9 +72,7 @@ def train(
         progress: Wraps an epoch's batches (with the epoch's description) to show a progress bar.
 
     Yields:
-        Checkpoints whose `progress` holds `epoch` (counted from 1), the `optimiser`'s state,
-        whether the epoch was computed in `bfloat16`, and the `history`: for each epoch `epoch`,
-        `step` (the last one), `loss` (the mean) and `learning_rate` (of the backbone, at the end).
+        A checkpoint after each epoch, counted from 1; of epoch 0 if there are none.
 
     Raises:
         FloatingPointError: If the loss is no longer finite.

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import PurePosixPath
@@ -121,21 +121,26 @@ def read_tags(
         known = read_known_tags(photos.index, source, tags, data_set.separator)
     except ValueError as error:
         raise UserError(str(error)) from error
-    shown = {tag for some in known.values() for tag in some}
-    others = sorted(tag for tag in shown if tag.casefold() not in names)
-    if others and len(others) == len(shown):
-        raise UserError(
-            f"tags={tags}: none of its tags ({', '.join(others)}) is a class of the segmentation "
-            f"network: {', '.join(model.config['classes'])}"
-        )
-    if others:
-        logger.warning("Tags that the network has not learned: %s", ", ".join(others))
+    _check_learned(known, model.config["classes"], tags)
     if unknown := len(photos) - len(known):
         logger.warning("%s does not name %d photos: any class may be found there.", tags, unknown)
     return {
         image_id: [names[tag.casefold()] for tag in some if tag.casefold() in names]
         for image_id, some in known.items()
     }
+
+
+def _check_learned(known: dict[str, list[str]], classes: Collection[str], tags: str) -> None:
+    names = {name.casefold() for name in classes}
+    shown = {tag for some in known.values() for tag in some}
+    others = sorted(tag for tag in shown if tag.casefold() not in names)
+    if others and len(others) == len(shown):
+        raise UserError(
+            f"tags={tags}: none of its tags ({', '.join(others)}) is a class of the segmentation "
+            f"network: {', '.join(classes)}"
+        )
+    if others:
+        logger.warning("Tags that the network has not learned: %s", ", ".join(others))
 
 
 def segment_photos(

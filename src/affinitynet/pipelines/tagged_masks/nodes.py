@@ -86,22 +86,19 @@ def compare_sources(
     maps = {i: read for i, read in checked(maps, "tagged_masks.maps").items() if i in labels}
     labels = {i: labels[i] for i in maps}
     masks = without_corrected(masks, corrected, index)
-    scored = {
-        "pseudo_labels": count(
-            count_labels, labels, masks, classes, execution, "Scoring pseudo labels"
-        ),
-        "network": count(count_maps, maps, masks, classes, execution, "Scoring within the tags"),
-    }
-    totals = {SOURCES[source]: total for source, (total, _) in scored.items()}
-    (_, of_labels), (_, of_network) = scored.values()
+    pseudo, of_pseudo = count(
+        count_labels, labels, masks, classes, execution, "Scoring pseudo labels"
+    )
+    network, of_network = count(
+        count_maps, maps, masks, classes, execution, "Scoring within the tags"
+    )
+    totals = {"pseudo_labels": pseudo, "network": network}
+    scores = {source: summarise(total, classes) for source, total in totals.items()}
+    images = {i: (of_pseudo[i], score) for i, score in of_network.items()}
     return (
-        {
-            f"{source}_miou": summary["miou"]
-            for source, (total, _) in scored.items()
-            if (summary := summarise(total, classes))
-        },
-        tabulate_confusion(totals, classes),
-        tabulate_images({i: (of_labels[i], of_network[i]) for i in of_network}, [*scored]),
+        {f"{source}_miou": each["miou"] for source, each in scores.items() if each},
+        tabulate_confusion({SOURCES[name]: total for name, total in totals.items()}, classes),
+        tabulate_images(images, [*totals]),
     )
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
+from affinitynet.core.label_maps import Classes
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -21,7 +23,7 @@ class NetworkConfig(TypedDict):
 
     kind: str
     backbone: dict[str, Any]
-    classes: dict[str, int]
+    classes: Classes
     weights: NotRequired[str | None]
     head: NotRequired[dict[str, Any]]
     inference: NotRequired[dict[str, Any]]

@@ -17,6 +17,8 @@ IGNORE_INDEX = 255
 """Label of pixels that neither train nor count: VOC's void, neutral pixels, other classes."""
 
 LabelMap = npt.NDArray[np.uint8]
+Classes = dict[str, int]
+"""Class name to mask value, in the order of the labels 1, 2, …."""
 Colour = tuple[int, int, int]
 """Red, green and blue."""
 GREY_STEPS = {"L;2": 85, "L;4": 17}
@@ -54,12 +56,11 @@ def encode(labels: npt.ArrayLike, values: Sequence[int]) -> LabelMap:
     return table[np.asarray(labels, np.uint8)]
 
 
-def list_present(mask: LabelMap, classes: Mapping[str, int]) -> dict[str, float]:
+def list_present(mask: LabelMap, classes: Classes) -> dict[str, float]:
     """List the classes that a mask shows, without background, the largest first.
 
     Args:
         mask: (H, W) mask values.
-        classes: Class name to mask value.
 
     Returns:
         Class name to its share of the pixels, in (0, 1].

@@ -1,13 +1,11 @@
 """A photo with its mask over it: colours, outlines, and the name of each class."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
 import scipy
 from PIL import Image, ImageDraw, ImageFont
 
-from affinitynet.core.label_maps import LabelMap, voc_palette
+from affinitynet.core.label_maps import Classes, LabelMap, voc_palette
 
 GRID = 256
 """Cells of the longer side on which places for names are looked for."""
@@ -15,13 +13,12 @@ BRIGHT = 140
 """Brightness in 0 … 255 from which black text is the better read one."""
 
 
-def paint_overlay(photo: Image.Image, mask: LabelMap, classes: Mapping[str, int]) -> Image.Image:
+def paint_overlay(photo: Image.Image, mask: LabelMap, classes: Classes) -> Image.Image:
     """Lay a mask over its photo, half through; background stays as it is.
 
     Args:
         photo: Upright, RGB.
         mask: (H, W) mask values, at the photo's size.
-        classes: Class name to mask value.
 
     Returns:
         RGB. Each class has VOC's colour, a white outline, and its name on its largest part.

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from affinitynet.core.label_maps import IGNORE_INDEX
+from affinitynet.core.label_maps import IGNORE_INDEX, Classes
 
 MIN_PHOTOS = 3
 """Photos below which a disagreement is no system."""
@@ -39,7 +39,7 @@ class Agreement:
 def compare(
     tags: Mapping[str, Sequence[str]],
     shown: Mapping[str, Sequence[int]],
-    classes: Mapping[str, int],
+    classes: Classes,
     mask_classes: Sequence[str],
     parameter: str,
 ) -> Agreement:
@@ -51,7 +51,6 @@ def compare(
     Args:
         tags: Photo id to its tags, of the photos that have masks.
         shown: Photo id to the values in its mask, 0 and 255 apart.
-        classes: Class name to mask value.
         mask_classes: Names of the mask values 1, 2, ….
         parameter: That sets `mask_classes`, for messages.
     """

@@ -66,7 +66,6 @@ def assign_files(
 
     Args:
         files: Relative to their folder.
-        photos: Photo ids.
         classes: Their names.
     """
     finder = PhotoFinder(photos)

@@ -1,12 +1,12 @@
 """Label maps as Label Studio has them: brush masks, proposed as predictions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from affinitynet.core.label_maps import LabelMap, list_present
+from affinitynet.core.label_maps import Classes, LabelMap, list_present
 
 CONTROL, OBJECT = "tag", "image"
 """Names of the labels and of the photo in `labelling_config`."""
@@ -14,7 +14,7 @@ WORD, LENGTHS = 8, (4, 8, 12, 16)
 """Bits of a value, and those that the length of a run may be written in."""
 
 
-def labelling_config(classes: Mapping[str, int]) -> str:
+def labelling_config(classes: Classes) -> str:
     """Write the configuration of a Label Studio project that the tasks belong to."""
     from xml.sax.saxutils import quoteattr
 
@@ -28,7 +28,7 @@ def labelling_config(classes: Mapping[str, int]) -> str:
 def make_task(
     file: str,
     mask: LabelMap,
-    classes: Mapping[str, int],
+    classes: Classes,
     *,
     model: str | None = None,
     score: float | None = None,
@@ -38,7 +38,6 @@ def make_task(
     Args:
         file: The photo's path below the local storage of Label Studio.
         mask: (H, W) mask values.
-        classes: Class name to mask value.
         model: What predicts the mask, Label Studio's `model_version`; None for an annotation.
         score: How sure a prediction is, in [0, 1]; None if that is not known.
     """
@@ -50,7 +49,7 @@ def make_task(
     return task | {"predictions": [{"model_version": model, "result": results, **sure}]}
 
 
-def _brushes(mask: LabelMap, classes: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+def _brushes(mask: LabelMap, classes: Classes) -> Iterator[dict[str, Any]]:
     height, width = mask.shape
     for name in list_present(mask, classes):
         yield {

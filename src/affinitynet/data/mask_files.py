@@ -39,7 +39,6 @@ def match_mask_files(masks: Collection[str], photos: Collection[str], path: str)
 
     Args:
         masks: Names in the folder, without suffix.
-        photos: Photo ids.
         path: The folder, for messages.
     """
     found = _find({mask: mask for mask in masks}, photos)
@@ -109,7 +108,6 @@ def _find(names: Mapping[str, str], photos: Collection[str]) -> dict[str, str]:
 
     Args:
         names: Mask to the name that it is looked for by.
-        photos: Photo ids.
     """
     known = {*photos}
     exact = {photo: mask for mask, photo in names.items() if photo in known}

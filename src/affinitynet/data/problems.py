@@ -76,7 +76,6 @@ def list_gaps(
 
     Args:
         sound: `split` and `tags` of the photos.
-        classes: The classes.
         val_share: Share of val, where it is drawn.
         batch_sizes: Of the stages that train.
     """

@@ -1,11 +1,12 @@
 """Report on a data set before any training: numbers, warnings, and a figure."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from affinitynet.core.label_maps import Classes
 from affinitynet.data.checks import BLANK, SEPARATOR
 from affinitynet.data.tagged import SPLITS, TAG_SEPARATOR
 
@@ -49,7 +50,6 @@ def summarise_photos(
 
     Args:
         inspected: One row a photo, see `affinitynet.pipelines.ingestion.nodes.inspect_photos`.
-        classes: The classes.
         masked: Ids of the photos that have a mask.
     """
     left_out = inspected.loc[inspected["problem"] != "", "problem"]
@@ -93,13 +93,12 @@ def _count(values: pd.Series) -> dict[str, int]:
 
 
 def list_warnings(
-    inspected: pd.DataFrame, classes: Mapping[str, int], masked: Collection[str]
+    inspected: pd.DataFrame, classes: Classes, masked: Collection[str]
 ) -> Iterator[str]:
     """List what may spoil the training or its scores, one line each.
 
     Args:
         inspected: One row a photo, see `affinitynet.pipelines.ingestion.nodes.inspect_photos`.
-        classes: The classes.
         masked: Ids of the photos that have a mask.
     """
     left_out = inspected.loc[inspected["problem"] != "", "problem"]

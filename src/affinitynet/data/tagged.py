@@ -6,7 +6,7 @@ from typing import TypedDict
 
 import pandas as pd
 
-from affinitynet.core.label_maps import IGNORE_INDEX
+from affinitynet.core.label_maps import IGNORE_INDEX, Classes
 from affinitynet.data.names import clean_tags, is_background
 
 SPLITS = ("train", "val")
@@ -31,7 +31,7 @@ class Tagged:
     """
 
     photos: pd.DataFrame
-    classes: dict[str, int]
+    classes: Classes
     mask_classes: list[str]
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Tagged:
 class Findings(TypedDict):
     """What remains of `Tagged` beside the table of photos, as JSON."""
 
-    classes: dict[str, int]
+    classes: Classes
     mask_classes: list[str]
     problems: list[str]
     warnings: list[str]

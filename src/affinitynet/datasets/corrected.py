@@ -17,7 +17,6 @@ class CorrectedDataset(AbstractDataset[NoReturn, Corrected]):
     Args:
         path: A folder of masks, or a file or folder of outlines; None for none.
         labelmap: CVAT's `labelmap.txt`, see `MasksDataset`.
-        metadata: Ignored by Kedro, for Kedro-Viz and other tools.
 
     Example:
         ```yaml

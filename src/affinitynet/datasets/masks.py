@@ -191,7 +191,6 @@ class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
         path: Of the masks; None for none.
         photos: Folder of the photos.
         labelmap: CVAT's `labelmap.txt`, see `MasksDataset`.
-        metadata: Ignored by Kedro, for Kedro-Viz and other tools.
 
     Example:
         ```yaml

@@ -17,7 +17,6 @@ class PageDataset(VersionedPartitionsDataset):
         path: Folder of all versions. May name any fsspec protocol.
         version: Load and save version, set by Kedro (`versioned: true`).
         credentials: Passed to the file system.
-        metadata: Ignored by Kedro, for Kedro-Viz and other tools.
 
     Example:
         ```yaml

@@ -36,7 +36,6 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         folder: Name of the item folder in a version; the last part of `path` unless given.
         version: Load and save version, set by Kedro (`versioned: true`).
         credentials: Passed to the file system and the items' dataset.
-        metadata: Ignored by Kedro, for Kedro-Viz and other tools.
 
     Example:
         ```yaml

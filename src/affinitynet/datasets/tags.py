@@ -27,7 +27,6 @@ class TagsDataset(AbstractDataset[NoReturn, Source]):
     Args:
         filepath: The file or folder; None for `metadata.csv` or `metadata.jsonl` among the photos.
         photos: Their folder.
-        metadata: Ignored by Kedro, for Kedro-Viz and other tools.
 
     Example:
         ```yaml

@@ -17,6 +17,7 @@ from PIL import Image
 
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_long_side, to_rgb, upsample
+from affinitynet.core.label_maps import Classes
 from affinitynet.demo.stages import Steps, TrainedStages, find_disagreement
 from affinitynet.errors import UserError
 from affinitynet.pipelines.reporting.pictures import (
@@ -77,7 +78,7 @@ def masked(photo: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]) -> npt.NDA
     return np.asarray(Image.blend(Image.fromarray(photo), painted, 0.6))
 
 
-def legend(classes: dict[str, int], shown: npt.NDArray[np.uint8]) -> str:
+def legend(classes: Classes, shown: npt.NDArray[np.uint8]) -> str:
     """Name the colours of a label map."""
     colours = class_colours(classes)
     return " ".join(
@@ -88,7 +89,7 @@ def legend(classes: dict[str, int], shown: npt.NDArray[np.uint8]) -> str:
     )
 
 
-def show_steps(photo: npt.NDArray[np.uint8], steps: Steps, classes: dict[str, int]) -> None:
+def show_steps(photo: npt.NDArray[np.uint8], steps: Steps, classes: Classes) -> None:
     """Show the maps of each tag, before and after the walk, and the pseudo labels."""
     for name, cam, walked in zip(steps.names, steps.cams, steps.walked, strict=True):
         left, right = streamlit.columns(2)

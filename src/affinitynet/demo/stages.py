@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.special import expit
 
 from affinitynet.core.class_maps import ClassMaps
-from affinitynet.core.label_maps import LabelMap
+from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.errors import UserError
 from affinitynet.execution import pick_device
 from affinitynet.runs.record import RunRecord, flatten, read_records
@@ -56,7 +56,7 @@ class TrainedStages:
         random_walk: `revision.random_walk`.
     """
 
-    classes: dict[str, int]
+    classes: Classes
     random_walk: RandomWalk
     _classifier: TagClassifier
     _extractor: CamExtractor

@@ -114,8 +114,6 @@ def map_in_chunks(
         function: Picklable; called as `function(*arguments)`.
         items: `(image id, *arguments)` of each image, taken as workers get free.
         total: Number of items, for the progress bar.
-        execution: Engine and number of processes.
-        description: For the progress bar.
         skip: See `map_images`.
         outputs: See `map_images`.
 
@@ -157,7 +155,6 @@ def map_images(
             one call; they are done one by one where workers die over all of them.
         items: `(image id, *arguments)` of each image, taken as workers get free.
         total: Number of items.
-        execution: Engine and number of processes.
         networks: Whether the function runs a network: for the workers that have devices.
         skip: Whether an image that is given up is left out, and handed to `on_skip` of the item
             handlers; else it is an error, after all others.
@@ -241,7 +238,6 @@ def launch(loop: Callable[[T], Iterator[T]], start: T, *, execution: Execution) 
         loop: Goes on from a value that it has yielded, or from `start`. Picklable; finds its rank
             by torch.distributed.
         start: First value of the loop.
-        execution: Engine and number of processes.
 
     Yields:
         The values of rank 0, as they come.

@@ -52,7 +52,6 @@ def checked(maps: Partitions[ClassMaps], name: str) -> Partitions[ClassMaps]:
     """Let score maps be checked when they are read: they must be finite.
 
     Args:
-        maps: Of each image.
         name: Of the catalog's entry, for messages.
     """
     return {image_id: partial(_read_maps, read, image_id, name) for image_id, read in maps.items()}
@@ -81,8 +80,6 @@ def per_image(
         stage: Maps an image's inputs to the result. Picklable.
         ids: The images to do, those left out that lack one of the inputs.
         inputs: What the stage takes, in its order: the photos, and score maps.
-        execution: Processes.
-        description: For the progress bar.
 
     Yields:
         Image id to result, a few images at a time; images over which processes die are skipped.
@@ -150,7 +147,6 @@ def map_on_devices(
     Args:
         work: The stage.
         index: The images to do, with `width` and `height`.
-        photos: Of each image.
         inputs: Further input of each image, or a function that reads it.
         outputs: Whether the results are a node's output: then they are saved where they are made,
             see `affinitynet.execution.map_images`.

@@ -16,7 +16,7 @@ import scipy
 
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels, upsample
-from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode
+from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap, decode
 from affinitynet.core.metrics import confusion_matrix, intersection_over_union, mean_iou
 from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
@@ -33,7 +33,7 @@ def count(
     predict: Callable[..., Any],
     items: Partitions[Any],
     masks: Partitions[LabelMap],
-    classes: Mapping[str, int],
+    classes: Classes,
     execution: Execution,
     description: str,
     score: Callable[[Any], Any] = mean_iou,
@@ -47,9 +47,6 @@ def count(
             or sparse array.
         items: The scored results.
         masks: Of each image, where there are any.
-        classes: The classes.
-        execution: Processes.
-        description: For the progress bar.
         score: Maps the counts of one image to its score, or scores.
 
     Returns:
@@ -166,7 +163,7 @@ def confusion_at(joint: "scipy.sparse.csr_array", threshold: int, num_classes: i
     return counts
 
 
-def summarise(confusion: Counts, classes: Mapping[str, int]) -> Metrics:
+def summarise(confusion: Counts, classes: Classes) -> Metrics:
     """Turn counts into the scores of a stage.
 
     Returns:
@@ -180,13 +177,12 @@ def summarise(confusion: Counts, classes: Mapping[str, int]) -> Metrics:
     return {"miou": float(mean_iou(confusion)), "iou": iou}
 
 
-def tabulate_confusion(counts: Mapping[str, Counts], classes: Mapping[str, int]) -> pd.DataFrame:
+def tabulate_confusion(counts: Mapping[str, Counts], classes: Classes) -> pd.DataFrame:
     """Lay confusion counts out as a table.
 
     Args:
         counts: Step to its counts (K + 1, K + 1), rows by truth; a further column, if there is
             one, is of pixels without a label.
-        classes: Class name to mask value.
 
     Returns:
         One row a cell: `step`, `truth`, `prediction` (class names, `background`, `neutral`) and

@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic_core import to_jsonable_python
 
 from affinitynet.core.checkpoint import Checkpoint, NetworkConfig
-from affinitynet.core.label_maps import LabelMap, decode
+from affinitynet.core.label_maps import Classes, LabelMap, decode
 from affinitynet.data.corrections import Corrected, corrected_labels
 from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
@@ -98,13 +98,13 @@ class TrainedStage(Protocol):
         """Augmentation of its samples."""
 
 
-def initialise_classifier(cam: CAM, classes: dict[str, int], seed: int) -> Checkpoint:
+def initialise_classifier(cam: CAM, classes: Classes, seed: int) -> Checkpoint:
     """Make the checkpoint that the classifier's training starts from: epoch 0."""
     return _initialise(network_config("cam", cam.network, classes), seed)
 
 
 def initialise_affinity_net(
-    affinity_training: AffinityTraining, classes: dict[str, int], seed: int, classifier: Checkpoint
+    affinity_training: AffinityTraining, classes: Classes, seed: int, classifier: Checkpoint
 ) -> Checkpoint:
     """Make the checkpoint that AffinityNet's training starts from."""
     config = network_config("affinity", affinity_training.network, classes)
@@ -112,7 +112,7 @@ def initialise_affinity_net(
 
 
 def initialise_segmentation_net(
-    segmentation: Segmentation, classes: dict[str, int], seed: int, classifier: Checkpoint
+    segmentation: Segmentation, classes: Classes, seed: int, classifier: Checkpoint
 ) -> Checkpoint:
     """Make the checkpoint that the segmentation network's training starts from."""
     config = network_config("segmentation", segmentation.network, classes)
@@ -121,7 +121,7 @@ def initialise_segmentation_net(
 
 
 def network_config(
-    kind: str, network: CAMNetwork | AffinityNetwork | SegmentationNetwork, classes: dict[str, int]
+    kind: str, network: CAMNetwork | AffinityNetwork | SegmentationNetwork, classes: Classes
 ) -> NetworkConfig:
     """Write a network's parameters as a checkpoint has them."""
     return {
@@ -157,11 +157,8 @@ def train(
 
     Args:
         initial: First checkpoint of the network.
-        index: Of all images.
-        photos: Of each image.
         stage: How to train.
         seed: Of the samples' order and augmentation.
-        execution: Devices.
         labels: Of a network that learns from label maps: the maps, the user's corrected ones,
             which take their place, and the times that a corrected photo is used in an epoch.
 
@@ -200,7 +197,7 @@ def select_final_checkpoint(
 def _tagged_photos(
     index: pd.DataFrame,
     photos: Partitions[Image.Image],
-    classes: Mapping[str, int],
+    classes: Classes,
     stage: TrainedStage,
 ) -> "Callable[[], Dataset[Any]]":
     from affinitynet.training.samples import TaggedPhotos
@@ -216,7 +213,7 @@ def _tagged_photos(
 def _labelled_photos(
     index: pd.DataFrame,
     photos: Partitions[Image.Image],
-    classes: Mapping[str, int],
+    classes: Classes,
     stage: TrainedStage,
     labels: Partitions[LabelMap],
     corrected: Corrected,

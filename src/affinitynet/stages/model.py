@@ -15,7 +15,7 @@ from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.images import load_photo, to_rgb
-from affinitynet.core.label_maps import LabelMap, list_present, voc_palette
+from affinitynet.core.label_maps import Classes, LabelMap, list_present, voc_palette
 from affinitynet.core.overlay import paint_overlay
 from affinitynet.data.files import why_unreadable
 from affinitynet.networks.checkpoint import read
@@ -51,7 +51,7 @@ class Prediction:
 
     mask: LabelMap
     confidence: npt.NDArray[np.float32]
-    classes: dict[str, int]
+    classes: Classes
     photo: Image.Image = field(repr=False, compare=False)
 
     @property
@@ -79,7 +79,6 @@ class Model:
     """A trained segmentation network, used as it was evaluated: same scales, flips and CRF.
 
     Args:
-        checkpoint: The network's.
         device: `cpu`, `cuda`, `cuda:1`, …; `auto` takes CUDA where there is one.
 
     Attributes:
@@ -97,7 +96,7 @@ class Model:
                 f"a checkpoint of kind '{self.config.get('kind')}' makes no masks; take "
                 "segmentation's (06_models/segmentation/model.pt) or an exported model"
             )
-        self.classes: dict[str, int] = {"background": 0, **self.config["classes"]}
+        self.classes: Classes = {"background": 0, **self.config["classes"]}
         self.device = find_device(device)
         self._checkpoint = checkpoint
         self._inference = SegmentationInference(**self.config["inference"])

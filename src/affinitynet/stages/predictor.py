@@ -141,7 +141,6 @@ class Predictor(BatchReader):
     """A network's score maps, averaged over scales and flips.
 
     Args:
-        checkpoint: The network's.
         score: Maps the network and images (N, 3, h, w) in [0, 1] to scores (N, K, h', w').
         inference: Scales, flips, batches.
         device: Where the network runs.
@@ -195,7 +194,6 @@ class FeatureExtractor(BatchReader):
     """A network's outputs at one scale: AffinityNet's features, the classifier's logits.
 
     Args:
-        checkpoint: The network's.
         inference: How the photos are read.
         device: Where the network runs.
         adapt: Changes the restored network.

@@ -66,7 +66,6 @@ def train(
         samples: A map-style data set of tuples of tensors.
         loss: The loss of a network on a batch of samples on its device; a scalar. Of a share of a
             batch, its share of the whole batch's loss.
-        parameters: How to train.
         seed: Seed of the order and the variations of samples, and of dropout.
         device: Where to train; "auto" takes the GPU if there is one.
         progress: Wraps an epoch's batches (with the epoch's description) to show a progress bar.

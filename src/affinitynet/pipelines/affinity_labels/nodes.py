@@ -9,7 +9,7 @@ from PIL import Image
 
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels
-from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode
+from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap, decode
 from affinitynet.core.metrics import confusion_matrix
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
@@ -29,7 +29,7 @@ def label_pixels(
     index: pd.DataFrame,
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
-    classes: dict[str, int],
+    classes: Classes,
     affinity_labels: AffinityLabels,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
@@ -48,7 +48,7 @@ def score_labels(
     masks: Partitions[LabelMap],
     corrected: Corrected,
     index: pd.DataFrame,
-    classes: dict[str, int],
+    classes: Classes,
     execution: Execution,
 ) -> tuple[Metrics, pd.DataFrame, pd.DataFrame]:
     """Score the confident pixels: how many there are, and how many of them are right.

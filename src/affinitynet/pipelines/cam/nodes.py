@@ -10,7 +10,7 @@ from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
-from affinitynet.core.label_maps import LabelMap
+from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.core.metrics import mean_iou_of_counts
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution
@@ -38,7 +38,7 @@ def infer_cams(
     index: pd.DataFrame,
     model: Checkpoint,
     photos: Partitions[Image.Image],
-    classes: dict[str, int],
+    classes: Classes,
     cam: CAM,
     execution: Execution,
 ) -> Iterator[dict[str, ClassMaps]]:
@@ -61,7 +61,7 @@ def tag_labels(index: pd.DataFrame, names: list[str]) -> dict[str, npt.NDArray[n
 def score_cams(
     maps: Partitions[ClassMaps],
     masks: Partitions[LabelMap],
-    classes: dict[str, int],
+    classes: Classes,
     cam: CAM,
     execution: Execution,
 ) -> tuple[Metrics, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -106,7 +106,7 @@ def score_tags(
     index: pd.DataFrame,
     model: Checkpoint,
     photos: Partitions[Image.Image],
-    classes: dict[str, int],
+    classes: Classes,
     cam: CAM,
     execution: Execution,
 ) -> Metrics:

@@ -77,7 +77,6 @@ def convert_masks(
         sbd: SBD's .mat files.
         voc_masks: VOC's own masks.
         splits: VOC's lists.
-        execution: Processes.
 
     Yields:
         Image id to mask (H, W), in mask values, of every image of `train_aug` and of val.

@@ -93,9 +93,7 @@ def export_onnx(
     its last row and column, so that odd and even shapes are tried.
 
     Args:
-        model: The segmentation network's.
         index: The images of the data set; the first one is checked.
-        photos: Of each image.
         onnx: How to export and check; None leaves it out.
 
     Returns:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
+from affinitynet.core.label_maps import Classes
 from affinitynet.data.files import Partitions
 from affinitynet.data.given_maps import (
     ClassNames,
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 def check_maps(
     index: pd.DataFrame,
     given: Partitions[bytes],
-    classes: dict[str, int],
+    classes: Classes,
     maps: str | None,
     execution: Execution,
 ) -> pd.DataFrame:
@@ -40,9 +41,7 @@ def check_maps(
     Args:
         index: Of the photos.
         given: The folder's files by their names.
-        classes: Class name to mask value.
         maps: The folder, for messages.
-        execution: Processes.
 
     Returns:
         One row per file, by the `id` of its photo: `file`, `key`, the class in its name, empty
@@ -112,7 +111,7 @@ def import_maps(
     index: pd.DataFrame,
     files: pd.DataFrame,
     given: Partitions[bytes],
-    classes: dict[str, int],
+    classes: Classes,
     execution: Execution,
 ) -> Iterator[dict[str, ClassMaps]]:
     """Take over the maps of each photo's tags, normalised as the CAMs are (eq. 1)."""

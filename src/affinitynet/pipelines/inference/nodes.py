@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
-from affinitynet.core.label_maps import list_present
+from affinitynet.core.label_maps import Classes, list_present
 from affinitynet.core.overlay import paint_overlay
 from affinitynet.data import coco_export as coco
 from affinitynet.data.files import PHOTO_SUFFIXES, Partitions, inspect_photo, is_too_long
@@ -40,7 +40,6 @@ def inspect_photos(
         images: File name, relative to the folder that has them all, to a function that reads the
             photo.
         named: The parameter `images`: a folder, a pattern, a photo, or `-`.
-        execution: Processes.
 
     Returns:
         One row a photo, by its `id` (the file name without suffix): `file`, `width` and `height`
@@ -156,11 +155,9 @@ def segment_photos(
 
     Args:
         photos: From `inspect_photos`.
-        model: The segmentation network.
         images: Of each file name.
         tagged: From `read_tags`; a photo that is in it shows no other classes.
         inference: Scales, flips, batches; None: as the checkpoint was evaluated.
-        execution: Device.
         wanted: Folders of outputs that have confidences, those that are given: of the confidence
             maps, and of COCO's results.
 
@@ -218,7 +215,7 @@ def paint_overlays(
         yield {image_id: overlay}
 
 
-def _overlay(classes: dict[str, int], read: Any, read_mask: Any) -> Image.Image:
+def _overlay(classes: Classes, read: Any, read_mask: Any) -> Image.Image:
     from affinitynet.core.images import to_rgb
 
     return paint_overlay(to_rgb(read()), read_mask().mask, classes)
@@ -244,7 +241,7 @@ def summarise_photos(
     return photos.join(found)
 
 
-def _describe(classes: dict[str, int], read_mask: Any) -> tuple[str, str, float | None]:
+def _describe(classes: Classes, read_mask: Any) -> tuple[str, str, float | None]:
     found = read_mask()
     present = list_present(found.mask, classes)
     shares = TAG_SEPARATOR.join(f"{share:.4f}" for share in present.values())
@@ -265,7 +262,6 @@ def gather_coco(
         masks: Photo name without suffix to a function that reads the mask.
         confidences: Of each mask.
         model: The segmentation network's checkpoint, which names the classes.
-        execution: Processes.
 
     Returns:
         `results`, made as they are written: `image_id`, `category_id`, `segmentation`, `score`.

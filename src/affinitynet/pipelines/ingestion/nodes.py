@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
-from affinitynet.core.label_maps import LabelMap
+from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.data.agreement import compare
 from affinitynet.data.checks import (
     CRASHES,
@@ -60,10 +60,8 @@ def inspect_photos(
     """Read the tags, look at every tagged photo once, and draw the split where none is given.
 
     Args:
-        photos: Of each image.
         data_set: See `conf/base/parameters.yml`. Its `layout` names the files that count.
         seed: Of the drawn split.
-        execution: Processes.
         files: VOC's annotations and lists; the tag file, or the files of a folder of annotations;
             the header of the file that masks are drawn from.
 
@@ -120,9 +118,7 @@ def _look_at(ids: pd.Index, photos: Partitions[Any], execution: Execution) -> pd
     return seen
 
 
-def _draw_split(
-    table: pd.DataFrame, classes: Mapping[str, int], share: float, seed: int
-) -> list[str]:
+def _draw_split(table: pd.DataFrame, classes: Classes, share: float, seed: int) -> list[str]:
     """Draw val in place where the files name no split; return warnings."""
     if not len(table) or (table["split"] != "").any():
         return []
@@ -152,10 +148,8 @@ def check_data_set(
     Args:
         inspected: From `inspect_photos`.
         findings: From `inspect_photos`.
-        masks: Of each image.
         data_set: See `conf/base/parameters.yml`.
         parameters: All of them: the folders, and how each stage is trained.
-        execution: Processes.
 
     Returns:
         The report; the photos of each class; how many photos show each two classes; a figure.
@@ -261,7 +255,7 @@ def build_index(inspected: pd.DataFrame, findings: Findings) -> tuple[pd.DataFra
 
 
 def check_corrections(
-    index: pd.DataFrame, classes: dict[str, int], corrected: Corrected, execution: Execution
+    index: pd.DataFrame, classes: Classes, corrected: Corrected, execution: Execution
 ) -> dict[str, Any]:
     """Read the corrected masks once, and stop if something is wrong with them.
 

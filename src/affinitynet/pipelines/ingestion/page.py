@@ -41,9 +41,6 @@ def show_data(
         report: Of the data set.
         inspected: What `inspect_photos` found.
         class_counts: Photos of each class in train and val.
-        photos: Image id to a function that reads the photo.
-        run: For the title.
-        execution: Processes.
 
     Returns:
         The page under its name, `index`.

@@ -15,7 +15,7 @@ from PIL import Image
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels, to_pixels, upsample
-from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, decode, encode
+from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap, decode, encode
 from affinitynet.core.metrics import mean_iou
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution, map_in_chunks
@@ -130,7 +130,7 @@ def measure_walk(
     index: pd.DataFrame,
     cams: Partitions[ClassMaps],
     walked: Partitions[ClassMaps],
-    classes: dict[str, int],
+    classes: Classes,
     chosen: dict[str, float],
 ) -> pd.DataFrame:
     """Measure how much of each tagged object the random walk keeps. This needs no masks.
@@ -181,7 +181,6 @@ def choose_photos(
     The sample shows as many classes as it can.
 
     Args:
-        index: The images of the data set.
         quality: `tagged_masks.quality`, one row per object: the worst counts.
         suspects: `tag_check.suspects`.
         gallery: How many photos to choose.
@@ -258,7 +257,7 @@ def make_gallery(
     sample: pd.DataFrame,
     stages: pd.DataFrame,
     run: RunDescription,
-    classes: dict[str, int],
+    classes: Classes,
     chosen: dict[str, float],
     gallery: Gallery,
     execution: Execution,
@@ -269,11 +268,8 @@ def make_gallery(
     Args:
         sample: From `choose_photos`.
         stages: See `render`.
-        run: For the title.
-        classes: Class name to mask value.
         chosen: The walk's parameters, of which `steps` is shown first.
         gallery: The pictures' size.
-        execution: Processes.
         outputs: The `photos`, and of each image what there is of `cams`, `labels`, `walked`,
             `walks`, `pseudo`, `predictions`, `tagged_masks` and `masks`.
 
@@ -299,7 +295,7 @@ def make_gallery(
 
 
 def _draw(
-    classes: dict[str, int],
+    classes: Classes,
     long_side: int,
     row: dict[str, Any],
     outputs: Mapping[str, Callable[[], Any]],
@@ -335,7 +331,7 @@ def _scores_of(row: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, flo
 def _panels(
     made: Mapping[str, Any],
     scores: Mapping[str, float],
-    classes: dict[str, int],
+    classes: Classes,
     size: tuple[int, int],
 ) -> list[Panel]:
     """Draw a photo's outputs in the order of the stages."""
@@ -399,7 +395,7 @@ def list_warnings(row: Mapping[str, Any]) -> list[str]:
 def _walk_panels(
     stored: Mapping[str, npt.NDArray[Any]],
     size: tuple[int, int],
-    classes: dict[str, int],
+    classes: Classes,
     truth: LabelMap | None,
 ) -> list[Panel]:
     """Draw the walk at each t: the strongest object's share against the background, and argmax."""
@@ -422,7 +418,7 @@ def _walk_panels(
     ]
 
 
-def _label_layer(mask: LabelMap, classes: dict[str, int], note: str, t: int | None = None) -> Layer:
+def _label_layer(mask: LabelMap, classes: Classes, note: str, t: int | None = None) -> Layer:
     return Layer(data_uri(paint_labels(mask)), name_labels(mask, classes), note, t)
 
 
@@ -439,7 +435,7 @@ def _note(scores: Mapping[str, float], step: str) -> str:
 def render(
     cards: list[Card],
     stages: pd.DataFrame,
-    classes: Mapping[str, int],
+    classes: Classes,
     run: RunDescription,
     *,
     shown_step: int,
@@ -450,8 +446,6 @@ def render(
         cards: The photos.
         stages: The stages' scores: `stage`, `images`, `score`, `value`; without rows if there are
             none.
-        classes: Class name to mask value.
-        run: For the title.
         shown_step: The t of the walk that is shown first.
 
     Returns:

@@ -2,7 +2,6 @@
 
 import io
 from base64 import b64encode
-from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap
+from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap
 
 Floats = npt.NDArray[np.floating]
 
@@ -78,7 +77,7 @@ def _oklab(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     return lab
 
 
-def class_colours(classes: Mapping[str, int]) -> dict[str, str]:
+def class_colours(classes: Classes) -> dict[str, str]:
     """Return the display colour of background and of each class, as `#rrggbb`."""
     palette = display_palette()
     return {
@@ -145,7 +144,7 @@ def blend(photo: npt.NDArray[np.uint8], picture: Image.Image) -> npt.NDArray[np.
     return np.asarray(Image.alpha_composite(grey, picture.convert("RGBA")).convert("RGB"))
 
 
-def name_labels(mask: LabelMap, classes: Mapping[str, int]) -> list[Name]:
+def name_labels(mask: LabelMap, classes: Classes) -> list[Name]:
     """Find where to write each class's name: in the middle of its widest part.
 
     Classes with no room for it are not named.

@@ -1,7 +1,7 @@
 """Plots of the stages' scores: classes in display colours, on white, readable in any theme."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from affinitynet.core.label_maps import Classes
 from affinitynet.pipelines.reporting.pictures import class_colours
 from affinitynet.pipelines.scoring import NEUTRAL
 
@@ -58,15 +59,12 @@ def _is_blank(table: pd.DataFrame) -> bool:
     return table.empty or ("pixels" in table and not table["pixels"].any())
 
 
-def plot_stages(
-    stages: pd.DataFrame, iou: pd.DataFrame, classes: Mapping[str, int]
-) -> Figure | None:
+def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Classes) -> Figure | None:
     """Plot mIoU stage by stage, and each class's IoU.
 
     Args:
         stages: The stages' scores, from `tabulate`.
         iou: The IoU by class, from `tabulate`.
-        classes: Class name to mask value.
     """
     values = stages.set_index(["stage", "score"])["value"]
     values = values[[bar in BARS for bar in values.index]]
@@ -188,15 +186,12 @@ def plot_confusion(
     return figure
 
 
-def plot_coverage(
-    images: pd.DataFrame, confusion: pd.DataFrame, classes: Mapping[str, int]
-) -> Figure:
+def plot_coverage(images: pd.DataFrame, confusion: pd.DataFrame, classes: Classes) -> Figure:
     """Plot how many pixels the affinity labels cover against how many of these are right.
 
     Args:
         images: `affinity_labels.image_scores`: `coverage` and `accuracy` of each image.
         confusion: `affinity_labels.confusion`.
-        classes: Class name to mask value.
     """
     figure = new_figure((5.5, 4))
     axes = figure.subplots()
@@ -236,7 +231,7 @@ def _choose_classes(tables: pd.DataFrame) -> list[str]:
     return [name for name in names if name in chosen]
 
 
-def _markers(classes: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+def _markers(classes: Classes) -> dict[str, dict[str, Any]]:
     """Return each class's colour and mark; background is black."""
     return {
         name: {

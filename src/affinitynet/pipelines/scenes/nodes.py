@@ -23,7 +23,6 @@ def render_scenes(
     Args:
         scenes: How many images, and how large; None where the photos are the user's.
         seed: Image i depends only on `[seed, i]`.
-        execution: Processes.
 
     Yields:
         Photos, masks and annotations by image id; with the last, the lists of the splits.

@@ -18,7 +18,7 @@ from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
-from affinitynet.core.label_maps import LabelMap, decode
+from affinitynet.core.label_maps import Classes, LabelMap, decode
 from affinitynet.core.metrics import class_counts, mean_iou, mean_iou_of_counts
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Arrays, Partitions
@@ -100,7 +100,7 @@ def search_thresholds(
     sample: pd.DataFrame,
     maps: Partitions[ClassMaps],
     masks: Partitions[LabelMap],
-    classes: dict[str, int],
+    classes: Classes,
     thresholds: list[float],
     execution: Execution,
 ) -> pd.DataFrame:
@@ -127,7 +127,7 @@ def search_walks(
     affinities: Partitions[Arrays],
     maps: Partitions[ClassMaps],
     masks: Partitions[LabelMap],
-    classes: dict[str, int],
+    classes: Classes,
     space: WalkSpace,
     random_walk: AutoRandomWalk,
     execution: Execution,
@@ -213,7 +213,7 @@ def search_refinements(
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
     masks: Partitions[LabelMap],
-    classes: dict[str, int],
+    classes: Classes,
     search: SearchRefine,
     revision: Revision,
     execution: Execution,

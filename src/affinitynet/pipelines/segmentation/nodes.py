@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
-from affinitynet.core.label_maps import LabelMap
+from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, chunks, map_images
@@ -32,7 +32,7 @@ def predict_masks(
     index: pd.DataFrame,
     model: Checkpoint,
     photos: Partitions[Image.Image],
-    classes: dict[str, int],
+    classes: Classes,
     segmentation: Segmentation,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
@@ -49,7 +49,7 @@ def predict_masks(
     yield from chunks(segment(val, model, photos, segmentation.inference, execution))
 
 
-def check_classes(model: Checkpoint, classes: dict[str, int]) -> None:
+def check_classes(model: Checkpoint, classes: Classes) -> None:
     """Check that a checkpoint, which all environments share, is for this one's classes.
 
     Raises:
@@ -79,9 +79,6 @@ def segment(
 
     Args:
         index: The images to do, with `width` and `height`.
-        model: The segmentation network's checkpoint.
-        photos: Of each image.
-        inference: Scales, flips, CRF.
         execution: Device, and processes for the CRF.
         tagged: Labels of the classes that a photo shows, of the photos whose tags are known.
         save: Maps an `affinitynet.stages.refinement.Segmentation` to what is a node's output and
@@ -128,7 +125,7 @@ def _refine_one(
 def score_predictions(
     predictions: Partitions[LabelMap],
     masks: Partitions[LabelMap],
-    classes: dict[str, int],
+    classes: Classes,
     execution: Execution,
 ) -> tuple[Metrics, pd.DataFrame, pd.DataFrame]:
     """Score the predictions of `val`.

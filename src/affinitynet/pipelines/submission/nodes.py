@@ -8,7 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
-from affinitynet.core.label_maps import LabelMap
+from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.data.files import Partitions, inspect_photo
 from affinitynet.data.voc import parse_split
 from affinitynet.datasets.label_map import indexed_image
@@ -28,9 +28,7 @@ def list_images(
 
     Args:
         splits: Of VOC's layout; None of another one.
-        photos: Of each image.
         submission: Names the list.
-        execution: Processes.
 
     Returns:
         One row an image, by `id`: `width` and `height` in pixels.
@@ -79,7 +77,7 @@ def segment_images(
     images: pd.DataFrame,
     model: Checkpoint,
     photos: Partitions[Image.Image],
-    classes: dict[str, int],
+    classes: Classes,
     segmentation: Segmentation,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:

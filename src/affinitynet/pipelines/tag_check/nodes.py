@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
+from affinitynet.core.label_maps import Classes
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution
 from affinitynet.pipelines.parameters import CAM, TagCheck
@@ -25,7 +26,7 @@ ALIKE = 0.75
 def predict_tags(
     index: pd.DataFrame,
     photos: Partitions[Image.Image],
-    classes: dict[str, int],
+    classes: Classes,
     cam: CAM,
     tag_check: TagCheck,
     seed: int,
@@ -53,14 +54,12 @@ def predict_tags(
 
 
 def check_tags(
-    index: pd.DataFrame, probabilities: pd.DataFrame, classes: dict[str, int]
+    index: pd.DataFrame, probabilities: pd.DataFrame, classes: Classes
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rank the tags by how likely they are wrong, and the pairs of classes by how alike they look.
 
     Args:
-        index: The images of the data set.
         probabilities: From `predict_tags`.
-        classes: Class name to mask value.
 
     Returns:
         One row a photo, by `id`, the most doubtful first: `doubt` in [0, 1], the probability of

@@ -12,7 +12,7 @@ from PIL import Image
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels
-from affinitynet.core.label_maps import LabelMap, decode, encode
+from affinitynet.core.label_maps import Classes, LabelMap, decode, encode
 from affinitynet.data.corrections import (
     Corrected,
     corrected_labels,
@@ -48,7 +48,7 @@ def score_within_tags(
     index: pd.DataFrame,
     model: Checkpoint,
     photos: Partitions[Image.Image],
-    classes: dict[str, int],
+    classes: Classes,
     segmentation: Segmentation,
     execution: Execution,
 ) -> Iterator[dict[str, ClassMaps]]:
@@ -72,7 +72,7 @@ def compare_sources(
     labels: Partitions[LabelMap],
     masks: Partitions[LabelMap],
     corrected: Corrected,
-    classes: dict[str, int],
+    classes: Classes,
     execution: Execution,
 ) -> tuple[Metrics, pd.DataFrame, pd.DataFrame]:
     """Score the sources of masks on the training photos that have pseudo labels and a mask.
@@ -119,7 +119,7 @@ def draw_masks(
     maps: Partitions[ClassMaps],
     labels: Partitions[LabelMap],
     corrected: Corrected,
-    classes: dict[str, int],
+    classes: Classes,
     source: str,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
@@ -128,13 +128,9 @@ def draw_masks(
     Corrected masks of training photos stay as they are.
 
     Args:
-        index: The images of the data set.
         maps: From `score_within_tags`.
-        labels: Pseudo labels, of training photos.
         corrected: Masks that were corrected by hand.
-        classes: Class name to mask value.
         source: From `choose_source`.
-        execution: Processes.
     """
     values = [*classes.values()]
     maps = checked(maps, "tagged_masks.maps")
@@ -176,19 +172,16 @@ def estimate_quality(
     maps: Partitions[ClassMaps],
     walked: Partitions[ClassMaps],
     corrected: Corrected,
-    classes: dict[str, int],
+    classes: Classes,
     execution: Execution,
 ) -> pd.DataFrame:
     """Estimate how good the mask of each object is, without any true mask.
 
     Args:
-        index: The images of the data set.
         predictions: From `draw_masks`.
         maps: From `score_within_tags`.
         walked: The random walk's scores, of training photos.
         corrected: Masks that were corrected by hand, which are left out.
-        classes: Class name to mask value.
-        execution: Processes.
 
     Returns:
         One row an object, by the photo's `id`, photos with the worst object first: `split`,

@@ -20,7 +20,7 @@ from affinitynet.platforms import check_platform
 
 PACKAGE = Path(__file__).parent
 PROJECT = PACKAGE / "project"
-"""What a new project consists of; in a checkout, links to the files of this one."""
+"""Files of a new project; in a checkout, links to those of this one."""
 
 
 def main(*args: str) -> None:

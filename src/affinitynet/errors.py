@@ -6,7 +6,7 @@ from errno import EDQUOT, ENOSPC
 import click
 
 FULL = ("No space left on device", "disk is full", "Disk quota exceeded")
-"""What libraries write that keep no error number: torch, SQLite."""
+"""Messages of libraries that keep no error number: torch, SQLite."""
 
 
 MAX_NAMED = 5
@@ -15,7 +15,7 @@ MAX_LINES = 50
 
 
 class UserError(click.ClickException):
-    """What was wrong, in which file or parameter, and what to do about it.
+    """An error of the user: what was wrong, in which file or parameter, and what to do.
 
     Kedro's command line prints only the message and exits with status 1.
     """

@@ -26,7 +26,7 @@ WANTED = (
 
 
 class Served:
-    """What `mlflow.pyfunc.load_model` wraps.
+    """The model that `mlflow.pyfunc.load_model` wraps.
 
     Args:
         model: The network.

@@ -185,7 +185,7 @@ def test_spellings_that_are_understood(folder, text):
         ('{"images": []}', "is no COCO file of instances: 'categories' is missing"),
     ],
 )
-def test_what_is_no_tag_file_is_told(folder, text, message):
+def test_what_is_no_tag_file_is_reported(folder, text, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         read(folder, text)
 
@@ -202,7 +202,7 @@ def test_what_is_no_tag_file_is_told(folder, text, message):
         ("rex.jpg,dog,train\ntom.png,cat,", "some photos have a split and some have none"),
     ],
 )
-def test_rows_that_do_not_fit_are_told(folder, rows, problem):
+def test_rows_that_do_not_fit_are_reported(folder, rows, problem):
     tagged = read(folder, f"file,tags,split\n{rows}")
     assert problem in "\n".join(tagged.problems)
 
@@ -234,17 +234,17 @@ def test_no_index_is_built_of_a_data_set_with_problems():
         ({"classes": ["Dog"]}, "no photo has the tag 'Dog'; the tags are: dog"),
     ],
 )
-def test_wrong_parameters_are_told(folder, options, message):
+def test_wrong_parameters_are_reported(folder, options, message):
     with pytest.raises(UserError, match=message):
         ingest(folder, EXAMPLES["split.csv"], **options)
 
 
-def test_half_a_character_is_told(folder):
+def test_half_a_character_is_reported(folder):
     with pytest.raises(UserError, match="half a character; save the tags as UTF-8"):
         ingest(folder, r'[{"file": "rex.jpg", "tags": ["\ud800"]}]')
 
 
-def test_missing_files_and_folders_are_told(folder, tmp_path):
+def test_missing_files_and_folders_are_reported(folder, tmp_path):
     with pytest.raises(UserError, match=r"tags=tags.csv: there is no such file"):
         inspect_photos(
             load(folder),
@@ -259,7 +259,7 @@ def test_missing_files_and_folders_are_told(folder, tmp_path):
     assert TagsDataset(filepath=None).fingerprint() == "none"
 
 
-def test_no_tags_at_all_are_told(tmp_path):
+def test_no_tags_at_all_are_reported(tmp_path):
     noise(0).save(tmp_path / "a.jpg")
     noise(1).save(tmp_path / "b.jpg")
     with pytest.raises(UserError, match="no sub-folder names a class: give the tags with tags="):

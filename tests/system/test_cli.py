@@ -81,7 +81,7 @@ def test_parameters_by_their_full_names(run, finished_copy):
     assert finished_copy.metrics()["cam"]["threshold"] == 0.25
 
 
-def test_errors_of_the_user_are_told_without_a_traceback(run, project):
+def test_errors_of_the_user_are_reported_without_a_traceback(run, project):
     status, said = run(*project.options("--pipeline", "revision"))
     assert status == 1
     assert "kedro run --env test --pipeline cam" in said
@@ -134,7 +134,7 @@ def test_an_interrupted_run_says_how_to_go_on(run, project, monkeypatch, error, 
     assert "Traceback" not in said
 
 
-def test_an_unknown_environment_is_told(run, project):
+def test_an_unknown_environment_is_reported(run, project):
     status, said = run(*project.options(env="vok"))
     assert status == 1
     assert "--env vok: there is no folder conf/vok; give base, " in said
@@ -179,7 +179,7 @@ WRONG = {
         {"execution.device": ("cuda:99", "CUDA device")},
     ],
 )
-def test_wrong_parameters_are_told_at_the_start(run, project, wrong):
+def test_wrong_parameters_are_reported_at_the_start(run, project, wrong):
     parameters = {name: value for name, (value, _) in wrong.items()}
     status, said = run(*project.options("--pipeline", "scenes", parameters=parameters))
     assert status == 1

@@ -51,7 +51,7 @@ def test_a_host_that_is_cut_off_costs_its_unfinished_work():
     run_alone("-m", "tests.system.cut_off", needs=f"{cable} && {forward} && nsenter --version")
 
 
-def test_what_a_cluster_cannot_give_is_told_at_once():
+def test_what_a_cluster_cannot_give_is_reported_at_once():
     """Three nodes: processes that none of them can hold, and networks that would share a GPU."""
     run_alone("-m", "tests.system.on_uneven_nodes")
 

@@ -1,1 +1,1 @@
-"""What a data set's files say, without Kedro: tags, masks, splits, and checks of all of them."""
+"""The files of a data set, without Kedro: tags, masks, splits, and checks of all of them."""

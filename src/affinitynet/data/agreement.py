@@ -28,8 +28,8 @@ class Agreement:
     """How tags and masks compare.
 
     Attributes:
-        problems: What stops the run.
-        warnings: What may be wrong.
+        problems: They stop the run.
+        warnings: Possible faults.
     """
 
     problems: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What annotation tools export: CVAT, LabelMe, Label Studio, YOLO, VOC's XML.
+"""Exports of annotation tools: CVAT, LabelMe, Label Studio, YOLO, VOC's XML.
 
 Boxes are read for their tags only; polygons, ellipses and brushes can be drawn into masks.
 """

@@ -1,4 +1,4 @@
-"""What a single look at every photo tells: its size, whether it is sound, and which look alike."""
+"""Inspection of every photo and mask: size, soundness, and a hash that finds duplicates."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ UNKNOWN_VALUES = "are no class"
 
 
 class Inspection(NamedTuple):
-    """What reading a photo in full tells.
+    """Result of reading a photo in full.
 
     Attributes:
         width: Upright, in pixels; 0 if the photo cannot be read.
         height: Upright, in pixels; 0 as above.
         hash: 32 hexadecimal digits for finding near-duplicates; empty where something is wrong.
         problem: Why the photo is left out; empty where it is sound.
-        repairs: What was done to read it, or is odd about it, joined by `SEPARATOR`.
+        repairs: Repairs that reading it needed, and oddities, joined by `SEPARATOR`.
     """
 
     width: int
@@ -67,10 +67,10 @@ def inspect_photo(read: Callable[[], Any]) -> Inspection:
 
 @dataclass(frozen=True)
 class MaskInspection:
-    """What reading a mask in full tells.
+    """Result of reading a mask in full.
 
     Attributes:
-        problems: What is wrong with it.
+        problems: Its faults.
         shown: Values that it has, 0 and `IGNORE_INDEX` apart; None if it cannot be read.
     """
 

@@ -32,7 +32,7 @@ UNREAD_SUFFIXES = (
 )
 """Files that are photos too, but that nothing here reads: they are reported."""
 SYSTEM_FOLDERS = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information"}
-"""What operating systems put into folders and archives: previews, deleted files."""
+"""Files of operating systems in folders and archives: previews, deleted files."""
 MAX_NAME = 229
 """Bytes of a photo's name: with `.safetensors`, and `.12345678.part` while it is written, 255."""
 

@@ -1,4 +1,4 @@
-"""What the folders of a data set mean: a class, a split, a role, or nothing."""
+"""Meaning of the folders of a data set: a class, a split, a role, or nothing."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -14,7 +14,7 @@ MASK_ROLES = {"mask", "masks", "label", "labels", "annotation", "annotations", "
 MASK_ROLES |= {"segmentation", "segmentations", "gt", "groundtruth", "truth", "annot", "annots"}
 FILLERS = {"data", "dataset", "datasets", "set", "folder", "dir", "split", "splits", "ground"}
 FILLERS |= {"class", "object", "classes", "all", "original", "raw", "aug", "full"}
-"""Words beside those of a split or a role, which mean nothing by themselves."""
+"""Words beside those of a split or a role, without a meaning of their own."""
 FOLDS = {"fold", "folds", "kfold"}
 """Words for parts of the photos, as in `fold_1`: no split that is known, but no class either."""
 MASK_NAME = re.compile(
@@ -27,12 +27,12 @@ CONTAINERS = {"data", "dataset", "datasets", "raw", "original"}
 
 @dataclass(frozen=True)
 class Place:
-    """What the folders above a file say.
+    """Meaning of the folders above a file.
 
     Attributes:
         classes: Names of folders that are neither a split nor a role, outermost first.
         splits: train, val or test, of each folder that is a split.
-        is_mask: Whether a folder says that its files are masks or labels, and no photos.
+        is_mask: Whether a folder is named as one of masks or labels, not of photos.
     """
 
     classes: tuple[str, ...]
@@ -102,7 +102,7 @@ def read_places(photos: Collection[str]) -> tuple[dict[str, Place], list[str], l
 
 
 def _list_doubtful(places: dict[str, Place]) -> Iterator[str]:
-    """Name folders that may be a split or a class: VOC and COCO have a class `train`, too."""
+    """Name folders that may be a split or a class: VOC and COCO have a class `train`."""
     remedy = "rename a folder that is a class (train: trains), or give tags=<file>"
     for photo, place in places.items():
         if len({*place.splits}) > 1:
@@ -140,7 +140,7 @@ def _stem(file: str) -> str:
 
 
 def is_instances(file: str) -> bool:
-    """Whether a folder says that values are numbers of objects: VOC's `SegmentationObject`."""
+    """Whether a folder's name means masks of objects: VOC's `SegmentationObject`."""
     folders = PurePosixPath(file).parts[:-1]
     return any(
         _words(folder) & {"object", "objects", "instance", "instances"} for folder in folders

@@ -16,12 +16,12 @@ from affinitynet.data.names import is_background
 from affinitynet.data.score_files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, Key, ScoreMaps, as_key
 
 BLANKS = re.compile(r"[\W_]+")
-"""What class names may have between their words: `dining table`, `dining_table`."""
+"""Characters between the words of a class name: `dining table`, `dining_table`."""
 SHIFTS = (1, 0)
-"""What makes a label of a class's number: numbers begin at 0, or at 1 beside a background of 0."""
+"""Added to a class's number to get its label: numbers begin at 0, or at 1 after the background."""
 
 File = tuple[str, Key | None]
-"""A file, and the class that its name says it is of."""
+"""A file, and the class in its name."""
 
 
 class ClassNames:
@@ -124,12 +124,12 @@ SPLITS = (_by_class, _by_photo, _by_suffix)
 
 @dataclass(frozen=True)
 class MapsInspection:
-    """What reading the maps of a photo tells.
+    """Result of reading the maps of a photo.
 
     Attributes:
-        keys: What its files call the classes; None for a map of every class.
+        keys: Names of the classes in its files; None for a map of every class.
         count: Number of maps.
-        problems: What is wrong with them.
+        problems: Their faults.
     """
 
     keys: list[Key] | None = None
@@ -148,7 +148,7 @@ def inspect_maps(
 
     Args:
         readers: Of its files.
-        keys: What the name of each file says of its class.
+        keys: Class in the name of each file.
         width: Of the photo, in pixels.
         height: In pixels.
         num_classes: Number of classes.

@@ -14,7 +14,7 @@ VOID = {"void", "ignore", "ignored", "border", "unlabeled", "unlabelled"}
 
 @dataclass(frozen=True)
 class ColourMap:
-    """What a `labelmap.txt` says.
+    """Content of a `labelmap.txt`.
 
     Attributes:
         classes: Names of the mask values 1, 2, …, in the order of the file.

@@ -15,7 +15,7 @@ class Layout:
     Attributes:
         read: Maps the photos, `data_set` and the files of all layouts to `Tagged`.
         folder: Parameter that names the data set's folder.
-        masks_given: What `--params` takes to find the masks.
+        masks_given: Parameters that name the masks.
         mask_names: Parameter that names the mask values.
     """
 

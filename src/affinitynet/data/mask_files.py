@@ -22,7 +22,7 @@ class MaskFiles:
 
     Attributes:
         files: Photo id to the mask's name.
-        notes: What had to be assumed, one line each.
+        notes: Assumptions, one line each.
         problems: Why nothing matches: the run stops.
     """
 

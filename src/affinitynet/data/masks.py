@@ -20,7 +20,7 @@ class DrawnMasks:
     Attributes:
         masks: Photo id to a function that draws the mask.
         classes: Names of the mask values 1, 2, ….
-        notes: What was skipped, one line each.
+        notes: Skipped entries, one line each.
     """
 
     masks: dict[str, Callable[[], LabelMap]]
@@ -34,7 +34,7 @@ def draw_masks(given: TagFile, photos: Partitions[Any], path: str) -> DrawnMasks
     A photo with a tag that has no outline gets no mask: its pixels would count as background.
 
     Args:
-        given: What the file says.
+        given: Content of the file.
         photos: Photo id to a function that reads the photo, for its size where the file has none.
         path: The file, for messages.
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from affinitynet.data.files import PHOTO_SUFFIXES, UNREAD_SUFFIXES
 
 UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
-"""What Label Studio puts before the names of files that are uploaded to it."""
+"""Prefix that Label Studio gives the names of uploaded files."""
 
 
 class PhotoFinder:

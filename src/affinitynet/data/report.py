@@ -19,7 +19,7 @@ FEW_PHOTOS = 20
 """Training photos of a class below which a classifier hardly learns it."""
 MAX_LISTED = 100
 """Files or groups that the report names; it counts all of them."""
-MAX_TOLD = 5
+MAX_NAMED = 5
 """Names in a line of the log."""
 
 
@@ -147,7 +147,7 @@ def list_warnings(
             f"val flatter: {_some([*map(_alike, across)])}"
         )
     if not masked:
-        yield "there are no masks: no stage has a mIoU, all else is as ever"
+        yield "there are no masks: no stage has a mIoU, everything else is computed"
 
 
 def plot_data(photos: pd.DataFrame, counts: pd.DataFrame, together: pd.DataFrame) -> Figure:
@@ -200,10 +200,10 @@ def _near_duplicates(photos: pd.DataFrame) -> list[list[str]]:
 
 
 def _alike(ids: list[str]) -> str:
-    more = len(ids) - MAX_TOLD
-    return " = ".join(ids[:MAX_TOLD]) + (f" and {more} more" if more > 0 else "")
+    more = len(ids) - MAX_NAMED
+    return " = ".join(ids[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _some(names: list[str]) -> str:
-    more = len(names) - MAX_TOLD
-    return ", ".join(names[:MAX_TOLD]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

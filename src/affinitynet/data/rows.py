@@ -1,4 +1,4 @@
-"""What a file says of each photo, whatever its format."""
+"""Entries of a tag file, whatever its format."""
 
 from dataclasses import dataclass, field
 
@@ -7,10 +7,10 @@ from affinitynet.data.shapes import Shape
 
 @dataclass(frozen=True)
 class Row:
-    """What a file says of one photo.
+    """Entry of one photo.
 
     Attributes:
-        place: Where it says so, `line 3`.
+        place: Place in the file, `line 3`.
         file: The photo's file, relative to the folder.
         tags: Names of what it shows.
         split: Its split's name; empty where it is to be drawn.
@@ -30,17 +30,17 @@ class Row:
 
 @dataclass(frozen=True)
 class TagFile:
-    """What a file, or a folder of them, says of all photos.
+    """Entries of all photos, of a file or a folder of files.
 
     Attributes:
         rows: A photo may have several.
         classes: In the file's own order; None sorts them by name.
-        notes: What was skipped or repaired, one line each.
+        notes: Skipped or repaired entries, one line each.
         partial: The folder may lack photos that the file names, as published files have more of
             them than people keep.
         complete: Photos that the file does not name, in folders of those that it names, show none
             of the classes.
-        problems: What is wrong, one line each: the run stops.
+        problems: One line each; they stop the run.
     """
 
     rows: list[Row]

@@ -30,7 +30,7 @@ NUMBERS = "fiub"
 """NumPy's kinds of numbers that a score may have."""
 
 Key = int | str
-"""What a file calls a class: its number or its name."""
+"""Number or name of a class in a file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class ScoreMaps:
     """The class maps in a file.
 
     Attributes:
-        keys: What the file calls the class of each map; None where the maps have only an order.
+        keys: Class of each map, as the file names it; None where the maps have only an order.
         maps: (K, h, w) numbers.
     """
 
@@ -51,7 +51,7 @@ def read_score_maps(content: bytes, file: str) -> ScoreMaps:
 
     Args:
         content: Of the file.
-        file: Its name, whose suffix tells its format.
+        file: Its name; the suffix is the format.
 
     Raises:
         ValueError: If it has no such maps, or would have to execute code.

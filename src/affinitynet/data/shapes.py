@@ -20,7 +20,7 @@ class Shape:
     """The outline of something in a photo.
 
     Attributes:
-        label: What it is.
+        label: Name of its class.
         encode: Maps the photo's height and width to the shape's run lengths.
     """
 

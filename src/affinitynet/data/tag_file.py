@@ -43,11 +43,11 @@ ANNOTATIONS = (".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml")
 
 @dataclass(frozen=True)
 class MasksHeader:
-    """What a file of outlines says of the masks that are drawn from it.
+    """Header of a file of outlines, from which masks are drawn.
 
     Attributes:
         classes: Names of the mask values 1, 2, ….
-        notes: What was skipped or repaired, one line each.
+        notes: Skipped or repaired entries, one line each.
         problem: Why the file cannot be read; empty where it can.
         among: Ids that the masks have where they lie among the photos.
     """
@@ -290,7 +290,7 @@ def match(
     """Bring rows and photos together, and say what does not fit.
 
     Args:
-        given: What the tag file says.
+        given: Content of the tag file.
         photos: Ids of the photos that there are.
         listed: The classes to learn; None for all.
         mask_names: Names of the mask values 1, 2, …; None for those of the masks' file, else of

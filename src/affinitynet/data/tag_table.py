@@ -61,7 +61,7 @@ class Table:
     Attributes:
         columns: Their names, as they are written.
         rows: Place, for messages, and cells; columns that a row lacks are blank.
-        notes: What was skipped or repaired.
+        notes: Skipped or repaired entries.
     """
 
     columns: list[str]
@@ -321,7 +321,7 @@ def is_transposed(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Roles:
-    """What the columns of a table are.
+    """Meaning of the columns of a table.
 
     Attributes:
         file: Names the photo.

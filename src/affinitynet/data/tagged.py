@@ -1,4 +1,4 @@
-"""What every reader of tags gives: one table, whatever the files looked like."""
+"""Result of every reader of tags: one table, whatever the files look like."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -26,8 +26,8 @@ class Tagged:
             `height` in pixels, 0 where that cannot be read.
         classes: Class name to mask value, in the order of the labels 1, 2, ….
         mask_classes: Names of the mask values 1, 2, …, learned or not.
-        problems: What is wrong, one line each: the run stops.
-        warnings: What may be wrong, one line each: the run goes on.
+        problems: One line each; they stop the run.
+        warnings: Possible faults, one line each; the run goes on.
     """
 
     photos: pd.DataFrame
@@ -38,7 +38,7 @@ class Tagged:
 
 
 class Findings(TypedDict):
-    """What remains of `Tagged` beside the table of photos, as JSON."""
+    """`Tagged` without the table of photos, as JSON."""
 
     classes: Classes
     mask_classes: list[str]

@@ -30,7 +30,7 @@ PAIR = re.compile(r"(.+?\.\w{3,4})\s", re.ASCII)
 
 @dataclass(frozen=True)
 class Annotation:
-    """What `Annotations/<id>.xml` says of an image.
+    """Content of `Annotations/<id>.xml`.
 
     Attributes:
         width: Of the photo, in pixels; 0 if it does not say.
@@ -105,7 +105,7 @@ def format_annotation(
         width: Of the photo, in pixels.
         height: Of the photo, in pixels.
         tags: Names of the classes in it.
-        source: What made its labels, VOC's `source/annotation`.
+        source: Origin of its labels, VOC's `source/annotation`.
     """
     annotation = ElementTree.Element("annotation")
     ElementTree.SubElement(annotation, "filename").text = filename

@@ -24,7 +24,7 @@ EXACT = (".png", ".bmp", ".gif", ".tif", ".tiff")
 MASK_SUFFIXES = (*EXACT, *JPEG_SUFFIXES)
 """Files that are taken for masks, in lower or upper case; a JPEG cannot be one, and is reported."""
 LABELMAP = "labelmap.txt"
-"""What CVAT puts beside the folder of masks."""
+"""File that CVAT writes beside the folder of masks."""
 SAMPLE = 20
 """Masks that are looked at to find out whether they show one kind of object in 255."""
 BINARY = {0, 255}

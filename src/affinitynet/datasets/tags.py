@@ -14,7 +14,7 @@ SUFFIXES = (".json", ".jsonl", ".xml", ".txt", ".csv", ".yaml", ".yml", ".names"
 YOLO = (".yaml", ".yml")
 """A data set's own file, which stands for its folder."""
 METADATA = ("metadata.csv", "metadata.jsonl")
-"""What `datasets` (Hugging Face) puts beside the photos."""
+"""Files that `datasets` (Hugging Face) writes beside the photos."""
 Source = bytes | dict[str, Callable[[], bytes]] | None
 
 

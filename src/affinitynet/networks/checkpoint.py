@@ -134,7 +134,7 @@ def restore(
     """Build a checkpoint's network with its weights, in evaluation mode.
 
     Args:
-        checkpoint: What `initialise` or training gave.
+        checkpoint: From `initialise` or training.
         output_stride: Stride instead of the one that it was trained with.
         device: Where the network goes.
     """
@@ -174,7 +174,7 @@ def read(path: Path) -> Checkpoint:
     """Read a checkpoint; nothing is unpickled.
 
     Args:
-        path: What `to_safetensors` gives, or a checkpoint of a run (.pt).
+        path: A file of `to_safetensors`, or a checkpoint of a run (.pt).
 
     Raises:
         ValueError: If the file cannot be read or is no checkpoint.

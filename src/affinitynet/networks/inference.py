@@ -64,7 +64,7 @@ def canvases(scores_at: Sequence[tuple[float, Score]]) -> list[tuple[float, Canv
     """Let the networks of `scorers` score photos of several shapes in one batch.
 
     Args:
-        scores_at: What `scorers` gave.
+        scores_at: From `scorers`.
 
     Returns:
         The scales, each with its network's canvas, for `multi_scale_on_canvas`; none if one of the

@@ -124,7 +124,7 @@ def deviation(model: bytes, segmenter: PhotoSegmenter, images: npt.NDArray[np.ui
     """Return how far an ONNX model's probabilities are from torch's, at the worst pixel.
 
     Args:
-        model: What `export` gave.
+        model: From `export`.
         segmenter: The exported module.
         images: (N, H, W, 3).
     """

@@ -79,7 +79,7 @@ def per_image(
     Args:
         stage: Maps an image's inputs to the result. Picklable.
         ids: The images to do, those left out that lack one of the inputs.
-        inputs: What the stage takes, in its order: the photos, and score maps.
+        inputs: The stage's inputs, in its order: the photos, and score maps.
 
     Yields:
         Image id to result, a few images at a time; images over which processes die are skipped.

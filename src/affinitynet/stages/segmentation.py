@@ -50,7 +50,7 @@ def _score_within_tags(
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a photo before it is segmented.
+    """Known facts of a photo before it is segmented.
 
     Attributes:
         size: Its own height and width.

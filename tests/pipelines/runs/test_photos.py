@@ -26,7 +26,7 @@ def test_photos_that_changed_are_named_and_what_happened_to_them():
     assert not [*list_changes(BEFORE, BEFORE, BEFORE | now | BEFORE)]
 
 
-def test_a_file_is_told_by_its_size_and_its_ends_not_by_its_time(tmp_path):
+def test_a_file_is_reported_by_its_size_and_its_ends_not_by_its_time(tmp_path):
     photos = FolderDataset(path=str(tmp_path), dataset=ImageDataset, filename_suffix=".jpg")
     for name, content in (("a", b"1" * 10_000), ("b", b"2"), ("c", b"")):
         (tmp_path / f"{name}.jpg").write_bytes(content)

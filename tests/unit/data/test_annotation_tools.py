@@ -220,7 +220,7 @@ def test_yolo(names, text):
     assert pixels(masks, "rex")["dog"] == pytest.approx(0.16 * 64 * 48, abs=30)
 
 
-def test_yolo_without_names_is_told():
+def test_yolo_without_names_is_reported():
     with pytest.raises(ValueError, match="the class 0 has no name \\(there is none\\); names are"):
         read({file: each.encode for file, each in YOLO.items()})
 

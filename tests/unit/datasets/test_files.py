@@ -225,7 +225,7 @@ def test_partitions_are_saved_as_they_are_not_called(tmp_path):
     assert dataset.load()["network"]().keys() == {"weight", "bias"}
 
 
-def test_partitions_written_since_a_moment_are_told(tmp_path):
+def test_partitions_written_since_a_moment_are_reported(tmp_path):
     dataset = folder(tmp_path, read_only=False)
     dataset.save({"a": 1, "b": 2})
     now = datetime.now(UTC)

@@ -39,7 +39,7 @@ def test_a_lease_that_is_renewed_is_held(store):
     assert not store.find("/locks")
 
 
-def test_a_lease_that_is_renewed_no_more_is_taken_over_and_its_holder_is_told(store):
+def test_a_lease_that_is_renewed_no_more_is_taken_over_and_its_holder_is_reported(store):
     lease = acquire(FOLDER, "run")
     lease._end.set()  # its host is cut off
     lease._thread.join()

@@ -186,7 +186,7 @@ def _sound(
     images: Partitions[Image.Image],
     inference: InferenceOverrides,
 ) -> tuple[pd.DataFrame, Checkpoint, Partitions[Image.Image], SegmentationInference]:
-    """What `segment` takes of the photos that can be read."""
+    """Collect the inputs of `segment` for the photos that can be read."""
     sound = photos[photos["problem"] == ""]
     readers = {str(image_id): images[file] for image_id, file in sound["file"].items()}
     return sound, model, readers, _fill(inference, model.config.get("inference", {}))
@@ -258,7 +258,7 @@ def gather_coco(
     """Gather all masks as COCO's results, and describe the photos that they are of.
 
     Args:
-        photos: What `inspect_photos` found.
+        photos: From `inspect_photos`.
         masks: Photo name without suffix to a function that reads the mask.
         confidences: Of each mask.
         model: The segmentation network's checkpoint, which names the classes.
@@ -309,7 +309,7 @@ def report_problems(
     """Report how many masks this run wrote; fail if photos had to be skipped.
 
     Args:
-        photos: What `inspect_photos` found.
+        photos: From `inspect_photos`.
         folder: The folder of the photos, for messages.
         output: The folder of the masks, for messages.
         masks: The masks that this run wrote; that they are listed makes this the last node.

@@ -183,7 +183,7 @@ def _check_masks(
     parameter: str,
     execution: Execution,
 ) -> tuple[list[str], list[str]]:
-    """Check the masks by themselves and against the tags: problems and warnings."""
+    """Check each mask, and all against the tags: problems and warnings."""
     classes, names = findings["classes"], findings["mask_classes"]
     looks = _look_at_masks(masked, masks, len(names), execution, "Checking the masks")
     wrong: dict[str, list[str]] = {}

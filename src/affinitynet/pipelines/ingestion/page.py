@@ -1,4 +1,4 @@
-"""The data report as an HTML page: what is doubtful, with the photos."""
+"""The data report as an HTML page: warnings, with the photos that they are about."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ def show_data(
 
     Args:
         report: Of the data set.
-        inspected: What `inspect_photos` found.
+        inspected: From `inspect_photos`.
         class_counts: Photos of each class in train and val.
 
     Returns:

@@ -30,7 +30,7 @@ SPLITS = ("train", "val")
 SOURCES = {"train": "pseudo label", "val": "prediction"}
 """Split to what its labels are: a data set's own masks are never exported."""
 CORRECTED = "corrected"
-"""What the labels are that were corrected by hand."""
+"""Source of labels that were corrected by hand."""
 
 
 def select_images(
@@ -80,7 +80,7 @@ def take_photos(
     """Take the photos over: upright JPEG files as they are, all others as JPEG.
 
     Args:
-        images: What `select_images` gives.
+        images: From `select_images`.
         photos: Image id to a function that reads the photo.
         options: Whether files are copied or linked; the quality of new JPEG files.
         execution: Processes.
@@ -119,7 +119,7 @@ def take_labels(
     """Bring the labels to the photos' size.
 
     Args:
-        images: What `select_images` gives.
+        images: From `select_images`.
         labels: Image id to a function that reads the pseudo labels.
         predictions: Image id to a function that reads the segmentation network's labels.
         corrected: Masks of training photos that were corrected by hand.
@@ -155,7 +155,7 @@ def describe_voc(
     """Write what VOC's layout has beside photos and masks.
 
     Args:
-        images: What `select_images` gives.
+        images: From `select_images`.
         classes: Class name to mask value.
 
     Returns:
@@ -198,7 +198,7 @@ def describe_coco(
     """Write the labels as COCO's annotations.
 
     Args:
-        images: What `select_images` gives.
+        images: From `select_images`.
         labels: Image id to a function that reads the pseudo labels.
         predictions: Image id to a function that reads the segmentation network's labels.
         corrected: Masks of training photos that were corrected by hand.
@@ -270,7 +270,7 @@ def describe_label_studio(
     Corrected masks are its annotations.
 
     Args:
-        images: What `select_images` gives.
+        images: From `select_images`.
         labels: Image id to a function that reads the pseudo labels.
         predictions: Image id to a function that reads the segmentation network's labels.
         corrected: Masks of training photos that were corrected by hand.

@@ -13,7 +13,7 @@ from affinitynet.pipelines.labels_export.nodes import (
 )
 
 LABELS = ["revision.labels", "segmentation.predictions", "corrected"]
-"""What the labels are read from: those of train, of val, and corrected ones."""
+"""Sources of the labels: those of train, of val, and corrected ones."""
 
 
 def create_pipeline() -> Pipeline:

@@ -67,7 +67,7 @@ GOOD, HARMED = 0.5, 0.5
 
 @dataclass(frozen=True)
 class Layer:
-    """What lies over the photo in a panel.
+    """A picture over the photo in a panel.
 
     Attributes:
         picture: A data URI.
@@ -87,7 +87,7 @@ class Panel:
     """One picture of a card.
 
     Attributes:
-        step: What it shows.
+        step: Title, such as `CAM`.
         kind: `photo`, `heat` or `labels`.
         layers: None for the photo itself, one, or one for each t of the walk.
     """
@@ -111,7 +111,7 @@ class Card:
         height: In pixels.
         scores: Step to the image's score; steps without one are left out.
         panels: The pictures, from the photo to the truth.
-        warnings: What went wrong, a sentence each.
+        warnings: Faults of the stages on this photo, a sentence each.
     """
 
     id: str

@@ -46,7 +46,7 @@ class BackboneParameters:
     Attributes:
         weights: A name of `WEIGHT_PACKAGES`, `pretrained`, a file, or None for random weights.
         mean: None for timm's own.
-        std: Likewise.
+        std: None for timm's own.
     """
 
     name: Text

@@ -11,7 +11,8 @@ FULL = ("No space left on device", "disk is full", "Disk quota exceeded")
 
 MAX_NAMED = 5
 """Images in a line of a message."""
-MAX_LINES = 50
+MAX_LINES = 100
+"""Lines of a message; the rest is counted."""
 
 
 class UserError(click.ClickException):
@@ -34,14 +35,23 @@ def list_problems(problems: Mapping[str, Sequence[str]]) -> str:
     """Write what is wrong with images as lines of a message.
 
     Args:
-        problems: What is wrong to the ids of the images.
+        problems: The ids of the images of each problem.
     """
-    lines = []
-    for line, ids in [*problems.items()][:MAX_LINES]:
+    return join_lines([*name_together(problems)])
+
+
+def name_together(problems: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Name each problem once for all its images."""
+    for line, ids in problems.items():
         more = f" and {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else ""
-        lines.append(f"\n  {', '.join(ids[:MAX_NAMED])}{more}: {line}")
-    left = len(problems) - MAX_LINES
-    return "".join(lines) + (f"\n  … and {left} more" if left > 0 else "")
+        yield f"{', '.join(ids[:MAX_NAMED])}{more}: {line}"
+
+
+def join_lines(lines: Sequence[str]) -> str:
+    """Write lines below a title, those beyond `MAX_LINES` as their number."""
+    left = len(lines) - MAX_LINES
+    listed = "".join(f"\n  {line}" for line in lines[:MAX_LINES])
+    return listed + (f"\n  … and {left} more" if left > 0 else "")
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -9,20 +9,10 @@ from affinitynet.data.agreement import Agreement
 from affinitynet.data.checks import UNKNOWN_VALUES
 from affinitynet.data.layouts import LAYOUTS
 from affinitynet.data.parameters import DataSet
+from affinitynet.errors import name_together
 
-MAX_NAMED = 5
-"""Photos in a line."""
-MAX_LINES = 100
-"""Problems printed at most; the rest is counted."""
 ON_TAGGED = ("affinity_training", "segmentation")
 """Stages that train on the photos with tags only."""
-
-
-def join_lines(problems: list[str]) -> str:
-    """Print problems below a title."""
-    more = len(problems) - MAX_LINES
-    lines = "".join(f"\n  {line}" for line in problems[:MAX_LINES])
-    return lines + (f"\n  … and {more} more" if more > 0 else "")
 
 
 def list_size_problems(listed: pd.DataFrame, seen: pd.DataFrame) -> list[str]:
@@ -98,17 +88,6 @@ def list_gaps(
                 f"{stage}.training.batch_size is {size}, but the stage has only {count} photos to "
                 "train on; lower it"
             )
-
-
-def name_together(problems: Mapping[str, list[str]]) -> Iterator[str]:
-    """Name each problem once for all its photos.
-
-    Args:
-        problems: The photos of each problem.
-    """
-    for line, ids in problems.items():
-        more = f" and {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else ""
-        yield f"{', '.join(ids[:MAX_NAMED])}{more}: {line}"
 
 
 def list_mask_problems(

@@ -23,7 +23,6 @@ from affinitynet.data.layouts import LAYOUTS
 from affinitynet.data.near_duplicates import group_near_duplicates
 from affinitynet.data.parameters import DataSet
 from affinitynet.data.problems import (
-    join_lines,
     list_gaps,
     list_mask_problems,
     list_missing,
@@ -39,7 +38,7 @@ from affinitynet.data.report import (
 )
 from affinitynet.data.split import divide_groups, draw_val
 from affinitynet.data.tagged import TAG_SEPARATOR, Findings, Tagged
-from affinitynet.errors import UserError
+from affinitynet.errors import UserError, join_lines
 from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.training.parameters import TrainingParameters
 

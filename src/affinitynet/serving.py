@@ -29,7 +29,6 @@ class Served:
     """The model that `mlflow.pyfunc.load_model` wraps.
 
     Args:
-        model: The network.
         max_pixels: Pixels of a photo at most; a larger one is refused before it is decoded.
     """
 

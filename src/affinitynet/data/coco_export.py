@@ -16,11 +16,7 @@ Segment = dict[str, Any]
 
 
 def categories(classes: Mapping[str, int]) -> list[dict[str, Any]]:
-    """List the classes, without background: `id` is the mask value.
-
-    Args:
-        classes: Class name to mask value.
-    """
+    """List the classes, without background: `id` is the mask value."""
     return [{"id": value, "name": name} for name, value in classes.items()]
 
 

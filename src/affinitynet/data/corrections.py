@@ -56,7 +56,6 @@ def corrected_labels(
 
     Args:
         corrected: As the files have them.
-        index: Of the photos.
         classes: Class name to mask value. Pixels of others become void.
     """
     table = np.arange(256, dtype=np.uint8)
@@ -90,7 +89,6 @@ def list_problems(
     Args:
         corrected: As the files have them.
         looks: Inspection of the mask of each corrected training photo.
-        classes: Class name to mask value.
     """
     if corrected.problem:
         yield corrected.problem

@@ -66,7 +66,6 @@ def assign_files(
 
     Args:
         files: Relative to their folder.
-        classes: Their names.
     """
     finder = PhotoFinder(photos)
     found: dict[str, list[File]] = {}
@@ -151,7 +150,6 @@ def inspect_maps(
         keys: Class in the name of each file.
         width: Of the photo, in pixels.
         height: In pixels.
-        num_classes: Number of classes.
     """
     try:
         given = read_maps(readers, keys)
@@ -193,7 +191,6 @@ def choose_shift(
     Args:
         keys: Photo id to the keys of its maps.
         tags: Photo id to the labels of its tags.
-        classes: Their names.
     """
 
     def fitting(shift: int) -> int:
@@ -232,7 +229,6 @@ def compare_all(
     Args:
         looks: Photo id to what its maps are.
         tags: Photo id to the labels of its tags, of all photos that need maps.
-        classes: Their names.
 
     Returns:
         The label of number 0, see `choose_shift`; and the photos of each problem.

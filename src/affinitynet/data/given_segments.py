@@ -17,7 +17,6 @@ def match_segments(
 
     Args:
         files: Relative path to a function that reads the image.
-        photos: Photo ids.
     """
     finder = PhotoFinder(photos)
     found: dict[str, Callable[[], Image.Image]] = {}

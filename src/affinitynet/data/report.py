@@ -154,7 +154,6 @@ def plot_data(photos: pd.DataFrame, counts: pd.DataFrame, together: pd.DataFrame
     """Plot the photos of each class, which classes are seen together, and the photos' sizes.
 
     Args:
-        photos: The sound photos.
         counts: From `count_classes`.
         together: From `count_together`.
     """

@@ -46,7 +46,6 @@ def draw_val(
         tags: (N, K) the classes that each photo shows; photos without any are a class too.
         groups: (N,) photos of one group stay together.
         share: Of val, in (0, 1).
-        seed: Of the draw.
 
     Returns:
         (N,) true for val.

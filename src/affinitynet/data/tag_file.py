@@ -252,7 +252,6 @@ def read_known_tags(
     """Read the tags of photos that are not learned from; splits do not matter.
 
     Args:
-        photos: Ids of the photos.
         source: The tag file, or the files of a folder.
         path: Its path.
         separator: Characters, any of which separates two tags in a cell.

@@ -171,7 +171,6 @@ def read_voc(
     """Read the split lists and annotations, and list what is wrong with them.
 
     Args:
-        photos: Ids of the photos.
         data_set: Its `splits` are the file names (without .txt) of the lists.
         annotations: By image id.
         splits: By list name.

@@ -161,7 +161,6 @@ def check_no_symlink(path: Path, folder: Path) -> None:
     """Check that neither a file to be written nor a folder on the way to it is a symlink.
 
     Args:
-        path: The file.
         folder: The folder that it is written to, which may be a symlink itself.
 
     Raises:

@@ -207,7 +207,6 @@ def begin_outputs(
 
     Args:
         outputs: The folders; several may be one parameter's.
-        images: The photos.
         since: Start of the unfinished run that is resumed, if any.
 
     Raises:

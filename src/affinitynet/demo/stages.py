@@ -69,7 +69,6 @@ class TrainedStages:
         """Read the networks of the newest run, and the parameters that it was made with.
 
         Args:
-            project: The project's folder.
             env: Kedro's environment; None for the newest run's.
             params: Runtime parameters, nested: `{"data": …}`; they have precedence.
 
@@ -185,7 +184,6 @@ def find_disagreement(likely: dict[str, float], prediction: Prediction) -> str:
 
     Args:
         likely: Class name to the classifier's probability.
-        prediction: Of the segmentation network.
     """
     shown = set(np.unique(prediction.mask).tolist())
     missing = [

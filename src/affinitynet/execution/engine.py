@@ -154,7 +154,6 @@ def map_images(
         function: Picklable; called as `function(*arguments)`. A `Group` does several images in
             one call; they are done one by one where workers die over all of them.
         items: `(image id, *arguments)` of each image, taken as workers get free.
-        total: Number of items.
         networks: Whether the function runs a network: for the workers that have devices.
         skip: Whether an image that is given up is left out, and handed to `on_skip` of the item
             handlers; else it is an error, after all others.

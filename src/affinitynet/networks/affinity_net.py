@@ -85,9 +85,6 @@ class WithLevels(nn.Module):
     The deepest map is left out where there are several: it shows what the classifier looks for,
     the others what the photo shows.
 
-    Args:
-        network: AffinityNet.
-
     Attributes:
         channels: Of each of the maps, and of the features.
     """

@@ -133,7 +133,6 @@ def pretrained(
     as many entries as timm's network and each has the same shape.
 
     Args:
-        name: The timm network.
         weights: A name of `WEIGHT_PACKAGES`, or a path, see `read_weights`. ResNet-38 also takes
             its published ImageNet weights (MXNet's .params), VGG-16 those of torchvision.
             `pretrained` for those that timm downloads.

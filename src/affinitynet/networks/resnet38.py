@@ -37,7 +37,6 @@ class WideBlock(nn.Module):
     activated input.
 
     Args:
-        channels_in: Channels of the input.
         middle: Channels between the convolutions.
         channels: Channels of the output.
         stride: Of the first convolution.
@@ -77,7 +76,6 @@ class BottleneckBlock(nn.Module):
     """1x1, 3x3 and 1x1 convolutions, each after batch norm and ReLU; levels 6 and 7.
 
     Args:
-        channels_in: Channels of the input.
         channels: Channels of the output; a quarter and a half of them in between.
         dilation: Of the 3x3 convolution.
         dropout: Probability of dropping a channel before the second and third convolution.

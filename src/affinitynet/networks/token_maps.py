@@ -22,7 +22,6 @@ class TokenMaps:
     """The maps of a transformer of timm, in the protocol that `Backbone` uses.
 
     Args:
-        trunk: The network.
         output_stride: Pixels of the photo a cell of the deepest maps.
     """
 
@@ -45,7 +44,6 @@ class TokenMaps:
         """Compute maps, normalised as the network's last ones are.
 
         Args:
-            trunk: The network.
             images: Normalised photos (N, 3, H, W).
             indices: Which of the maps, in ascending order.
 

@@ -145,7 +145,6 @@ def map_on_devices(
     """Run a stage in this process, or in processes that have a device each.
 
     Args:
-        work: The stage.
         index: The images to do, with `width` and `height`.
         inputs: Further input of each image, or a function that reads it.
         outputs: Whether the results are a node's output: then they are saved where they are made,

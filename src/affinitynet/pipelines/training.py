@@ -45,7 +45,6 @@ def training_nodes(
 
     Args:
         initialise: Makes its first checkpoint.
-        stage: Its block of parameters.
         parents: Catalog entries of the networks that it starts from.
         labels: Catalog entry of the label maps that it learns from; None: it learns from tags.
     """

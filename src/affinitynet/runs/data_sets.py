@@ -34,7 +34,6 @@ def check_data_sets(
     Args:
         catalog: Of the run.
         inputs: Name of each versioned input to its version.
-        records: Of all runs.
         folder: Where they lie.
         env: The option of `kedro run` for the environment.
 

@@ -318,7 +318,6 @@ def warn_of_mixed_inputs(inputs: Mapping[str, str], records: Iterable[RunRecord]
 
     Args:
         inputs: Name of each versioned input to its version.
-        records: Of all runs.
     """
     made = {
         record.version: record.inputs | dict.fromkeys(record.outputs, record.version)
@@ -364,8 +363,6 @@ def check_inputs(
     """Check that everything versioned that the pipeline reads has been made.
 
     Args:
-        pipeline: What is run.
-        catalog: Its catalog.
         inputs: The versions that were found.
         asked: The versions that were asked for.
         env: Configuration environment, for the hint.

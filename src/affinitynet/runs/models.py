@@ -17,7 +17,6 @@ def describe_model(version: str, records: Iterable[RunRecord], data: str) -> str
 
     Args:
         version: Of the network.
-        records: Of all runs.
         data: The data folder, a path or the URL of an object store.
     """
     env = next((f", environment {each.env}" for each in records if each.version == version), "")

@@ -26,7 +26,6 @@ def check_networks(nodes: Collection[str], parameters: Parameters) -> None:
 
     Args:
         nodes: Names of the run's nodes.
-        parameters: All of them.
 
     Raises:
         UserError: If a network cannot be built, trained or applied as its parameters ask.

@@ -180,9 +180,6 @@ def check_device(execution: Execution) -> None:
 
     Others are not looked for, as that takes the seconds in which torch is imported.
 
-    Args:
-        execution: The parameters `execution`.
-
     Raises:
         UserError: If it has no such device.
     """
@@ -205,7 +202,6 @@ def check_packages(nodes: Collection[str], parameters: Parameters) -> None:
 
     Args:
         nodes: Names of the run's nodes.
-        parameters: All of them.
 
     Raises:
         UserError: Naming the package, and how to do without.

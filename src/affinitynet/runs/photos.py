@@ -25,7 +25,6 @@ def check_photos(
 
     Args:
         pipeline: What is run; the photos are looked at if it reads them from a folder.
-        catalog: Its catalog.
         records: Folder of the run records.
         version: Of the run that made the index.
         again: The command that reads the data set again.

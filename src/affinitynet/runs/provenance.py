@@ -81,7 +81,6 @@ def log_data_set(index: pd.DataFrame, *, name: str, source: str) -> dict[str, Da
     """Log the splits of a data set as inputs of the active run, if there is one.
 
     Args:
-        index: The catalog's `index`.
         name: Of the data set.
         source: Folder of its photos.
 
@@ -103,10 +102,6 @@ def log_data_set(index: pd.DataFrame, *, name: str, source: str) -> dict[str, Da
 
 def inherited_scores(record: RunRecord, records: Iterable[RunRecord]) -> dict[str, float]:
     """Collect the scores of the runs whose outputs a run reads, so that runs can be compared.
-
-    Args:
-        record: Of the run.
-        records: Of all runs.
 
     Returns:
         The metrics of the stages before the run's own first one.

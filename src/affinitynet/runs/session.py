@@ -51,7 +51,6 @@ def check_names(names: Iterable[str], options: Mapping[str, Any]) -> None:
     """Check the names of pipelines and nodes that are run.
 
     Args:
-        names: Of the pipelines.
         options: Of `KedroSession.run`.
 
     Raises:

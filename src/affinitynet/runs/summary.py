@@ -209,11 +209,7 @@ def list_warnings(scores: Mapping[str, float]) -> Iterator[str]:
 
 
 def list_times(record: RunRecord) -> list[tuple[str, str]]:
-    """Say how long each stage and all of them took, beside what was expected.
-
-    Args:
-        record: Of the run.
-    """
+    """Say how long each stage and all of them took, beside what was expected."""
     estimated = by_stage(record.estimated)
     taken = by_stage({name: record.seconds.get(name, 0.0) for name in record.estimated})
     rows = [(f"time: {stage}", estimated[stage], taken[stage]) for stage in estimated]
@@ -229,7 +225,6 @@ def list_commands(record: RunRecord, project: Path) -> list[str]:
     """List the commands that follow on what a run has made.
 
     Args:
-        record: Of the run.
         project: Its folder: without a project in it, `affinitynet run` is the command, and without
             a Makefile there is no `make`.
     """
@@ -253,7 +248,6 @@ def closing_lines(
     """Lay out what a run has made, one line each: paths stay whole, to be copied.
 
     Args:
-        record: Of the run.
         scores: From `read_scores`.
         results: From `list_results`.
         commands: From `list_commands`.

@@ -113,13 +113,7 @@ def _is_like(run: RunRecord, now: RunRecord) -> bool:
 def measure_work(
     index: pd.DataFrame, parameters: Parameters, nodes: Collection[str]
 ) -> dict[str, float]:
-    """Measure the work of nodes: megapixels of what is slow, photos of all else.
-
-    Args:
-        index: The images of the data set.
-        parameters: Of the run.
-        nodes: Their names.
-    """
+    """Measure the work of nodes: megapixels of what is slow, photos of all else."""
     train = index["split"] == "train"
     count = {
         "train": int(train.sum()),

@@ -299,9 +299,6 @@ def _is_tracked(run: str) -> bool:
 def data_fingerprint(index: pd.DataFrame) -> str:
     """Hash the images' names, splits, tags and sizes: the same wherever the data set lies.
 
-    Args:
-        index: The catalog's `index`.
-
     Returns:
         Twelve hexadecimal digits.
     """
@@ -318,7 +315,6 @@ def run_name(
     """Name a run by what tells it from others: `base revision: revision.random_walk.alpha=4`.
 
     Args:
-        record: The run.
         registry: All pipelines by name. Of a run that is not the whole `__default__`, but for what
             no parameter asks for, the name lists those that its nodes are of.
         given: The parameters that were given at run time, flat; of paths the last part is shown.

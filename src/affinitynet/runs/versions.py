@@ -28,8 +28,6 @@ def fix_versions(
     """Fix the version of everything that a pipeline loads, for as long as the catalog lives.
 
     Args:
-        pipeline: What is run.
-        catalog: Its catalog.
         asked: Versions to read instead of the newest ones, by name: of `--load-versions`, and
             those that a resumed run has begun with.
         own: Version of what the run makes.

@@ -143,7 +143,6 @@ class Predictor(BatchReader):
     Args:
         score: Maps the network and images (N, 3, h, w) in [0, 1] to scores (N, K, h', w').
         inference: Scales, flips, batches.
-        device: Where the network runs.
     """
 
     block = "inference."
@@ -195,7 +194,6 @@ class FeatureExtractor(BatchReader):
 
     Args:
         inference: How the photos are read.
-        device: Where the network runs.
         adapt: Changes the restored network.
     """
 

@@ -89,7 +89,6 @@ class Relabeller:
         """Label a photo at the working size, in mask values, 255 where the label is not certain.
 
         Args:
-            photo: The photo.
             scores: The network's probabilities of the background and the photo's tags.
         """
         pixels = to_pixels(photo, self.options.long_side)

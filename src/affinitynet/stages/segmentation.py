@@ -104,7 +104,6 @@ class Segmenter(NetworkStage[Segmentation]):
 
     Args:
         checkpoint: The segmentation network's.
-        device: Where the network runs.
         in_255ths: Return the confidence as uint8, which takes a quarter of the memory.
     """
 

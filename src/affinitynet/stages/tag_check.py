@@ -20,7 +20,6 @@ def predict_out_of_fold(
         features: (N, C), of each photo.
         shown: (N, K), its tags.
         folds: At most as many as there are photos of a class, and of none of it.
-        seed: Of the folds.
 
     Returns:
         (N, K) probabilities; the tags themselves for a class that one photo, or all but one, show.

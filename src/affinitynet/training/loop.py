@@ -276,7 +276,6 @@ def count_workers(workers: int | None, device: torch.device) -> int:
     """Find how many processes prepare samples.
 
     Args:
-        workers: The parameter.
         device: Where the network is trained.
 
     Returns:

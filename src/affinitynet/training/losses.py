@@ -31,7 +31,6 @@ def affinity_loss(network: nn.Module, batch: Batch, *, radius: int = 5) -> Tenso
     The labels are taken at the centres of the features' cells.
 
     Args:
-        network: An `AffinityNet`.
         batch: Photos and label maps.
         radius: Pairs of cells closer than this are compared.
     """

@@ -98,7 +98,6 @@ class TaggedPhotos(_Photos):
     """Photos and tags: float32 (3, crop, crop) in [0, 1] and float32 (K,), 1 where tagged.
 
     Args:
-        ids: Image ids in order.
         photos: Opens the photos.
         tags: Image id -> one number a class, 1 where the photo shows it.
         augmentation: Of the photos.
@@ -130,7 +129,6 @@ class LabelledPhotos(_Photos):
     Labels are 0 for background, 1 ... K for the classes and 255 where they are unknown.
 
     Args:
-        ids: Image ids in order.
         photos: Opens the photos.
         labels: Opens the label maps: one-channel images of any size with their photo's ratio.
         augmentation: Of photos and label maps together.

@@ -45,7 +45,6 @@ def write_card(
 
     Args:
         model: The network's.
-        index: The images of the data set.
         metrics: The network's scores; empty without masks.
         run: Which made the network, or exports it.
         license: Of the network, as the hub names it; `other` if it is not decided.

@@ -39,7 +39,6 @@ def check_maps(
     """Read all maps once, and stop if something is wrong with them.
 
     Args:
-        index: Of the photos.
         given: The folder's files by their names.
         maps: The folder, for messages.
 

@@ -60,7 +60,6 @@ def inspect_photos(
 
     Args:
         data_set: See `conf/base/parameters.yml`. Its `layout` names the files that count.
-        seed: Of the drawn split.
         files: VOC's annotations and lists; the tag file, or the files of a folder of annotations;
             the header of the file that masks are drawn from.
 

@@ -38,7 +38,6 @@ def show_data(
     """Make the page.
 
     Args:
-        report: Of the data set.
         inspected: From `inspect_photos`.
         class_counts: Photos of each class in train and val.
 

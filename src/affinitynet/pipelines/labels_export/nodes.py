@@ -41,12 +41,6 @@ def select_images(
 ) -> pd.DataFrame:
     """Select the images that have labels: pseudo labels in train, predictions in val.
 
-    Args:
-        index: The images of the data set.
-        labels: Image id to a function that reads the pseudo labels.
-        predictions: Image id to a function that reads the segmentation network's labels.
-        corrected: Masks of training photos that were corrected by hand.
-
     Returns:
         Those rows of the index, with `file`, the photo's name in the new data set, and `source`,
         what its labels are.
@@ -81,9 +75,7 @@ def take_photos(
 
     Args:
         images: From `select_images`.
-        photos: Image id to a function that reads the photo.
         options: Whether files are copied or linked; the quality of new JPEG files.
-        execution: Processes.
 
     Yields:
         Image id to the file to take over, or to the bytes of a new JPEG file.
@@ -120,11 +112,7 @@ def take_labels(
 
     Args:
         images: From `select_images`.
-        labels: Image id to a function that reads the pseudo labels.
-        predictions: Image id to a function that reads the segmentation network's labels.
-        corrected: Masks of training photos that were corrected by hand.
         classes: Class name to mask value; other values become neutral, 255.
-        execution: Processes.
 
     Yields:
         Image id to its label map (height, width), in mask values.
@@ -156,7 +144,6 @@ def describe_voc(
 
     Args:
         images: From `select_images`.
-        classes: Class name to mask value.
 
     Returns:
         Image id to its annotation, XML with the tags; the lists train, val and trainval; and
@@ -199,12 +186,7 @@ def describe_coco(
 
     Args:
         images: From `select_images`.
-        labels: Image id to a function that reads the pseudo labels.
-        predictions: Image id to a function that reads the segmentation network's labels.
-        corrected: Masks of training photos that were corrected by hand.
-        classes: Class name to mask value.
         options: How segments are written.
-        execution: Processes.
 
     Returns:
         `instances_train` and `instances_val`; their annotations are made as they are written.
@@ -271,13 +253,8 @@ def describe_label_studio(
 
     Args:
         images: From `select_images`.
-        labels: Image id to a function that reads the pseudo labels.
-        predictions: Image id to a function that reads the segmentation network's labels.
-        corrected: Masks of training photos that were corrected by hand.
         maps: The random walk's, which pseudo labels have their score of: the mean share of the
             best class in the scores of a pixel.
-        classes: Class name to mask value.
-        execution: Processes.
 
     Returns:
         `tasks`, which are made as they are written; and `config`, the project's labels.

@@ -15,7 +15,7 @@ from kedro.config import OmegaConfigLoader
 
 from affinitynet.settings import CONFIG_LOADER_ARGS
 
-ENVIRONMENTS = ("tagged", "voc_cpu", "voc")
+ENVIRONMENTS = ("tagged", "voc_cpu", "voc", "coco")
 """Those whose own values are shown; the tests' environment only makes everything small."""
 
 INTRODUCTION = """# Configuration

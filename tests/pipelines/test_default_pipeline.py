@@ -130,7 +130,7 @@ def test_a_session_of_kedro_s_own_is_refused_where_it_would_run_too_much(project
         session.run()
 
 
-@pytest.mark.parametrize("env", ["base", "test", "voc", "voc_cpu", "tagged"])
+@pytest.mark.parametrize("env", ["base", "test", "voc", "voc_cpu", "tagged", "coco"])
 def test_every_dataset_has_an_entry_with_a_layer(project, env):
     catalog = project.catalog(env=None if env == "base" else env)
     for pipeline in pipelines.values():

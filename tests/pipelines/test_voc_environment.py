@@ -50,7 +50,7 @@ def test_one_parameter_takes_the_network_whose_weights_pip_installs(empty_projec
         assert network.config["backbone"]["mean"] == [0.5, 0.5, 0.5]
 
 
-@pytest.mark.parametrize("env", [None, "tagged", "voc_cpu", "voc"])
+@pytest.mark.parametrize("env", [None, "tagged", "voc_cpu", "voc", "coco"])
 def test_backbone_and_weights_are_one_parameter_each_for_all_stages(empty_project, env):
     given = {"backbone": "resnet18", "weights": "/weights.pth"}
     session = empty_project.session(env=env, parameters=given)

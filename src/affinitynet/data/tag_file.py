@@ -1,6 +1,7 @@
 """Tags of a folder of photos, from a file, a folder of files, or the names of sub-folders."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ MAX_NAMED = 5
 """Names in a message."""
 TABLES = (".csv", ".tsv", ".jsonl", "coco.json")
 """Files that may lie in the folders of several splits, as Roboflow writes them."""
+INSTANCES = re.compile(r"instances_([a-z]+)\d*\.json")
+"""COCO's files of a split."""
 ANNOTATIONS = (".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml")
 """Files that may have the tags of photos beside them."""
 
@@ -137,6 +140,8 @@ def _parse_folder(files: Files, path: str, separator: str) -> TagFile:
     if len(files) == 1:
         ((file, read),) = files.items()
         return parse_file(read(), f"{path}/{file}", separator)
+    if instances := {file: read for file, read in files.items() if _instances_split(file)}:
+        return _join(instances, f"{path}/", separator)  # beside COCO's captions and keypoints
     if tables := {file: read for file, read in files.items() if file.lower().endswith(TABLES)}:
         return _join(tables, f"{path}/", separator)
     if tools.with_suffix(files, ".txt"):
@@ -147,6 +152,12 @@ def _parse_folder(files: Files, path: str, separator: str) -> TagFile:
         f"tags={path}: is a folder without annotations (LabelMe's JSON, YOLO's txt, VOC's XML); "
         "give a file, or none where sub-folders are named by class"
     )
+
+
+def _instances_split(file: str) -> str | None:
+    """Read the split in the name of one of COCO's files: `instances_train2014.json`."""
+    named = INSTANCES.fullmatch(PurePosixPath(file).name)
+    return read_split(named[1]) if named else None
 
 
 def _load_json(data: bytes) -> Any:
@@ -210,7 +221,7 @@ def _is_photo(name: str) -> bool:
 
 
 def _join(files: Files, prefix: str, separator: str) -> TagFile:
-    """Join the tag files of several folders; a folder that is a split's names the split.
+    """Join the tag files of several splits, which their folders or COCO's names tell.
 
     Args:
         files: Path to a function that reads the file.
@@ -223,7 +234,7 @@ def _join(files: Files, prefix: str, separator: str) -> TagFile:
     partial = False
     for file, read in sorted(files.items()):
         part, folder = parse_file(read(), prefix + file, separator), PurePosixPath(file).parent
-        split = read_split(folder.name) or ""
+        split = _instances_split(file) or read_split(folder.name) or ""
         rows += [
             replace(row, file=(folder / row.file).as_posix(), split=row.split or split)
             for row in part.rows

@@ -187,7 +187,7 @@ def changed(parameters, name, value):
     return parameters
 
 
-@pytest.mark.parametrize("env", ["base", "tagged", "test", "voc", "voc_cpu"])
+@pytest.mark.parametrize("env", ["base", "coco", "tagged", "test", "voc", "voc_cpu"])
 def test_the_parameters_of_each_environment_are_right(env):
     loader = OmegaConfigLoader(str(PROJECT / "conf"), env=env, **CONFIG_LOADER_ARGS)
     assert check_parameters(loader["parameters"]).seed == 0

@@ -10,6 +10,7 @@ from pycocotools import mask as rle
 from affinitynet.data.coco import parse_coco
 from affinitynet.data.masks import draw_masks
 from affinitynet.data.shapes import read_polygons
+from affinitynet.data.tag_file import parse_source
 
 SQUARE = [10, 10, 30, 10, 30, 30, 10, 30]
 INNER = [12, 12, 18, 12, 18, 18, 12, 18]
@@ -179,3 +180,27 @@ def test_polygons_in_polygons():
         [0, 0, 4, 0, 4, 4],
         [0, 0, 1, 0, 1, 1],
     ]
+
+
+def test_files_of_two_splits_are_one_data_set():
+    def instances(file, category):
+        content = coco(
+            {"category_id": category, "segmentation": [SQUARE]},
+            images=[{"id": 1, "file_name": file, "width": 64, "height": 48}],
+        )
+        return lambda: json.dumps(content).encode()
+
+    files = {
+        "captions_train2014.json": lambda: b"not to be read",
+        "instances_train2014.json": instances("COCO_train2014_1.jpg", 7),
+        "instances_val2014.json": instances("COCO_val2014_1.jpg", 3),
+    }
+    given = parse_source(files, "annotations", ";")
+    assert [(row.file, row.tags, row.split) for row in given.rows] == [
+        ("COCO_train2014_1.jpg", ["dog"], "train"),
+        ("COCO_val2014_1.jpg", ["cat"], "val"),
+    ]
+    assert given.classes == ["cat", "dog"]
+    photos = dict.fromkeys(["train2014/COCO_train2014_1", "val2014/COCO_val2014_1"])
+    drawn = draw_masks(given, photos, "annotations")
+    assert [np.unique(read()).tolist() for read in drawn.masks.values()] == [[0, 2], [0, 1]]

@@ -1,6 +1,8 @@
 """labels_export: what pycocotools, torchvision and our own ingestion find in the data set."""
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from torchvision.datasets import CocoDetection, VOCSegmentation
 
+import affinitynet
 from affinitynet.__main__ import main
 from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import voc_palette
@@ -283,3 +286,32 @@ def test_without_pseudo_labels_the_command_that_makes_them_is_named(project, mon
         main(*project.options("--pipeline", "labels_export"))
     assert exit_.value.code == 1
     assert "--pipeline revision" in "".join("".join(capsys.readouterr()).split("\n"))
+
+
+def test_the_documentation_s_backend_proposes_masks_to_label_studio(
+    finished_run, tmp_path, monkeypatch
+):
+    text = (PROJECT / "docs/exports.md").read_text()
+    (code,) = re.findall(r'```python title="label_studio_backend.py"\n(.*?)```', text, re.DOTALL)
+    monkeypatch.setattr(sys, "argv", ["", str(finished_run.data), str(tmp_path)])
+    backend = {"__name__": "backend"}
+    exec(code, backend)
+    photo = next(iter(finished_run.catalog().load("photos").values()))()
+    photo.save(tmp_path / "a.png")
+    client = backend["app"].test_client()
+
+    def ask(file):
+        task = {"data": {"image": f"/data/local-files/?d={file}"}}
+        return client.post("/predict", json={"tasks": [task]})
+
+    (found,) = ask("a.png").json["results"]
+    prediction = affinitynet.load(finished_run.data).predict(photo)
+    assert found["score"] == pytest.approx(prediction.mean_confidence, abs=1e-4)
+    drawn = np.zeros_like(prediction.mask)
+    for region in found["result"]:
+        value = region["value"]
+        alpha = decode_brush(value["rle"])[3::4].reshape(drawn.shape)
+        drawn[alpha > 0] = prediction.classes[value["brushlabels"][0]]
+    np.testing.assert_array_equal(drawn, prediction.mask)
+    assert ask("../a.png").status_code == 403
+    assert client.get("/health").json == {"status": "UP"}

@@ -33,9 +33,9 @@ from affinitynet.pipelines.search.nodes import (
     choose_photos,
     report_trials,
     search_walks,
-    suggest,
 )
-from affinitynet.stages.parameters import AutoRandomWalk, Refinement, WalkSpace
+from affinitynet.pipelines.search.settings import suggest
+from affinitynet.stages.parameters import AutoRandomWalk, Refinement, Vote, WalkSpace
 from affinitynet.stages.revision import walks
 from tests.conftest import SharedProject
 
@@ -380,7 +380,7 @@ def test_refinements_end_when_nothing_is_gained(monkeypatch, patience, made):
     trials = nodes.search_refinements(
         *({},) * 4,
         SearchRefine(trials=9, patience=patience, space=space),
-        Refinement(crf=CRFParameters(), confidence=0.7, long_side=None),
+        Refinement(Vote(), crf=CRFParameters(), confidence=0.7, long_side=None),
         Execution(device="cpu"),
     )
     assert len(trials) == made

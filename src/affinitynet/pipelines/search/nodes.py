@@ -6,8 +6,7 @@ grid of its settings; the dense CRF is searched on the maps that the best of the
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,9 +24,7 @@ from affinitynet.data.files import Arrays, Partitions
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.parameters import (
-    CRFSpace,
     Range,
-    RefinementSpace,
     Revision,
     SearchRefine,
 )
@@ -40,7 +37,14 @@ from affinitynet.pipelines.scoring import (
     count_thresholds,
     threshold_counts,
 )
-from affinitynet.stages.parameters import AutoRandomWalk, Refinement, WalkSpace
+from affinitynet.pipelines.search.settings import (
+    Setting,
+    flatten,
+    ranges_of,
+    suggest,
+    with_setting,
+)
+from affinitynet.stages.parameters import AutoRandomWalk, WalkSpace
 
 logger = logging.getLogger(__name__)
 
@@ -232,7 +236,7 @@ def search_refinements(
     from affinitynet.stages.refinement import Refiner
 
     values, walked = [*classes.values()], checked(maps, "search.maps")
-    rows: list[dict[str, Any]] = []
+    rows: list[Setting] = []
     best, last_gain = -np.inf, 0
     for setting, tell in suggest(ranges_of(search.space), flatten(revision), search.trials):
         refiner = Refiner(values, with_setting(revision, setting))
@@ -248,71 +252,6 @@ def search_refinements(
             logger.info("No gain of %g in %d trials: the search ends.", GAIN, search.patience)
             break
     return pd.DataFrame(rows) if rows else pd.DataFrame({"miou": []}, dtype=float)
-
-
-def ranges_of(space: RefinementSpace) -> dict[str, Any]:
-    """List the parameters to search by name: those of the CRF as `crf.<name>`, and `confidence`."""
-    crf = space.crf or CRFSpace()
-    return {f"crf.{name}": values for name, values in vars(crf).items()} | {
-        "confidence": space.confidence
-    }
-
-
-def flatten(options: Refinement) -> dict[str, Any]:
-    """List the values of the parameters that can be searched, by the names of `ranges_of`."""
-    return {f"crf.{name}": value for name, value in vars(options.crf).items()} | {
-        "confidence": options.confidence
-    }
-
-
-def with_setting(options: Refinement, setting: Mapping[str, Any]) -> Refinement:
-    """Replace values by those of a setting, whose names are those of `ranges_of`."""
-    crf = {name.removeprefix("crf."): value for name, value in setting.items() if "." in name}
-    own = {name: value for name, value in setting.items() if "." not in name}
-    return replace(options, crf=replace(options.crf, **crf), **own)
-
-
-def suggest(
-    ranges: Mapping[str, Any], present: Mapping[str, Any], trials: int, seed: int = 0
-) -> Iterator[tuple[dict[str, Any], Callable[[float], Any]]]:
-    """Yield settings, each with a function that wants to know its score before the next."""
-    if not trials:
-        return
-    try:
-        import optuna
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "search.refine needs Optuna: pip install affinitynet[search], then go on with "
-            "--params resume=true. search.refine.trials=0 searches only the random walk, without."
-        ) from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    distributions: dict[str, Any] = {
-        name: optuna.distributions.FloatDistribution(values.low, values.high, log=values.log)
-        if isinstance(values, Range)
-        else optuna.distributions.CategoricalDistribution(values)
-        for name, values in ranges.items()
-        if values is not None
-    }
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed), direction="maximize")
-    study.enqueue_trial(
-        {name: present[name] for name in distributions if _has(ranges[name], present[name])}
-    )
-    for _ in range(trials):
-        trial = study.ask(distributions)
-        # Three digits are plenty, and the score is of exactly what is written down.
-        yield (
-            {
-                name: float(f"{value:.3g}") if isinstance(value, float) else value
-                for name, value in trial.params.items()
-            },
-            partial(study.tell, trial),
-        )
-
-
-def _has(values: Range | Sequence[Any], value: Any) -> bool:
-    if isinstance(values, Range):
-        return bool(values.low <= value <= values.high)
-    return value in values
 
 
 def _score(
@@ -340,9 +279,9 @@ def report_trials(
 
     Args:
         sample: The photos that were scored.
-        cam_trials: What `search_thresholds` found.
-        walk_trials: What `search_walks` found.
-        refine_trials: What `search_refinements` found on the best walk's maps; may be empty.
+        cam_trials: From `search_thresholds`.
+        walk_trials: From `search_walks`.
+        refine_trials: From `search_refinements`, on the best walk's maps; may be empty.
         walks: The values of the walk that were tried.
         search: With those of the dense CRF.
 
@@ -392,7 +331,7 @@ def _at_edges(best: Mapping[str, Any], spaces: Mapping[str, Any]) -> Iterator[st
             yield name
 
 
-def best_of(trials: pd.DataFrame) -> dict[str, Any]:
+def best_of(trials: pd.DataFrame) -> Setting:
     """Return the row of the highest mIoU, the first of equals."""
     (best,) = trials.nlargest(1, "miou").to_dict("records")
     return {str(name): value for name, value in best.items()}

@@ -119,8 +119,8 @@ def test_the_model_card_has_data_classes_scores_and_licence(finished_run):
     assert (card.data.license, card.data.pipeline_tag) == ("other", "image-segmentation")
     rows = re.findall(r"^\| (\w+) \| (\d+) \| ([\d.–]+) \|$", card.text, re.MULTILINE)
     assert {name: int(value) for name, value, _ in rows} == finished_run.catalog().load("classes")
-    told = {name: number for name, _, number in rows if number != "–"}  # val shows no car
-    assert told == {name: f"{iou:.3f}" for name, iou in scores["iou"].items() if name in told}
+    given = {name: number for name, _, number in rows if number != "–"}  # val shows no car
+    assert given == {name: f"{iou:.3f}" for name, iou in scores["iou"].items() if name in given}
     assert "rendered scenes: 12 photos to learn from, 4 to evaluate on." in card.text
     assert str(finished_run.folder) not in card.content
 
@@ -165,11 +165,11 @@ def test_onnx_is_torch_at_every_size(name, options):
 def test_onnx_says_what_its_masks_mean(with_onnx):
     model = onnx.load(exported(with_onnx, "model.onnx"))
     onnx.checker.check_model(model)
-    told = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
-    assert told["classes"] == {"background": 0, "car": 1, "fish": 2, "house": 3, "owl": 4}
-    assert told["palette"]["1"] == [128, 0, 0]
-    assert told["long_side"] == 64
-    assert told["output_stride"] == 8
+    given = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    assert given["classes"] == {"background": 0, "car": 1, "fish": 2, "house": 3, "owl": 4}
+    assert given["palette"]["1"] == [128, 0, 0]
+    assert given["long_side"] == 64
+    assert given["output_stride"] == 8
     used = {tensor.data_type for tensor in model.graph.initializer}
     assert not used & {onnx.TensorProto.BFLOAT16, onnx.TensorProto.FLOAT16}
 

@@ -256,7 +256,7 @@ def test_networks_start_from_the_configured_weights(refined):
     assert all(torch.equal(initial.weights[name], untrained.weights[name]) for name in names)
 
 
-def test_the_whole_road_goes_without_a_classifier(refined, finished_copy):
+def test_the_whole_run_goes_without_a_classifier(refined, finished_copy):
     folder = refined[0].folder / "maps"
     finished_copy.run(parameters={"maps": str(folder)}, to_nodes=["reporting.make_gallery"])
     nodes = finished_copy.record()["nodes"]

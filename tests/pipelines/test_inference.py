@@ -227,9 +227,13 @@ def test_an_interrupted_inference_goes_on_with_what_is_missing(finished_copy, fo
 def test_status_is_one_if_a_photo_was_skipped(finished_copy, folder, tmp_path, monkeypatch, capsys):
     (folder / "empty.png").touch()
     monkeypatch.chdir(PROJECT)
-    told = {"images": folder, "output": tmp_path / "masks"}
+    runtime_params = {"images": folder, "output": tmp_path / "masks"}
     with pytest.raises(SystemExit) as exit_:
-        main(*finished_copy.options("--pipeline", "inference", env="local", parameters=told))
+        main(
+            *finished_copy.options(
+                "--pipeline", "inference", env="local", parameters=runtime_params
+            )
+        )
     assert exit_.value.code == 1
     said = "".join(capsys.readouterr())
     assert "empty.png" in said
@@ -348,9 +352,9 @@ def test_a_table_says_what_each_photo_shows_and_how_sure_the_network_is(
 
 def test_what_was_made_is_not_made_again(finished_copy, folder, tmp_path):
     (folder / "cut.jpg").write_bytes((folder / "plain.jpg").read_bytes()[:400])
-    told = outputs(tmp_path)
+    runtime_params = outputs(tmp_path)
     with pytest.raises(UserError):
-        infer(finished_copy, folder, tmp_path / "masks", **told)
+        infer(finished_copy, folder, tmp_path / "masks", **runtime_params)
     made = {
         path: path.stat().st_mtime_ns
         for name in ("masks", "confidences", "overlays")
@@ -361,14 +365,14 @@ def test_what_was_made_is_not_made_again(finished_copy, folder, tmp_path):
     for path in again:
         path.unlink()
     with pytest.raises(UserError, match=r"9 of 10 photos"):
-        infer(finished_copy, folder, tmp_path / "masks", resume=True, **told)
+        infer(finished_copy, folder, tmp_path / "masks", resume=True, **runtime_params)
     assert all(path.exists() for path in again)
     for path in (*again, tmp_path / "confidences/plain.png"):
         del made[path]
     assert all(path.stat().st_mtime_ns == moment for path, moment in made.items())
     assert (tmp_path / "coco/results.json").read_bytes() == results
     with pytest.raises(UserError, match=r"9 of 10 photos"):  # nothing at all is left
-        infer(finished_copy, folder, tmp_path / "masks", resume=True, **told)
+        infer(finished_copy, folder, tmp_path / "masks", resume=True, **runtime_params)
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ from tests.conftest import PROJECT
 def export(project, folder, **options):
     """Export, and return the folder of the new version and the labels that it must hold."""
     before = {*folder.iterdir()} if folder.exists() else set()
-    told = {f"labels_export.{name}": value for name, value in options.items()}
-    project.run("labels_export", parameters={"exported": str(folder), **told})
+    given = {f"labels_export.{name}": value for name, value in options.items()}
+    project.run("labels_export", parameters={"exported": str(folder), **given})
     (version,) = {*folder.iterdir()} - before
     catalog = project.catalog()
     index = catalog.load("index")
@@ -107,7 +107,7 @@ def test_photos_are_linked_where_that_is_asked_for(finished_copy, tmp_path):
 def test_the_project_itself_can_learn_from_the_export(voc):
     project, version, _, _ = voc
     root = version / "VOCdevkit/VOC2012"
-    told = {
+    given = {
         "voc_root": str(root),
         "mask_folder": "SegmentationClass",
         "data_set.classes": ["car", "fish", "house", "owl"],
@@ -116,7 +116,7 @@ def test_the_project_itself_can_learn_from_the_export(voc):
         "cam.training.batch_size": 4,
         "segmentation.training.batch_size": 4,
     }
-    project.run("ingestion", env="voc_cpu", parameters=told)
+    project.run("ingestion", env="voc_cpu", parameters=given)
 
 
 @pytest.mark.parametrize("segments", ["rle", "polygons"])

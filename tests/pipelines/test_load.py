@@ -63,8 +63,8 @@ def test_predictions_are_those_of_the_inference_pipeline(finished_copy, tmp_path
         state["config"]["inference"]["crf"] = {"iterations": 2}
         torch.save(state, path)
         finished_copy.run(node_names=["export.pack"])
-    told = {"images": str(tmp_path / "photos"), "output": str(tmp_path / "masks")}
-    finished_copy.run("inference", env="local", parameters=told)
+    runtime_params = {"images": str(tmp_path / "photos"), "output": str(tmp_path / "masks")}
+    finished_copy.run("inference", env="local", parameters=runtime_params)
     model = affinitynet.load(finished_copy.data)
     for path in (tmp_path / "photos").iterdir():
         prediction = model.predict(path)

@@ -1,4 +1,4 @@
-"""The search of stage 4's parameters: its grid in one pass, and its run beside the road."""
+"""The search of stage 4's parameters: its grid in one pass, and its run after the default one."""
 
 import sys
 
@@ -339,7 +339,7 @@ def test_every_trial_is_a_nested_run(searched):
 
 
 def test_a_search_goes_on_where_it_was_interrupted(searched, tmp_path):
-    """It takes the very photos that it had drawn, and no trial is told twice."""
+    """It takes the very photos that it had drawn, and no trial is reported twice."""
     project = searched.copy(tmp_path / "copy")
     record = project.record()
     text = project.records[-1].read_text()
@@ -363,12 +363,12 @@ def test_a_search_goes_on_where_it_was_interrupted(searched, tmp_path):
     project.run("search", parameters={"resume": True, **NESTED})
     assert len([*folder.iterdir()]) == 8
     pd.testing.assert_frame_equal(project.catalog().load("search.trials"), expected)
-    told = project.query(
+    runtime_params = project.query(
         "select count(*) from runs join tags using (run_uuid) "
         "where key = 'mlflow.parentRunId' and lifecycle_stage = 'active' "
         f"and value = '{record['mlflow_run']}'"
     )
-    assert told == [(len(expected),)]
+    assert runtime_params == [(len(expected),)]
 
 
 @pytest.mark.parametrize(("patience", "made"), [(None, 9), (4, 6)])

@@ -648,7 +648,7 @@ def scenes(tmp_path):
     return tmp_path
 
 
-def test_the_whole_road_without_masks(project, scenes):
+def test_the_whole_run_without_masks(project, scenes):
     given = given_in(scenes, "images", "tags")
     project.run(node_names=all_but_export(), env="tagged", parameters=given)
     catalog = project.catalog(env="tagged")

@@ -115,12 +115,14 @@ def page(finished_run, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    told = ",".join(f"{name}={value}" for name, value in finished_run.parameters().items())
+    runtime_params = ",".join(
+        f"{name}={value}" for name, value in finished_run.parameters().items()
+    )
     script = PROJECT / "src/affinitynet/demo/page.py"
     command = [sys.executable, "-m", "streamlit", "run", script, "--server.headless", "true"]
     log = (tmp_path / "log").open("w")
     server = subprocess.Popen(
-        [*command, "--server.port", str(port), "--", "--env", "test", "--params", told],
+        [*command, "--server.port", str(port), "--", "--env", "test", "--params", runtime_params],
         cwd=PROJECT,
         stdout=log,
         stderr=log,

@@ -8,12 +8,12 @@ from affinitynet.datasets.folder import source
 from affinitynet.datasets.partitions import MARKER_SUFFIX
 from affinitynet.pipelines import per_image
 
-DEADLY, WITHOUT_CAM = "scene_00002", "scene_00005"
+CRASHING, WITHOUT_CAM = "scene_00002", "scene_00005"
 read_and_do = per_image._read_and_do
 
 
 def die_over_one(stage, read, read_maps):
-    if DEADLY in source(read):
+    if CRASHING in source(read):
         os.kill(os.getpid(), signal.SIGKILL)
     return read_and_do(stage, read, read_maps)
 
@@ -30,7 +30,7 @@ def test_the_run_goes_on_without_a_deadly_image(finished_copy, monkeypatch):
         finished_copy.run("affinity_labels", parameters={"execution.workers": 2})
     record = finished_copy.record()
     assert record["finished"]
-    assert record["skipped"] == {"affinity_labels.label": [DEADLY]}
+    assert record["skipped"] == {"affinity_labels.label": [CRASHING]}
     counted = "select value from metrics where key = 'affinity_labels.skipped'"
     assert finished_copy.query(counted) == [(1.0,)]
 
@@ -40,7 +40,7 @@ def test_the_run_goes_on_without_a_deadly_image(finished_copy, monkeypatch):
     catalog = finished_copy.catalog()
     labels, pseudo = catalog.load("affinity_labels.labels"), catalog.load("revision.labels")
     assert len(labels) == everything - 2
-    assert pseudo.keys() - labels.keys() == {DEADLY}  # its CAM was there
+    assert pseudo.keys() - labels.keys() == {CRASHING}  # its CAM was there
     assert WITHOUT_CAM not in pseudo
 
 
@@ -61,4 +61,4 @@ def test_what_was_skipped_is_tried_again_where_its_node_was_not_finished(
     (finished_copy.data / version / f"labels{MARKER_SUFFIX}").unlink()
     finished_copy.run("affinity_labels", parameters={"resume": True})
     assert not finished_copy.record()["skipped"]
-    assert DEADLY in finished_copy.catalog().load("affinity_labels.labels")
+    assert CRASHING in finished_copy.catalog().load("affinity_labels.labels")

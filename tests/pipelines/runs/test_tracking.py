@@ -1,4 +1,4 @@
-"""What MLflow hears of a run, besides what the road's tests ask for."""
+"""What MLflow hears of a run, besides the tests of the default pipeline."""
 
 import json
 import os
@@ -23,26 +23,26 @@ from affinitynet.runs.session import RunSession
 from affinitynet.runs.tracking import log_compared, log_model, run_name
 from tests.conftest import PROJECT, Project
 
-ROAD = register_pipelines()
+DEFAULT = register_pipelines()
 
 
 def record_of(env, *pipelines, version="2", **parameters):
-    nodes = [node.name for name in pipelines or ["__default__"] for node in ROAD[name].nodes]
+    nodes = [node.name for name in pipelines or ["__default__"] for node in DEFAULT[name].nodes]
     return RunRecord(version, env, [*pipelines], sorted(nodes), parameters, "", "", {}, [])
 
 
-def named(env, *pipelines, told=None):
-    return run_name(record_of(env, *pipelines), ROAD, told or {}, [])
+def named(env, *pipelines, runtime_params=None):
+    return run_name(record_of(env, *pipelines), DEFAULT, runtime_params or {}, [])
 
 
 def test_a_run_is_named_by_what_tells_it_from_others():
     assert named("voc_cpu") == "voc_cpu"
-    assert named("base", told={"seed": 1, "cam.network.weights": "/home/me/res38_cls.pth"}) == (
-        "base: seed=1, cam.network.weights=res38_cls.pth"
-    )
-    assert named("base", "reporting", "revision", told={"revision.random_walk.alpha": 4}) == (
-        "base revision, reporting: revision.random_walk.alpha=4"
-    )
+    assert named(
+        "base", runtime_params={"seed": 1, "cam.network.weights": "/home/me/res38_cls.pth"}
+    ) == ("base: seed=1, cam.network.weights=res38_cls.pth")
+    assert named(
+        "base", "reporting", "revision", runtime_params={"revision.random_walk.alpha": 4}
+    ) == ("base revision, reporting: revision.random_walk.alpha=4")
 
 
 def test_a_run_of_edited_files_is_named_by_what_they_changed():
@@ -52,8 +52,8 @@ def test_a_run_of_edited_files_is_named_by_what_they_changed():
         "tagged", "cam", version="1", **given, epochs=5, beta=8, alpha=1, t=2, same=0
     )
     other = record_of("base", "cam", version="1", **given, epochs=1)
-    assert run_name(now, ROAD, given, [now, other]) == "tagged cam: images=pets"
-    assert run_name(now, ROAD, given, [now, other, before]) == (
+    assert run_name(now, DEFAULT, given, [now, other]) == "tagged cam: images=pets"
+    assert run_name(now, DEFAULT, given, [now, other, before]) == (
         "tagged cam: images=pets, epochs=8, beta=4, alpha=2, …"
     )
 
@@ -71,8 +71,8 @@ def test_mlflows_file_lies_in_the_projects_folder(finished_copy, monkeypatch, tm
     monkeypatch.chdir(tmp_path)
     bootstrap_project(PROJECT)
     anchored = {None: f"{PROJECT}/mlflow.db", "some.db": f"{PROJECT}/some.db", "/a.db": "/a.db"}
-    for told, path in anchored.items():
-        parameters = {"mlflow_db": told} if told else {}
+    for runtime_params, path in anchored.items():
+        parameters = {"mlflow_db": runtime_params} if runtime_params else {}
         with RunSession.create(PROJECT, runtime_params=parameters) as session:
             config = RunContext(
                 package_name="affinitynet",
@@ -86,7 +86,7 @@ def test_mlflows_file_lies_in_the_projects_folder(finished_copy, monkeypatch, tm
 
 
 @pytest.mark.parametrize(
-    ("told", "environment", "chosen"),
+    ("runtime_params", "environment", "chosen"),
     [
         ({}, None, {"mlflow_db": "mlflow.db", "mlflow_artifacts": "mlartifacts"}),
         (
@@ -114,10 +114,10 @@ def test_mlflows_file_lies_in_the_projects_folder(finished_copy, monkeypatch, tm
         ),
     ],
 )
-def test_where_runs_are_tracked(told, environment, chosen):
-    told = {**told}
-    _choose_tracking(told, environment)
-    assert told == chosen
+def test_where_runs_are_tracked(runtime_params, environment, chosen):
+    runtime_params = {**runtime_params}
+    _choose_tracking(runtime_params, environment)
+    assert runtime_params == chosen
 
 
 def test_the_address_is_a_parameter_and_the_environment_s_comes_before_the_file(

@@ -31,7 +31,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -85,8 +84,8 @@ record say better, or that is a matter of this machine."""
 TRACKING_URI = "MLFLOW_TRACKING_URI"
 """Environment variable that names MLflow's store."""
 
-MOST_CHANGED = 3
-"""Parameters of edited files that a run is named by, at most."""
+MOST_NAMED = 6
+"""Parameters that a run is named by, at most."""
 
 MAX_BATCH = 1000
 """Metrics that MLflow takes in one call."""
@@ -319,7 +318,7 @@ def run_name(
             no parameter asks for, the name lists those that its nodes are of.
         given: The parameters that were given at run time, flat; of paths the last part is shown.
         records: Of all runs, newest first. Parameters that differ from those of the last run of the
-            same nodes are named too, as those of edited files.
+            same nodes come first, as lists cut names off; also those of edited files.
     """
     from affinitynet.pipeline_registry import CONDITIONS  # imports all pipelines
 
@@ -332,14 +331,14 @@ def run_name(
     changed = {
         name: value
         for name, value in record.parameters.items()
-        if value != before.parameters.get(name) and value not in given.values()
+        if value != before.parameters.get(name) and (name in given or value not in given.values())
     }
-    shown = {**given, **dict(islice(changed.items(), MOST_CHANGED))}
     values = [
-        f"{name}={str(value).rstrip('/').rpartition('/')[2]}" for name, value in shown.items()
+        f"{name}={str(value).rstrip('/').rpartition('/')[2]}"
+        for name, value in {**changed, **given}.items()
     ]
-    if len(changed) > MOST_CHANGED:
-        values.append("…")
+    if len(values) > MOST_NAMED:
+        values[MOST_NAMED:] = ["…"]
     return ": ".join(filter(None, [title, ", ".join(values)]))
 
 

@@ -46,16 +46,17 @@ def test_a_run_is_named_by_what_tells_it_from_others():
 
 
 def test_a_run_of_edited_files_is_named_by_what_they_changed():
-    given = {"images": "/home/me/pets"}
-    now = record_of("tagged", "cam", **given, epochs=8, beta=4, alpha=2, t=1, same=0)
-    before = record_of(
-        "tagged", "cam", version="1", **given, epochs=5, beta=8, alpha=1, t=2, same=0
-    )
-    other = record_of("base", "cam", version="1", **given, epochs=1)
-    assert run_name(now, DEFAULT, given, [now, other]) == "tagged cam: images=pets"
+    pets = {"images": "/home/me/pets"}
+    now = record_of("tagged", "cam", **pets, seed=1, epochs=8, same=0)
+    before = record_of("tagged", "cam", version="1", **pets, seed=0, epochs=5, same=0)
+    other = record_of("base", "cam", version="1", **pets, seed=3, epochs=1)
+    given = pets | {"seed": 1}
+    assert run_name(now, DEFAULT, given, [now, other]) == "tagged cam: images=pets, seed=1"
     assert run_name(now, DEFAULT, given, [now, other, before]) == (
-        "tagged cam: images=pets, epochs=8, beta=4, alpha=2, …"
+        "tagged cam: seed=1, epochs=8, images=pets"
     )
+    many = {f"p{number}": number for number in range(9)}
+    assert run_name(now, DEFAULT, many, []).endswith("p4=4, p5=5, …")
 
 
 def test_the_last_loss_is_said(finished_copy, caplog):

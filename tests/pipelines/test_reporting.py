@@ -45,19 +45,8 @@ from affinitynet.pipelines.reporting.plots import (
     where_scored,
 )
 from affinitynet.pipelines.scoring import tabulate_confusion
-from affinitynet.stages.parameters import AutoRandomWalk
 
 CLASSES = {"cat": 8, "dog": 12}
-WALK = AutoRandomWalk(
-    alpha="auto",
-    beta=8,
-    steps=64,
-    radius=5,
-    long_side=None,
-    output_stride=8,
-    batch_size=1,
-    bfloat16=False,
-)
 RUN = RunDescription(version="2026-11-27T10.04.19.000Z", data_set="pets", given={"seed": 3})
 
 
@@ -246,7 +235,8 @@ def test_an_object_that_the_walk_wipes_out_is_found_without_masks():
         "b": lambda: ClassMaps(np.arange(3, dtype=np.uint8), np.stack([background, cat, nothing])),
     }
     index = pd.DataFrame({"split": "train"}, pd.Index([*"abc"], name="id"))
-    effect = measure_walk(index, before, after, CLASSES, {"alpha": 4})
+    choices = pd.DataFrame({"alpha": 4}, index=index.index)
+    effect = measure_walk(index, before, after, CLASSES, choices)
     assert effect["kept"].to_dict() == {"a": 1, "b": 0}
     lost = effect.loc["b"]
     assert (lost["object"], lost["found"], lost["left"]) == ("dog", 0.25, 0)

@@ -238,6 +238,18 @@ def test_the_best_parameters_become_a_parameters_file(caplog):
     }
 
 
+def test_a_walk_by_photo_that_is_the_best_stays_auto():
+    names = ("alpha", "beta", "steps", "miou")
+    rows = [dict(zip(names, row, strict=True)) for row in ((2, 8, 64, 0.5), (*[np.nan] * 3, 0.6))]
+    walk = trials_of("revision.random_walk.", rows)
+    cams = trials_of("cam.", [{"thresholds": 0.2, "miou": 0.3}])
+    nothing, sample = pd.DataFrame({"miou": []}), pd.DataFrame(index=range(9))
+    search = SearchRefine(trials=2, patience=None, space=RefinementSpace())
+    _, text = report_trials(sample, cams, walk, nothing, SPACE, search)
+    auto = dict.fromkeys(SEARCHED, "auto")
+    assert yaml.safe_load(text) == {"revision": {"random_walk": auto}}
+
+
 def test_it_is_no_part_of_the_road():
     built = register_pipelines()
     assert not {node.name for node in built["search"].nodes} & {
@@ -250,7 +262,7 @@ def test_it_is_no_part_of_the_road():
 
 def test_it_tries_every_setting_of_the_walk_and_as_many_refinements_as_asked(searched):
     trials = searched.catalog().load("search.trials")
-    assert trials["stage"].tolist() == ["cam"] * 2 + ["walk"] * 8 + ["refine"] * 3
+    assert trials["stage"].tolist() == ["cam"] * 2 + ["walk"] * 9 + ["refine"] * 3
     assert trials["miou"].between(0, 1).all()
     searched_of_crf = {name for name in trials if name.startswith("revision.crf.")}
     assert searched_of_crf == {
@@ -318,7 +330,7 @@ def test_every_trial_is_a_nested_run(searched):
             f"where key = 'mlflow.parentRunId' and value = '{parent}' order by run_uuid"
         )
     ]
-    assert len(children) == len(trials) == 13
+    assert len(children) == len(trials) == 14
     found = []
     for child in children:
         where = f"where run_uuid = '{child}'"

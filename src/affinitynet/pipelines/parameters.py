@@ -35,7 +35,7 @@ from affinitynet.networks.parameters import (
     SegmentationNetwork,
     Stride,
 )
-from affinitynet.stages.parameters import Alphas, AutoRandomWalk, Radius, Refinement, WalkSpace
+from affinitynet.stages.parameters import AutoAlphas, AutoRandomWalk, Radius, Refinement, WalkSpace
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
 Thresholds = OneOrMore[OpenProbability]
@@ -68,9 +68,19 @@ class CAM:
 
 @parameters
 class AffinityLabels:
-    """Stage 2."""
+    """Stage 2.
 
-    alphas: Alphas
+    Attributes:
+        alphas: Exponents of the background.
+        features: How the backbone sees the photos, where an exponent is `auto`.
+        compared: Photos that it then looks at.
+        crf: Of the confident labels.
+        long_side: Working size.
+    """
+
+    alphas: AutoAlphas
+    features: FeatureParameters
+    compared: PositiveInt | None
     crf: CRFParameters
     long_side: PositiveInt | None
 
@@ -90,6 +100,7 @@ class Revision(Refinement):
     """Stage 4."""
 
     random_walk: AutoRandomWalk
+    compared: PositiveInt | None
 
 
 @parameters

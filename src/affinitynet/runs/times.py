@@ -36,6 +36,9 @@ NETWORK = {
 CRF = {"affinity_labels.label": 1.1, "revision.refine": 1.1, "self_training.relabel": 1.1}
 """Seconds for a megapixel, as multiples of those for a dense CRF, divided by the processes."""
 
+CHOICE = {"revision.choose": 0.007}
+"""Seconds for a megapixel and a setting, as multiples of those for a dense CRF."""
+
 PROBED = 2
 """Photos in the timed step of the classifier."""
 
@@ -85,7 +88,7 @@ class RunTimes:
         work = measure_work(index, self.context.checked, left)
         earlier = [run for run in read_records(self.context.records) if _is_like(run, record)]
         rates = read_rates(earlier)
-        unknown = {*left} & (NETWORK.keys() | CRF.keys()) - rates.keys()
+        unknown = {*left} & (NETWORK.keys() | CRF.keys() | CHOICE.keys()) - rates.keys()
         if unknown and self.context.checked.execution.in_process:
             rates = probe_rates(self.context.checked) | rates
         estimated = {name: round(rates[name] * work[name], 1) for name in left if name in rates}
@@ -136,6 +139,8 @@ def measure_work(
         return photos * training.count_epochs(photos) * crop**2 / 1e6
 
     p = parameters
+    settings = p.search.walk.space.keep_given(p.revision.random_walk).settings()
+    tried = len(settings) if len(settings) > 1 else 0
     work = {
         "tag_check.predict": count["all"] * area(p.tag_check.features.long_side),
         "cam.train": trained(count["train"], p.cam.training, p.cam.augmentation.crop),
@@ -144,6 +149,7 @@ def measure_work(
         "affinity_training.train": trained(
             count["tagged"], p.affinity_training.training, p.affinity_training.augmentation.crop
         ),
+        "revision.choose": count["tagged"] * area(p.revision.random_walk.long_side) * tried,
         "revision.walk": count["tagged"] * area(p.revision.random_walk.long_side),
         "revision.refine": count["tagged"] * area(p.revision.long_side),
         "self_training.relabel": count["tagged"] * area(p.revision.long_side),
@@ -177,9 +183,11 @@ def probe_rates(parameters: Parameters) -> dict[str, float]:
         Node to seconds for a megapixel.
     """
     network, crf = _time_step(parameters), _time_crf(parameters)
-    return {name: ratio * network for name, ratio in NETWORK.items()} | {
-        name: ratio * crf / parameters.execution.processes for name, ratio in CRF.items()
-    }
+    return (
+        {name: ratio * network for name, ratio in NETWORK.items()}
+        | {name: ratio * crf / parameters.execution.processes for name, ratio in CRF.items()}
+        | {name: ratio * crf for name, ratio in CHOICE.items()}
+    )
 
 
 def _time_step(parameters: Parameters) -> float:

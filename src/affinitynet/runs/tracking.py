@@ -236,7 +236,8 @@ class TrackingHooks:
                 logger.info("%s: loss %.3f", stage, data["loss"].iloc[-1])
             log_history(data, prefix=stage)
         elif kind in ("table", "scores", "trials") and mlflow.active_run():
-            mlflow.log_text(data.to_csv(index=False), f"{dataset_name}.csv")
+            named = data.index.name is not None
+            mlflow.log_text(data.to_csv(index=named), f"{dataset_name}.csv")
             if kind == "scores":
                 log_compared(data, file=f"{dataset_name}.json")
             elif kind == "trials":

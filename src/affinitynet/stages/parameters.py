@@ -22,9 +22,12 @@ from affinitynet.networks.parameters import FeatureParameters
 Radius = Annotated[PositiveInt, Ge(2)]
 """Pairs of cells closer than this are compared: below 2 there are none."""
 
-AUTO = "auto"
 Auto = Literal["auto"]
-"""Chosen from the photos and their tags, see `affinitynet.stages.revision.WalkJudge`."""
+"""Chosen from the photos and their tags, see `affinitynet.core.separation`."""
+AUTO: Auto = "auto"
+
+APART = 2.4
+"""The paper's exponents of stage 2, 4 and 24, lie this factor apart from their middle."""
 
 
 @parameters
@@ -69,8 +72,35 @@ class Alphas:
     high: Positive
 
     def __post_init__(self) -> None:
-        if self.low > self.high:
-            raise ValueError(f"low is {self.low:g}, above high, {self.high:g}; swap them")
+        _check_order(self.low, self.high)
+
+
+@parameters
+class AutoAlphas:
+    """`Alphas` that may be chosen from the data."""
+
+    low: Positive | Auto
+    high: Positive | Auto
+
+    def __post_init__(self) -> None:
+        if self.low != "auto" and self.high != "auto":
+            _check_order(self.low, self.high)
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether anything is to be chosen."""
+        return "auto" in {self.low, self.high}
+
+    def around(self, middle: float) -> Alphas:
+        """Take what is not given from around the exponent that divides photos best."""
+        low = middle / APART if self.low == "auto" else self.low
+        high = middle * APART if self.high == "auto" else self.high
+        return Alphas(low=min(low, high), high=max(low, high))
+
+
+def _check_order(low: float, high: float) -> None:
+    if low > high:
+        raise ValueError(f"low is {low:g}, above high, {high:g}; swap them")
 
 
 @parameters

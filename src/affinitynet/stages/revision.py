@@ -1,6 +1,6 @@
 """Stage 4: the random walk along affinities, which revises the CAMs (paper, section 3.3)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -21,14 +21,15 @@ from affinitynet.core.random_walk import (
     transition_from_affinities,
     walk_many,
 )
-from affinitynet.core.separation import explained_variance
+from affinitynet.core.separation import RegionSums, sum_regions
 from affinitynet.data.files import Arrays
 from affinitynet.networks.affinity_net import WithLevels
 from affinitynet.stages.batches import Batch
 from affinitynet.stages.parameters import AutoRandomWalk, RandomWalk, WalkSpace
 from affinitynet.stages.predictor import FeatureExtractor, NetworkStage
 
-Shares = npt.NDArray[np.float64]
+Walks = Mapping[str, RandomWalk]
+"""Photo id to the values that it has of its own."""
 
 
 def walks(
@@ -69,8 +70,15 @@ class RandomWalker(NetworkStage[ClassMaps]):
     A batch's inputs are the photos' CAMs.
     """
 
-    def __init__(self, checkpoint: Checkpoint, walk: RandomWalk, device: torch.device) -> None:
-        self.walk = walk
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        walk: RandomWalk,
+        device: torch.device,
+        *,
+        by_photo: Walks | None = None,
+    ) -> None:
+        self.walk, self.by_photo = walk, by_photo or {}
         self.reader = self.features = FeatureExtractor(checkpoint, walk, device)
 
     def replace(self, **changes: Any) -> "RandomWalker":
@@ -81,18 +89,24 @@ class RandomWalker(NetworkStage[ClassMaps]):
 
     def stream(self, batches: Iterable[Batch]) -> Iterator[tuple[str, ClassMaps]]:
         """Revise the CAMs of each photo."""
-        walk = self.walk
         for batch, features in self.features(batches):
             grid = (features.shape[-2], features.shape[-1])
-            cams = [each.resize(grid).with_background(walk.alpha) for each in batch.inputs]
-            scores = [torch.from_numpy(each.maps).to(features.device) for each in cams]
-            revised = propagate(
-                pad_sequence(scores, batch_first=True),  # with maps of zeros, where tags are fewer
-                features,
-                radius=walk.radius,
-                beta=walk.beta,
-                steps=walk.steps,
+            own = [self.by_photo.get(image_id, self.walk) for image_id in batch.ids]
+            cams = [
+                each.resize(grid).with_background(walk.alpha)
+                for each, walk in zip(batch.inputs, own, strict=True)
+            ]
+            scores = pad_sequence(  # with maps of zeros, where tags are fewer
+                [torch.from_numpy(each.maps).to(features.device) for each in cams],
+                batch_first=True,
             )
+            revised = torch.empty_like(scores, dtype=torch.float32)
+            kinds = [(walk.beta, walk.steps) for walk in own]
+            for beta, steps in dict.fromkeys(kinds):
+                some = [i for i, kind in enumerate(kinds) if kind == (beta, steps)]
+                revised[some] = propagate(
+                    scores[some], features[some], radius=self.walk.radius, beta=beta, steps=steps
+                )
             self.features.check(batch, revised)
             for image_id, each, planes in zip(
                 batch.ids, cams, revised.half().cpu().numpy(), strict=True
@@ -114,16 +128,17 @@ class StepwiseWalker(NetworkStage[Arrays]):
         device: torch.device,
         *,
         steps: Sequence[int],
+        by_photo: Walks | None = None,
     ) -> None:
-        self.walk, self.steps = walk, steps
+        self.walk, self.steps, self.by_photo = walk, steps, by_photo or {}
         self.reader = self.features = FeatureExtractor(checkpoint, walk, device)
 
     def stream(self, batches: Iterable[Batch]) -> Iterator[tuple[str, Arrays]]:
         """Walk from the CAMs of each photo."""
-        walk = self.walk
         for batch, features in self.features(batches):
             grid = (features.shape[-2], features.shape[-1])
             for image_id, own, given in zip(batch.ids, features, batch.inputs, strict=True):
+                walk = self.by_photo.get(image_id, self.walk)
                 cams = given.resize(grid).with_background(walk.alpha)
                 scores = torch.from_numpy(cams.maps).to(own.device)
                 transition = symmetric_transition(own, radius=walk.radius, beta=walk.beta)
@@ -134,11 +149,10 @@ class StepwiseWalker(NetworkStage[Arrays]):
                 )
 
 
-class WalkJudge(NetworkStage[Shares]):
-    """How much of what a photo shows the label maps of many random walks explain: (settings,).
+class WalkTrials(NetworkStage[RegionSums]):
+    """What the label maps of many random walks group together, for each of `space.settings()`.
 
-    It is the share of the variance of the backbone's maps, see `explained_variance`, averaged over
-    the maps. A batch's inputs are the photos' CAMs.
+    It is told by the backbone's maps. A batch's inputs are the photos' CAMs.
     """
 
     def __init__(
@@ -152,16 +166,18 @@ class WalkJudge(NetworkStage[Shares]):
         self.radius, self.space = walk.radius, space
         self.reader = self.features = FeatureExtractor(checkpoint, walk, device, adapt=WithLevels)
 
-    def stream(self, batches: Iterable[Batch]) -> Iterator[tuple[str, Shares]]:
-        """Judge the walks of each photo's CAMs."""
+    def stream(self, batches: Iterable[Batch]) -> Iterator[tuple[str, RegionSums]]:
+        """Try the walks of each photo's CAMs."""
         for batch, outputs in self.features(batches):
             for image_id, own, cams in zip(batch.ids, outputs.cpu(), batch.inputs, strict=True):
                 *levels, features = own.split(self.features.network.channels)
                 affinities = pair_affinities(features[None], radius=self.radius)[0].numpy()
                 walked = walks(affinities, cams, self.space, radius=self.radius)
-                labels = np.stack([each.maps.argmax(axis=0).astype(np.uint8) for each in walked])
-                shares = [explained_variance(level.numpy(), labels) for level in levels]
-                yield image_id, np.asarray(np.mean(shares, axis=0))
+                label_maps = np.stack(
+                    [each.maps.argmax(axis=0).astype(np.uint8) for each in walked]
+                )
+                labels = np.array([0, *cams.labels], np.uint8)
+                yield image_id, sum_regions([level.numpy() for level in levels], label_maps, labels)
 
 
 class AffinityExtractor(NetworkStage[Arrays]):

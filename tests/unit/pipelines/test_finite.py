@@ -15,7 +15,11 @@ from affinitynet.data.corrections import Corrected
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.networks.checkpoint import initialise
-from affinitynet.networks.parameters import InferenceParameters, SegmentationInference
+from affinitynet.networks.parameters import (
+    FeatureParameters,
+    InferenceParameters,
+    SegmentationInference,
+)
 from affinitynet.pipelines.affinity_labels.nodes import label_pixels
 from affinitynet.pipelines.cam.nodes import infer_cams, score_cams, score_tags
 from affinitynet.pipelines.parameters import AffinityLabels
@@ -23,7 +27,7 @@ from affinitynet.pipelines.revision.nodes import make_pseudo_labels, score_revis
 from affinitynet.pipelines.search.nodes import search_thresholds
 from affinitynet.pipelines.segmentation.nodes import segment
 from affinitynet.stages.model import Model
-from affinitynet.stages.parameters import Alphas, AutoRandomWalk, Refinement, Vote
+from affinitynet.stages.parameters import AutoAlphas, AutoRandomWalk, Refinement, Vote
 
 CLASSES = {"cat": 1, "dog": 2}
 OPTIONS = {
@@ -35,6 +39,8 @@ OPTIONS = {
     "bfloat16": False,
 }
 CAM = SimpleNamespace(inference=InferenceParameters(**OPTIONS), thresholds=(0.3,))
+FEATURES = FeatureParameters(long_side=32, output_stride=8, batch_size=1, bfloat16=False)
+NO_CHOICES = pd.DataFrame(columns=["alpha", "beta", "steps"])
 WALK = AutoRandomWalk(
     long_side=None,
     output_stride=8,
@@ -90,7 +96,11 @@ def test_a_classifier_s_outputs(value):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_affinitynet_s_features(value):
     with pytest.raises(UserError, match=r"affinity network's outputs are NaN .* sound, broken"):
-        list(walk_cams(INDEX, checkpoint("affinity", value), PHOTOS, maps(0.5), WALK, {}, ALONE))
+        list(
+            walk_cams(
+                INDEX, checkpoint("affinity", value), PHOTOS, maps(0.5), WALK, NO_CHOICES, ALONE
+            )
+        )
 
 
 @pytest.mark.parametrize("crf", [None, CRFParameters(iterations=1)])
@@ -110,10 +120,13 @@ def test_stored_maps_are_tested_by_whoever_reads_them(value):
     cams = "cam.maps of the photo broken are NaN or infinite"
     walked = "revision.maps of the photo broken are NaN or infinite"
     with pytest.raises(UserError, match=cams):
-        list(walk_cams(INDEX, checkpoint("affinity"), PHOTOS, stored, WALK, {}, ALONE))
-    options = AffinityLabels(alphas=Alphas(low=4, high=24), crf=crf, long_side=None)
+        list(walk_cams(INDEX, checkpoint("affinity"), PHOTOS, stored, WALK, NO_CHOICES, ALONE))
+    options = AffinityLabels(
+        alphas=AutoAlphas(low=4, high=24), features=FEATURES, compared=None, crf=crf, long_side=None
+    )
+    chosen = {"low": 4, "high": 24}
     with pytest.raises(UserError, match=cams):
-        list(label_pixels(INDEX, PHOTOS, stored, CLASSES, options, ALONE))
+        list(label_pixels(INDEX, PHOTOS, stored, CLASSES, options, chosen, ALONE))
     with pytest.raises(UserError, match=cams):
         score_cams(stored, masks, CLASSES, CAM, ALONE)
     with pytest.raises(UserError, match=cams):
@@ -129,5 +142,5 @@ def test_sound_outputs_pass():
     assert torch.get_default_dtype() == torch.float32
     (cams,) = infer_cams(INDEX, checkpoint("cam"), PHOTOS, CLASSES, CAM, ALONE)
     assert cams.keys() == {"sound", "broken"}
-    (walked,) = walk_cams(INDEX, checkpoint("affinity"), PHOTOS, maps(0.5), WALK, {}, ALONE)
+    (walked,) = walk_cams(INDEX, checkpoint("affinity"), PHOTOS, maps(0.5), WALK, NO_CHOICES, ALONE)
     assert walked.keys() == {"sound", "broken"}

@@ -1,5 +1,6 @@
 """A stage does one photo as it does a batch of them, and asks nothing of Kedro."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,13 +11,13 @@ from PIL import Image
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.dense_crf import CRFParameters
 from affinitynet.core.images import to_pixels, upsample
-from affinitynet.core.separation import explained_variance
+from affinitynet.core.separation import sum_regions
 from affinitynet.networks.checkpoint import initialise, restore
 from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.stages.cam import CamExtractor, TagClassifier
 from affinitynet.stages.parameters import AutoRandomWalk, RandomWalk, Refinement, Vote, WalkSpace
 from affinitynet.stages.refinement import Relabeller
-from affinitynet.stages.revision import AffinityExtractor, RandomWalker, StepwiseWalker, WalkJudge
+from affinitynet.stages.revision import AffinityExtractor, RandomWalker, StepwiseWalker, WalkTrials
 from affinitynet.stages.segmentation import ClassScorer, Known, Segmenter
 
 CPU = torch.device("cpu")
@@ -84,20 +85,34 @@ def test_one_photo_equals_a_batch(photos, make, kind, options, needs):
             np.testing.assert_allclose(one, other, atol=2e-3)
 
 
-def test_the_judge_sees_the_label_maps_that_the_walker_makes(photos):
+def test_the_trials_have_the_label_maps_that_the_walker_makes(photos):
     space = WalkSpace(alpha=(1, 4.0), beta=(8,), steps=(0, 4))
     auto = AutoRandomWalk(**vars(WALK) | {"alpha": "auto", "steps": "auto"})
-    shares = WalkJudge(network("affinity"), auto, CPU, space=space)(photos["wide"], CAMS)
+    tried = WalkTrials(network("affinity"), auto, CPU, space=space)(photos["wide"], CAMS)
     walker = RandomWalker(network("affinity"), WALK, CPU)
     pixels = torch.from_numpy(to_pixels(photos["wide"], 32) / 255).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
         levels = restore(network("affinity"), output_stride=8).backbone.levels(pixels)[:-1]
-    for share, (alpha, _, steps) in zip(shares, space.settings(), strict=True):
-        walked = walker.replace(alpha=alpha, steps=steps)(photos["wide"], CAMS).maps
-        labels = walked.argmax(axis=0)[None]
-        size = labels.shape[1:]
-        explained = [explained_variance(upsample(each[0], size), labels) for each in levels]
-        assert share == pytest.approx(np.mean(explained), abs=1e-3)
+    maps = [
+        walker.replace(alpha=alpha, steps=steps)(photos["wide"], CAMS).maps.argmax(axis=0)
+        for alpha, _, steps in space.settings()
+    ]
+    resized = [upsample(level[0], maps[0].shape) for level in levels]
+    expected = sum_regions(resized, np.stack(maps), np.array([0, *CAMS.labels], np.uint8))
+    np.testing.assert_array_equal(tried.labels, expected.labels)
+    np.testing.assert_allclose(tried.sizes, expected.sizes, atol=1e-6)
+    np.testing.assert_allclose(tried.sums, expected.sums, atol=1e-3)
+
+
+def test_each_photo_of_a_batch_walks_by_its_own_values(photos):
+    readers = {i: (lambda photo=photo: photo) for i, photo in photos.items()}
+    own = {"wide": replace(WALK, alpha=1, steps=2), "high": replace(WALK, beta=2)}
+    walker = RandomWalker(network("affinity"), WALK, CPU, by_photo=own)
+    for image_id, walked in walker.stream(
+        walker.reader.read(SIZES, readers, dict.fromkeys(SIZES, CAMS))
+    ):
+        alone = RandomWalker(network("affinity"), own.get(image_id, WALK), CPU)
+        np.testing.assert_allclose(walked.maps, alone(photos[image_id], CAMS).maps, atol=2e-3)
 
 
 def test_what_is_given_of_the_walk_is_not_chosen():

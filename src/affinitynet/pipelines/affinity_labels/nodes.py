@@ -1,21 +1,32 @@
 """Nodes of the `affinity_labels` pipeline."""
 
+import logging
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
+from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap, decode
 from affinitynet.core.metrics import confusion_matrix
+from affinitynet.core.separation import choose_label_maps
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution, map_in_chunks
-from affinitynet.pipelines.parameters import AffinityLabels
-from affinitynet.pipelines.per_image import checked, per_image, tagged_photos
+from affinitynet.pipelines.parameters import AffinityLabels, AffinityTraining
+from affinitynet.pipelines.per_image import (
+    NetworkWork,
+    checked,
+    map_on_devices,
+    per_image,
+    tagged_photos,
+)
 from affinitynet.pipelines.scoring import (
     Counts,
     Metrics,
@@ -23,6 +34,60 @@ from affinitynet.pipelines.scoring import (
     tabulate_confusion,
     tabulate_images,
 )
+from affinitynet.pipelines.training import initialise_affinity_net
+from affinitynet.stages.parameters import AUTO, Alphas, AutoRandomWalk, WalkSpace
+
+logger = logging.getLogger(__name__)
+
+TRIED = tuple(np.geomspace(0.25, 32, 15).tolist())
+"""Exponents of the background: steps of a factor of 1.4."""
+
+
+def choose_alphas(
+    index: pd.DataFrame,
+    classifier: Checkpoint,
+    photos: Partitions[Image.Image],
+    maps: Partitions[ClassMaps],
+    affinity_labels: AffinityLabels,
+    affinity_training: AffinityTraining,
+    execution: Execution,
+) -> dict[str, float]:
+    """Choose the exponents that are `auto`, by the photos themselves; no mask is involved.
+
+    They lie around the middle one of those whose label maps leave most variance between the
+    classes, an exponent for each photo: see `affinitynet.core.separation`.
+
+    Args:
+        index: The images of the data set.
+        classifier: Its backbone looks at the photos.
+        photos: Of each image.
+        maps: The CAMs.
+        affinity_labels: What is given, and what is `auto`.
+        affinity_training: The maps of the backbone that are looked at.
+        execution: Devices.
+
+    Returns:
+        `low` and `high`.
+    """
+    from affinitynet.stages.revision import WalkTrials
+
+    middle, options = 1.0, affinity_labels
+    tagged = tagged_photos(index)
+    tagged = tagged[tagged.index.isin([*maps])]
+    if options.alphas.is_auto and len(tagged):
+        some = tagged.sample(min(options.compared or len(tagged), len(tagged)), random_state=0)
+        classes = classifier.config["classes"]
+        network = initialise_affinity_net(affinity_training, classes, 0, classifier)
+        still = AutoRandomWalk(**vars(options.features), alpha=AUTO, beta=1, steps=0, radius=2)
+        make = partial(WalkTrials, space=WalkSpace(alpha=TRIED, beta=(1,), steps=(0,)))
+        work = NetworkWork(make, network, still, execution, "Trying backgrounds")
+        trials = dict(map_on_devices(work, some, photos, checked(maps, "cam.maps")))
+        choices, _ = choose_label_maps([*trials.values()], len(classes))
+        middle = float(np.median(np.take(TRIED, choices)))
+        logger.info(
+            "An alpha of %.3g divides the middle one of %d photos best.", middle, len(trials)
+        )
+    return asdict(options.alphas.around(middle))
 
 
 def label_pixels(
@@ -31,14 +96,15 @@ def label_pixels(
     maps: Partitions[ClassMaps],
     classes: Classes,
     affinity_labels: AffinityLabels,
+    chosen: dict[str, float],
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Decide which pixels are surely an object, surely background, or neither."""
     from affinitynet.stages.affinity_labels import AffinityLabeller
 
-    chosen = affinity_labels
+    options = affinity_labels
     values = [*classes.values()]
-    labeller = AffinityLabeller(values, chosen.alphas, chosen.crf, chosen.long_side)
+    labeller = AffinityLabeller(values, Alphas(**chosen), options.crf, options.long_side)
     ids, cams = tagged_photos(index).index, checked(maps, "cam.maps")
     yield from per_image(labeller, ids, [photos, cams], execution, "Labelling confident pixels")
 

@@ -2,13 +2,31 @@
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from affinitynet.pipelines.affinity_labels.nodes import label_pixels, score_labels
+from affinitynet.pipelines.affinity_labels.nodes import (
+    choose_alphas,
+    label_pixels,
+    score_labels,
+)
 
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline."""
     return pipeline(
         [
+            node(
+                choose_alphas,
+                inputs=[
+                    "index",
+                    "cam.model",
+                    "photos",
+                    "cam.maps",
+                    "params:affinity_labels",
+                    "params:affinity_training",
+                    "params:execution",
+                ],
+                outputs="chosen",
+                name="choose",
+            ),
             node(
                 label_pixels,
                 inputs=[
@@ -17,6 +35,7 @@ def create_pipeline() -> Pipeline:
                     "cam.maps",
                     "classes",
                     "params:affinity_labels",
+                    "chosen",
                     "params:execution",
                 ],
                 outputs="labels",
@@ -33,6 +52,6 @@ def create_pipeline() -> Pipeline:
             ),
         ],
         namespace="affinity_labels",
-        inputs={"index", "photos", "classes", "masks", "corrected", "cam.maps"},
-        parameters={"affinity_labels", "execution"},
+        inputs={"index", "photos", "classes", "masks", "corrected", "cam.model", "cam.maps"},
+        parameters={"affinity_labels", "affinity_training", "execution"},
     )

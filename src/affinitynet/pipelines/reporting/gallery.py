@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -131,7 +131,7 @@ def measure_walk(
     cams: Partitions[ClassMaps],
     walked: Partitions[ClassMaps],
     classes: Classes,
-    chosen: dict[str, float],
+    choices: pd.DataFrame,
 ) -> pd.DataFrame:
     """Measure how much of each tagged object the random walk keeps. This needs no masks.
 
@@ -140,10 +140,11 @@ def measure_walk(
         photo that it covers before (`found`) and after the walk (`left`), and `kept`, their ratio,
         at most 1. Images in whose CAMs no object covers the share `FOUND` are left out.
     """
-    names, rows = [*classes], {}
-    for image_id in index.index[index.index.isin([*walked]) & index.index.isin([*cams])]:
+    names, rows, alphas = [*classes], {}, choices["alpha"]
+    done = [image_id for image_id in alphas.index if image_id in walked and image_id in cams]
+    for image_id in index.index[index.index.isin(done)]:
         before, after = cams[image_id](), walked[image_id]().maps
-        scored = before.resize(after.shape[1:]).with_background(chosen["alpha"]).maps
+        scored = before.resize(after.shape[1:]).with_background(alphas[image_id]).maps
         count = len(scored)
         found, left = (
             np.bincount(scores.argmax(axis=0).ravel(), minlength=count)[1:] / scores[0].size
@@ -236,6 +237,8 @@ def walk_steps(
 ) -> Iterator[dict[str, dict[str, npt.NDArray[Any]]]]:
     """Walk the CAMs of some photos for several numbers of steps, in one recurrence.
 
+    Alpha and beta are each photo's own.
+
     Yields:
         Image id to `labels` (K + 1,) uint8, `steps` (T,) int64 and `maps` (T, K + 1, h, w) float16.
     """
@@ -243,7 +246,11 @@ def walk_steps(
 
     train = sample[sample["split"] == "train"].head(gallery.walks)
     options = RandomWalk(**walk)
-    make = partial(StepwiseWalker, steps=walk_times(gallery, options))
+    own = {
+        image_id: replace(options, alpha=alpha, beta=beta)
+        for image_id, alpha, beta in train[["alpha", "beta"]].dropna().itertuples()
+    }
+    make = partial(StepwiseWalker, steps=walk_times(gallery, options), by_photo=own)
     work = NetworkWork(make, model, options, execution, "Random walk, step by step")
     yield from per_batch(work, train, photos, checked(maps, "cam.maps"))
 

@@ -1,6 +1,7 @@
 """Nodes of the `revision` pipeline."""
 
 import logging
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -12,6 +13,7 @@ from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.label_maps import LabelMap
 from affinitynet.core.segments import SLIC
+from affinitynet.core.separation import choose_label_maps
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
 from affinitynet.data.given_segments import inspect_segments, match_segments
@@ -39,14 +41,20 @@ from affinitynet.stages.parameters import AutoRandomWalk, Vote, WalkSpace
 
 logger = logging.getLogger(__name__)
 
+WALK = ["alpha", "beta", "steps"]
+
 
 def choose_photos(
-    index: pd.DataFrame, maps: Partitions[ClassMaps], images: int | None, seed: int
+    index: pd.DataFrame, maps: Partitions[ClassMaps], compared: int | None, seed: int
 ) -> pd.DataFrame:
-    """Draw the photos that `choose_walk` looks at, `images` at most: their rows of the index."""
+    """Draw the photos that `choose_walk` compares with each other.
+
+    Returns:
+        The tagged photos' rows of the index, in random order, and whether they are `compared`.
+    """
     tagged = tagged_photos(index)
-    tagged = tagged[tagged.index.isin([*maps])]
-    return tagged.sample(min(images or len(tagged), len(tagged)), random_state=seed)
+    mixed = tagged[tagged.index.isin([*maps])].sample(frac=1, random_state=seed)
+    return mixed.assign(compared=np.arange(len(mixed)) < (compared or len(mixed)))
 
 
 def choose_walk(
@@ -58,12 +66,14 @@ def choose_walk(
     space: WalkSpace,
     execution: Execution,
 ) -> tuple[dict[str, float], pd.DataFrame]:
-    """Choose what the walk's parameters leave open, by the photos themselves; no mask is involved.
+    """Choose what the walk's parameters leave open, photo by photo; no mask is involved.
 
-    The setting is chosen whose label maps explain most of what the photos show (Otsu's criterion).
+    Of each photo's label maps that one is chosen whose regions look most like those of their class
+    in the other photos, and least like the background's: see `affinitynet.core.separation`.
 
     Args:
-        sample: The photos to look at.
+        sample: The photos, and which of them are compared with each other; the rest is compared
+            with these.
         model: AffinityNet.
         photos: Of each image.
         maps: The CAMs.
@@ -72,27 +82,36 @@ def choose_walk(
         execution: Devices.
 
     Returns:
-        `alpha`, `beta` and `steps`; and each setting that was tried, with the share of the variance
-        that it `explains`.
+        `alpha`, `beta` and `steps` in the middle of those that were chosen; and those of each
+        photo by `id`, with the share of its variance that is `explained` by the regions.
     """
-    from affinitynet.stages.revision import WalkJudge
+    from affinitynet.stages.revision import WalkTrials
 
     space = space.keep_given(random_walk)
-    settings, best = space.settings(), 0
-    trials = pd.DataFrame(settings, columns=["alpha", "beta", "steps"])
-    if len(settings) > 1:
-        make = partial(WalkJudge, space=space)
+    settings = space.settings()
+    choices = dict.fromkeys(sample.index, (0, math.nan))
+    if len(settings) > 1 and len(sample):
+        make = partial(WalkTrials, space=space)
         work = NetworkWork(make, model, random_walk, execution, "Trying random walks")
-        shares = dict(map_on_devices(work, sample, photos, checked(maps, "cam.maps")))
-        explained = np.mean([*shares.values()], axis=0)
-        best = int(explained.argmax())
-        trials["explains"] = explained
-        logger.info(
-            "Of %d random walks, tried on %d photos, alpha %g, beta %g and %d steps explain most "
-            "of what these show.",
-            *(len(settings), len(shares), *settings[best]),
-        )
-    return dict(zip(("alpha", "beta", "steps"), settings[best], strict=True)), trials
+        cams = checked(maps, "cam.maps")
+        trials = dict(map_on_devices(work, sample[sample["compared"]], photos, cams))
+        chosen, regions = choose_label_maps([*trials.values()], len(model.config["classes"]))
+        choices = {i: (n, trials[i].explained()[n]) for i, n in zip(trials, chosen, strict=True)}
+        rest = sample[~sample["compared"]]
+        for image_id, photo in map_on_devices(work, rest, photos, cams) if len(rest) else ():
+            best = regions.best(photo)
+            choices[image_id] = (best, photo.explained()[best])
+        logger.info("%d random walks were tried on %d photos.", len(settings), len(choices))
+    rows = {i: (*settings[n], explained) for i, (n, explained) in choices.items()}
+    table = pd.DataFrame.from_dict(rows, "index", columns=[*WALK, "explained"]).sort_index()
+    return middle_of(table), table.rename_axis("id")
+
+
+def middle_of(choices: pd.DataFrame) -> dict[str, float]:
+    """Return the middle one of the photos' values, of each parameter for itself."""
+    if choices.empty:
+        return {}
+    return {name: choices[name].quantile(0.5, interpolation="lower").item() for name in WALK}
 
 
 def check_segments(
@@ -139,15 +158,18 @@ def walk_cams(
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
     random_walk: AutoRandomWalk,
-    chosen: dict[str, float],
+    choices: pd.DataFrame,
     execution: Execution,
 ) -> Iterator[dict[str, ClassMaps]]:
     """Spread the CAMs, background included, by the random walk vec M* = T^t vec M."""
     from affinitynet.stages.revision import RandomWalker
 
     tagged = tagged_photos(index)
-    walk = random_walk.resolve(chosen)
-    work = NetworkWork(RandomWalker, model, walk, execution, "Random walk")
+    rows = choices[WALK].itertuples(name=None)
+    own = {i: random_walk.resolve(dict(zip(WALK, values, strict=True))) for i, *values in rows}
+    make = partial(RandomWalker, by_photo=own)
+    walk = random_walk.resolve(middle_of(choices))  # of photos over which a process died
+    work = NetworkWork(make, model, walk, execution, "Random walk")
     found = tagged[tagged.index.isin([*maps])]
     yield from per_batch(work, found, photos, checked(maps, "cam.maps"))
 

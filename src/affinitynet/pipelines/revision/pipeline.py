@@ -18,7 +18,7 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 choose_photos,
-                inputs=["index", "cam.maps", "params:search.images", "params:seed"],
+                inputs=["index", "cam.maps", "params:compared", "params:seed"],
                 outputs="sample",
                 name="sample",
             ),
@@ -44,7 +44,7 @@ def create_pipeline() -> Pipeline:
                     "photos",
                     "cam.maps",
                     "params:random_walk",
-                    "chosen",
+                    "choices",
                     "params:execution",
                 ],
                 outputs="maps",
@@ -101,5 +101,5 @@ def create_pipeline() -> Pipeline:
             "cam.maps",
             "affinity_training.model",
         },
-        parameters={"seed", "execution", "revision", "search.walk.space", "search.images"},
+        parameters={"seed", "execution", "revision", "search.walk.space"},
     )

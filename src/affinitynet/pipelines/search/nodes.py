@@ -6,6 +6,7 @@ grid of its settings; the dense CRF is searched on the maps that the best of the
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -44,12 +45,13 @@ from affinitynet.pipelines.search.settings import (
     suggest,
     with_setting,
 )
-from affinitynet.stages.parameters import AutoRandomWalk, WalkSpace
+from affinitynet.stages.parameters import AUTO, AutoRandomWalk, WalkSpace
 
 logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.floating[Any]]
 WALK = "revision.random_walk."
+NAMES = ("alpha", "beta", "steps")
 GAIN = 0.001
 """Gain in mIoU that is worth further trials."""
 EDGE = 0.02
@@ -151,8 +153,7 @@ def search_walks(
         "Trying random walks",
         score=_no_score,
     )
-    names = [f"{WALK}{name}" for name in ("alpha", "beta", "steps")]
-    trials = pd.DataFrame(space.settings(), columns=names)
+    trials = pd.DataFrame(space.settings(), columns=[f"{WALK}{name}" for name in NAMES])
     return trials.assign(miou=mean_iou_of_counts(counts))
 
 
@@ -175,10 +176,35 @@ def _no_score(counts: Any) -> None:
     """No score of a single image: only the sum over all images is of interest."""
 
 
+def add_present(
+    grid_trials: pd.DataFrame,
+    sample: pd.DataFrame,
+    walked: Partitions[ClassMaps],
+    masks: Partitions[LabelMap],
+    classes: Classes,
+    random_walk: AutoRandomWalk,
+    execution: Execution,
+) -> pd.DataFrame:
+    """Score the maps that `revision` has made, which the search has to beat.
+
+    Returns:
+        The trials, and one more, with the present values; NaN for those that are `auto`.
+    """
+    own = checked({i: walked[i] for i in sample.index if i in walked}, "revision.maps")
+    counts, _ = count(
+        count_maps, own, masks, classes, execution, "Scoring the present walk", score=_no_score
+    )
+    given = {name: getattr(random_walk, name) for name in NAMES}
+    present = {f"{WALK}{n}": math.nan if value == AUTO else value for n, value in given.items()}
+    present["miou"] = float(mean_iou(counts))
+    return pd.concat([grid_trials, pd.DataFrame([present])], ignore_index=True)
+
+
 def walk_best(
     sample: pd.DataFrame,
     affinities: Partitions[Arrays],
     maps: Partitions[ClassMaps],
+    walked: Partitions[ClassMaps],
     walk_trials: pd.DataFrame,
     random_walk: AutoRandomWalk,
     execution: Execution,
@@ -186,12 +212,18 @@ def walk_best(
     """Spread the CAMs by the best random walk that was found.
 
     Yields:
-        Image id to its walked maps, as `revision` makes them.
+        Image id to its walked maps, as `revision` makes them, or has made them by `auto`.
     """
-    chosen = best_of(walk_trials)
-    space = WalkSpace(**{name: (chosen[f"{WALK}{name}"],) for name in ("alpha", "beta", "steps")})
-    maps = checked(maps, "cam.maps")
+    best = best_of(walk_trials)
+    chosen = {name: best[f"{WALK}{name}"] for name in NAMES}
     ids = [i for i in sample.index if i in affinities and i in maps]
+    if any(map(math.isnan, chosen.values())):
+        yield from ({i: walked[i]()} for i in ids)
+        return
+    space = WalkSpace(
+        alpha=(chosen["alpha"],), beta=(chosen["beta"],), steps=(int(chosen["steps"]),)
+    )
+    maps = checked(maps, "cam.maps")
     yield from map_in_chunks(
         partial(_walk_one, space, random_walk.radius),
         ((i, affinities[i], maps[i]) for i in ids),
@@ -295,7 +327,7 @@ def report_trials(
     scores = f"mIoU {threshold['miou']:.3f} of the CAMs at the background threshold "
     scores += f"{threshold['cam.thresholds']:g}, "
     scores += f"{walk.pop('miou'):.3f} after the random walk"
-    best = dict(walk)
+    best = {name: number_or_auto(value) for name, value in walk.items()}
     tables = [cam_trials.assign(stage="cam"), walk_trials.assign(stage="walk")]
     if len(refine_trials):
         tables.append(refine_trials.assign(stage="refine", **walk))
@@ -321,6 +353,8 @@ def report_trials(
 def _at_edges(best: Mapping[str, Any], spaces: Mapping[str, Any]) -> Iterator[str]:
     """Name the parameters of `revision` whose value is the first or last, or near a range's end."""
     for name, value in best.items():
+        if value == AUTO:
+            continue
         tried = spaces[name.removeprefix("revision.")]
         if isinstance(tried, Range):
             near = EDGE * (tried.high - tried.low)
@@ -329,6 +363,11 @@ def _at_edges(best: Mapping[str, Any], spaces: Mapping[str, Any]) -> Iterator[st
             low, high = min(tried), max(tried)
         if low < high and not low < value < high:
             yield name
+
+
+def number_or_auto(value: float) -> float | str:
+    """Write a value of a table as parameters have it."""
+    return AUTO if math.isnan(value) else int(value) if value == int(value) else float(value)
 
 
 def best_of(trials: pd.DataFrame) -> Setting:

@@ -3,6 +3,7 @@
 from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.pipelines.search.nodes import (
+    add_present,
     choose_photos,
     compute_affinities,
     report_trials,
@@ -63,8 +64,23 @@ def create_pipeline() -> Pipeline:
                     "params:revision.random_walk",
                     "params:execution",
                 ],
-                outputs="walk_trials",
+                outputs="grid_trials",
                 name="walk",
+                tags="scoring",
+            ),
+            node(
+                add_present,
+                inputs=[
+                    "grid_trials",
+                    "sample",
+                    "revision.maps",
+                    "masks",
+                    "classes",
+                    "params:revision.random_walk",
+                    "params:execution",
+                ],
+                outputs="walk_trials",
+                name="add_present",
                 tags="scoring",
             ),
             node(
@@ -73,6 +89,7 @@ def create_pipeline() -> Pipeline:
                     "sample",
                     "affinities",
                     "cam.maps",
+                    "revision.maps",
                     "walk_trials",
                     "params:revision.random_walk",
                     "params:execution",
@@ -119,6 +136,7 @@ def create_pipeline() -> Pipeline:
             "masks",
             "corrected",
             "cam.maps",
+            "revision.maps",
             "affinity_training.model",
         },
         parameters={"seed", "execution", "revision", "revision.random_walk"},

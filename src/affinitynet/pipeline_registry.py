@@ -30,6 +30,7 @@ CONDITIONS = {
     "ingestion.check_corrections": "corrected",
     "revision.check_segments": "revision.vote.segments",
     "export.export_onnx": "export.onnx",
+    "export.export_int8": "export.int8",
     "inference.overlay": "overlays",
     "inference.coco": "coco",
     "labels_export.voc_photos": "labels_export.layout=voc",

@@ -83,7 +83,7 @@ def test_the_check_runs_before_everything_that_it_guards():
     assert [node.name for node in default.nodes[:4]] == first
 
 
-UNASKED = {"ingestion.check_corrections", "revision.check_segments"}
+UNASKED = {"ingestion.check_corrections", "revision.check_segments", "export.export_int8"}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ UNASKED = {"ingestion.check_corrections", "revision.check_segments"}
         (
             "test",
             {"corrected": "c", "segments": "slic"},
-            {"export.export_onnx", "inference.coco", "inference.overlay"},
+            {"export.export_onnx", "export.export_int8", "inference.coco", "inference.overlay"},
         ),
         ("voc_cpu", {}, {"scenes.render", *UNASKED, "inference.coco", "inference.overlay"}),
         ("tagged", {"coco": "coco", "overlays": "o"}, {"scenes.render", *UNASKED}),

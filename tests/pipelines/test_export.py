@@ -36,7 +36,7 @@ from affinitynet.networks.checkpoint import build
 from affinitynet.networks.inference import fold_norms
 from affinitynet.networks.onnx import PhotoSegmenter, deviation, export
 from affinitynet.pipelines.description import RunDescription
-from affinitynet.pipelines.export.nodes import write_card
+from affinitynet.pipelines.export.nodes import export_int8, write_card
 from affinitynet.runs.newest import model_uri
 from tests.conftest import PROJECT, SharedProject
 
@@ -181,6 +181,23 @@ def test_onnx_makes_the_masks_of_the_fast_prediction(with_onnx, photo):
     prediction = model.predict(photo, fast=True)
     np.testing.assert_allclose(probabilities[0].max(axis=0), prediction.confidence, atol=1e-4)
     np.testing.assert_array_equal(masks[0], prediction.mask)
+
+
+def test_eight_bits_are_compared_with_float32(with_onnx, photo):
+    catalog = with_onnx.catalog()
+    model, index, photos = map(catalog.load, ("segmentation.model", "index", "photos"))
+    content = exported(with_onnx, "model.onnx").read_bytes()
+    small, report = export_int8(model, content, index, photos, 2, 0)
+    assert report["int8_mb"] < report["float_mb"]
+    assert 0.5 < report["agreement"] <= 1
+    assert 0 < report["miou"] <= 1
+    assert min(report["float_ms"], report["int8_ms"]) > 0
+    told = {entry.key for entry in onnx.load_from_string(small).metadata_props}
+    assert told >= {entry.key for entry in onnx.load_from_string(content).metadata_props}
+    for shape in ((64, 48), (51, 64)):
+        images = np.asarray(photo.resize(shape[::-1]))[None]
+        (masks,) = onnxruntime.InferenceSession(small).run(["masks"], {"images": images})
+        assert masks.shape == images.shape[:3]
 
 
 def test_a_disagreement_is_an_error(finished_copy):

@@ -318,6 +318,7 @@ class Export:
     license: Annotated[Text, MinLen(1)]
     max_pixels: PositiveInt
     onnx: ONNX | None
+    int8: PositiveInt | None
 
 
 @parameters

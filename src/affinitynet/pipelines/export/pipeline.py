@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node, pipeline
 
-from affinitynet.pipelines.export.nodes import export_onnx, pack_checkpoint, write_card
+from affinitynet.pipelines.export.nodes import export_int8, export_onnx, pack_checkpoint, write_card
 
 
 def create_pipeline() -> Pipeline:
@@ -28,7 +28,21 @@ def create_pipeline() -> Pipeline:
                 outputs="onnx",
                 name="export_onnx",
             ),
+            node(
+                export_int8,
+                inputs=[
+                    "segmentation.model",
+                    "onnx",
+                    "index",
+                    "photos",
+                    "params:int8",
+                    "params:seed",
+                ],
+                outputs=["onnx_int8", "int8_metrics"],
+                name="export_int8",
+            ),
         ],
         namespace="export",
         inputs={"segmentation.model", "segmentation.metrics", "index", "photos", "run"},
+        parameters={"seed"},
     )

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from affinitynet.core.label_maps import IGNORE_INDEX, Colour
+from affinitynet.core.label_maps import IGNORE_INDEX, Classes, Colour, voc_palette
 from affinitynet.data.names import is_background, normal_form
 from affinitynet.data.tag_table import decode_text
 
@@ -51,3 +51,13 @@ def parse_labelmap(source: bytes, path: str) -> ColourMap:
             value = len(classes)
         values[red, green, blue] = value
     return ColourMap(classes, values)
+
+
+def format_labelmap(classes: Classes) -> str:
+    """Write a `labelmap.txt`: the names and colours of the mask values."""
+    colours = {
+        name: ",".join(map(str, voc_palette()[value]))
+        for name, value in {"background": 0, **classes}.items()
+    }
+    lines = (f"{name}:{colour}::\n" for name, colour in colours.items())
+    return "# label:color_rgb:parts:actions\n" + "".join(lines)

@@ -20,6 +20,8 @@ from affinitynet.pipelines.pages import TEMPLATES
 from affinitynet.pipelines.parameters import ONNX
 
 if TYPE_CHECKING:
+    from huggingface_hub import ModelCardData
+
     from affinitynet.networks.onnx import PhotoSegmenter
 
 logger = logging.getLogger(__name__)
@@ -53,28 +55,11 @@ def write_card(
         run: Which made the network, or exports it.
         license: Of the network, as the hub names it; `other` if it is not decided.
     """
-    from huggingface_hub import EvalResult, ModelCard, ModelCardData
+    from huggingface_hub import ModelCard
 
     config, miou = model.config, metrics.get("miou")
-    scored = EvalResult(
-        task_type="image-segmentation",
-        dataset_type="image-segmentation",
-        dataset_name=run.data_set,
-        dataset_split="val",
-        metric_type="mean_iou",
-        metric_name="mean IoU",
-        metric_value=miou,
-    )
-    card_data = ModelCardData(
-        license=license,
-        library_name="affinitynet",
-        pipeline_tag="image-segmentation",
-        tags=["weakly-supervised", "semantic-segmentation"],
-        model_name=f"affinitynet, {run.data_set}",
-        eval_results=[] if miou is None else [scored],
-    )
     card = ModelCard.from_template(
-        card_data,
+        _card_data(run, license, miou),
         template_path=str(TEMPLATES / "model_card.md"),
         config=config,
         classes=config["classes"],
@@ -85,6 +70,28 @@ def write_card(
         license=license,
     )
     return str(card)
+
+
+def _card_data(run: RunDescription, license: str, miou: float | None) -> "ModelCardData":
+    from huggingface_hub import EvalResult, ModelCardData
+
+    scored = EvalResult(
+        task_type="image-segmentation",
+        dataset_type="image-segmentation",
+        dataset_name=run.data_set,
+        dataset_split="val",
+        metric_type="mean_iou",
+        metric_name="mean IoU",
+        metric_value=miou,
+    )
+    return ModelCardData(
+        license=license,
+        library_name="affinitynet",
+        pipeline_tag="image-segmentation",
+        tags=["weakly-supervised", "semantic-segmentation"],
+        model_name=f"affinitynet, {run.data_set}",
+        eval_results=[] if miou is None else [scored],
+    )
 
 
 def export_onnx(

@@ -66,6 +66,10 @@ def check_maps(
             + list_problems(wrong)
         )
     _warn_of_others(files, given, maps)
+    return _tabulate(files, shift)
+
+
+def _tabulate(files: Mapping[str, Any], shift: int) -> pd.DataFrame:
     rows = [
         (photo, file, "" if key is None else str(key), shift)
         for photo, own in files.items()

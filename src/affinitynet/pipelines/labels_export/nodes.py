@@ -13,11 +13,12 @@ import pandas as pd
 
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels
-from affinitynet.core.label_maps import LabelMap, decode, encode, voc_palette
+from affinitynet.core.label_maps import LabelMap, decode, encode
 from affinitynet.data import coco_export as coco
 from affinitynet.data import label_studio
 from affinitynet.data.corrections import Corrected, corrected_labels, corrected_photos
 from affinitynet.data.files import Partitions
+from affinitynet.data.labelmap import format_labelmap
 from affinitynet.data.voc import format_annotation
 from affinitynet.datasets.folder import source
 from affinitynet.datasets.stored_file import LocalFile
@@ -164,13 +165,7 @@ def describe_voc(
         name: "".join(f"{image_id}\n" for image_id in names)
         for name, names in {**ids, "trainval": [*images.index]}.items()
     }
-    colours = {
-        name: ",".join(map(str, voc_palette()[value]))
-        for name, value in {"background": 0, **classes}.items()
-    }
-    header = "# label:color_rgb:parts:actions\n"
-    label_map = header + "".join(f"{name}:{colour}::\n" for name, colour in colours.items())
-    return annotations, lists, {"label": label_map}
+    return annotations, lists, {"label": format_labelmap(classes)}
 
 
 def describe_coco(

@@ -1,6 +1,6 @@
 """Label maps as COCO has them: categories, run-length encoded segments, polygons."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -10,12 +10,12 @@ import pandas as pd
 import scipy
 from pycocotools import mask as rle
 
-from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap
+from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap
 
 Segment = dict[str, Any]
 
 
-def categories(classes: Mapping[str, int]) -> list[dict[str, Any]]:
+def categories(classes: Classes) -> list[dict[str, Any]]:
     """List the classes, without background: `id` is the mask value."""
     return [{"id": value, "name": name} for name, value in classes.items()]
 

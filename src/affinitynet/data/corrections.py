@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap
+from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap
 from affinitynet.data.checks import MaskInspection
 from affinitynet.data.files import Partitions
 from affinitynet.data.mask_files import MaskFiles, match_mask_files
@@ -50,7 +50,7 @@ def corrected_photos(corrected: Corrected, index: pd.DataFrame) -> dict[str, str
 
 
 def corrected_labels(
-    corrected: Corrected, index: pd.DataFrame, classes: Mapping[str, int]
+    corrected: Corrected, index: pd.DataFrame, classes: Classes
 ) -> dict[str, Callable[[], LabelMap]]:
     """Read the masks of the corrected training photos in the data set's mask values.
 
@@ -82,7 +82,7 @@ def without_corrected(
 
 
 def list_problems(
-    corrected: Corrected, looks: Mapping[str, MaskInspection], classes: Mapping[str, int]
+    corrected: Corrected, looks: Mapping[str, MaskInspection], classes: Classes
 ) -> Iterator[str]:
     """List the problems of corrected masks.
 

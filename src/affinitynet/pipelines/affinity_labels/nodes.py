@@ -58,13 +58,9 @@ def choose_alphas(
     classes, an exponent for each photo: see `affinitynet.core.separation`.
 
     Args:
-        index: The images of the data set.
         classifier: Its backbone looks at the photos.
-        photos: Of each image.
-        maps: The CAMs.
         affinity_labels: What is given, and what is `auto`.
         affinity_training: The maps of the backbone that are looked at.
-        execution: Devices.
 
     Returns:
         `low` and `high`.

@@ -136,10 +136,7 @@ def export_int8(
     """Quantize the ONNX model to 8 bits, and compare it with the one in float32.
 
     Args:
-        model: The segmentation network's.
         onnx: The model in float32.
-        index: The images of the data set.
-        photos: Of each image.
         count: Photos of train that the ranges are found by, and of val that are compared, at most.
         seed: They are drawn by it.
 

@@ -1,7 +1,7 @@
 """Nodes of the `labels_export` pipeline."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +13,7 @@ import pandas as pd
 
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels
-from affinitynet.core.label_maps import LabelMap, decode, encode
+from affinitynet.core.label_maps import Classes, LabelMap, decode, encode
 from affinitynet.data import coco_export as coco
 from affinitynet.data import label_studio
 from affinitynet.data.corrections import Corrected, corrected_labels, corrected_photos
@@ -63,7 +63,7 @@ def _labels(
     labels: Partitions[LabelMap],
     predictions: Partitions[LabelMap],
     corrected: Corrected,
-    classes: Mapping[str, int],
+    classes: Classes,
 ) -> Partitions[LabelMap]:
     """Read each image's best labels: those that are corrected first."""
     return {**predictions, **labels, **corrected_labels(corrected, images, classes)}
@@ -106,7 +106,7 @@ def take_labels(
     labels: Partitions[LabelMap],
     predictions: Partitions[LabelMap],
     corrected: Corrected,
-    classes: dict[str, int],
+    classes: Classes,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
     """Bring the labels to the photos' size.
@@ -139,7 +139,7 @@ def _at_photo_size(values: list[int], read: Any, size: tuple[int, int]) -> Label
 
 
 def describe_voc(
-    images: pd.DataFrame, classes: dict[str, int]
+    images: pd.DataFrame, classes: Classes
 ) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
     """Write what VOC's layout has beside photos and masks.
 
@@ -173,7 +173,7 @@ def describe_coco(
     labels: Partitions[LabelMap],
     predictions: Partitions[LabelMap],
     corrected: Corrected,
-    classes: dict[str, int],
+    classes: Classes,
     options: LabelsExport,
     execution: Execution,
 ) -> dict[str, dict[str, Any]]:
@@ -202,7 +202,7 @@ def describe_coco(
 def _annotations(
     images: pd.DataFrame,
     labels: Partitions[LabelMap],
-    classes: dict[str, int],
+    classes: Classes,
     options: LabelsExport,
     execution: Execution,
 ) -> Iterator[dict[str, Any]]:
@@ -239,7 +239,7 @@ def describe_label_studio(
     predictions: Partitions[LabelMap],
     corrected: Corrected,
     maps: Partitions[ClassMaps],
-    classes: dict[str, int],
+    classes: Classes,
     execution: Execution,
 ) -> tuple[dict[str, Iterator[dict[str, Any]]], dict[str, str]]:
     """Write the labels as Label Studio's predictions, to be corrected there.
@@ -273,7 +273,7 @@ def describe_label_studio(
 
 
 def _make_task(
-    classes: dict[str, int],
+    classes: Classes,
     file: str,
     source: str,
     read: Any,

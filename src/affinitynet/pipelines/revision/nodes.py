@@ -11,7 +11,7 @@ from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
-from affinitynet.core.label_maps import LabelMap
+from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.core.segments import SLIC
 from affinitynet.core.separation import choose_label_maps
 from affinitynet.data.corrections import Corrected, without_corrected
@@ -74,12 +74,8 @@ def choose_walk(
     Args:
         sample: The photos, and which of them are compared with each other; the rest is compared
             with these.
-        model: AffinityNet.
-        photos: Of each image.
-        maps: The CAMs.
         random_walk: What is given, and what is `auto`.
         space: Values to try.
-        execution: Devices.
 
     Returns:
         `alpha`, `beta` and `steps` in the middle of those that were chosen; and those of each
@@ -179,7 +175,7 @@ def make_pseudo_labels(
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
     segments: Partitions[Image.Image],
-    classes: dict[str, int],
+    classes: Classes,
     revision: Revision,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
@@ -198,7 +194,7 @@ def score_revision(
     masks: Partitions[LabelMap],
     corrected: Corrected,
     index: pd.DataFrame,
-    classes: dict[str, int],
+    classes: Classes,
     execution: Execution,
 ) -> tuple[Metrics, pd.DataFrame, pd.DataFrame]:
     """Score the walk and the pseudo labels, corrected photos apart.

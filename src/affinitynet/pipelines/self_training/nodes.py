@@ -6,7 +6,7 @@ import pandas as pd
 from PIL import Image
 
 from affinitynet.core.class_maps import ClassMaps
-from affinitynet.core.label_maps import LabelMap
+from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution
 from affinitynet.pipelines.parameters import Revision, SelfTraining
@@ -17,7 +17,7 @@ def relabel(
     index: pd.DataFrame,
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
-    classes: dict[str, int],
+    classes: Classes,
     revision: Revision,
     self_training: SelfTraining,
     execution: Execution,

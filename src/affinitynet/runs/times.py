@@ -4,6 +4,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from time import perf_counter
+from timeit import repeat
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,9 @@ CRF = {"affinity_labels.label": 1.1, "revision.refine": 1.1, "self_training.rela
 CHOICE = {"revision.choose": 0.007}
 """Seconds for a megapixel and a setting, as multiples of those for a dense CRF."""
 
-PROBED = 2
-"""Photos in the timed step of the classifier."""
+PROBED, STEPS = 2, 4
+"""Photos in a timed step of the classifier, and such steps. The fastest counts: the first one warms
+up, and others may wait for what else the machine does."""
 
 
 class RunTimes:
@@ -98,7 +100,7 @@ class RunTimes:
             logger.info(
                 "On this machine this will take about %s, by %s: %s.",
                 format_seconds(sum(estimated.values())),
-                f"the run {earlier[0].version}" if earlier else "two timed steps",
+                f"the run {earlier[0].version}" if earlier else "a few timed steps",
                 ", ".join(f"{stage} {format_seconds(value)}" for stage, value in stages.items()),
             )
 
@@ -208,13 +210,14 @@ def _time_step(parameters: Parameters) -> float:
     images = torch.zeros(PROBED, 3, cam.augmentation.crop, cam.augmentation.crop, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     half = uses_bfloat16(cam.training.precision, device)
-    for _ in range(2):  # the first one warms up
-        started = perf_counter()
+
+    def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             loss = network(images).float().sum()
         loss.backward()
         loss.item()
-    return (perf_counter() - started) / (images[:, 0].numel() / 1e6)
+
+    return min(repeat(step, number=1, repeat=STEPS)) / (images[:, 0].numel() / 1e6)
 
 
 def _time_crf(parameters: Parameters) -> float:
@@ -225,9 +228,8 @@ def _time_crf(parameters: Parameters) -> float:
     photo = noise.integers(0, 256, (96, 128, 3), np.uint8)
     photo = photo.repeat(2, axis=0).repeat(2, axis=1)
     unary = noise.random((3, *photo.shape[:2]), np.float32)
-    started = perf_counter()
-    refine(photo, unary, parameters.revision.crf)
-    return (perf_counter() - started) / float(unary[0].size / 1e6)
+    taken = repeat(lambda: refine(photo, unary, parameters.revision.crf), number=1, repeat=STEPS)
+    return min(taken) / float(unary[0].size / 1e6)
 
 
 def by_stage(seconds: Mapping[str, float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""How long a run will take: from earlier runs' rates, or from two timed steps."""
+"""How long a run will take: from earlier runs' rates, or from a few timed steps."""
 
 import pytest
 

@@ -12,7 +12,9 @@ export MLFLOW_DISABLE_TELEMETRY := true
 # viz, demo and serve take the environment of the newest run; ENV=tagged names another one.
 NEWEST = $(BIN)/python -m affinitynet.runs.newest
 KEEP ?= 3
-PYTEST = $(BIN)/python -m pytest --quiet --numprocesses=logical --maxprocesses=4 --dist=worksteal
+# Many tests wait for processes that they started: one worker more than there are cores.
+WORKERS = $$($(BIN)/python -c 'import os; print(min(os.cpu_count() + 1, 4))')
+PYTEST = $(BIN)/python -m pytest --quiet --numprocesses=$(WORKERS) --dist=worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-unit bench lint format viz mlflow serve demo screenshots docs clean clean-runs

@@ -134,7 +134,7 @@ def test_a_configuration_from_elsewhere(run, tmp_path, packed):
 
     status, output = run(empty, *where, "--env", "voc")
     assert status == 1
-    assert "there is no folder conf/voc; give base, local, tagged, test" in output
+    assert "there is no folder conf/voc; give base, coco, local, tagged, test" in output
     status, output = run(empty, "run", *where, "--env", "test", "--params", "scenes.trian=2")
     assert status == 1
     assert "did you mean scenes.train?" in output

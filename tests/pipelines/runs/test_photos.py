@@ -48,7 +48,7 @@ def test_a_stage_names_the_photos_that_are_not_what_they_were(project, tmp_path)
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(noise.integers(0, 255, (32, 32, 3), np.uint8)).save(path)
     own = {"images": str(folder), "execution.workers": 1, "data_set.val_share": 0.34}
-    own |= {"cam.network.backbone.name": "test_resnet", "cam.network.backbone.weights": None}
+    own |= {"backbone": "test_resnet", "weights": None}
     own |= {f"{stage}.training.epochs": 0 for stage in ("cam", "affinity_training", "segmentation")}
     own |= {"cam.training.frozen": []}
     options = {"env": "tagged", "parameters": own}
@@ -73,7 +73,7 @@ def test_a_stage_names_the_photos_that_are_not_what_they_were(project, tmp_path)
 def test_a_stage_refuses_the_maps_of_other_photos_with_the_same_names(project, tmp_path):
     noise = np.random.default_rng(0)
     own = {"execution.workers": 1, "data_set.val_share": 0.34, "cam.training.frozen": []}
-    own |= {"cam.network.backbone.name": "test_resnet", "cam.network.backbone.weights": None}
+    own |= {"backbone": "test_resnet", "weights": None}
     own |= {f"{stage}.training.epochs": 0 for stage in ("cam", "affinity_training", "segmentation")}
     for name in ("one", "other"):
         for number in range(6):

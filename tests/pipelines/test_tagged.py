@@ -611,7 +611,9 @@ def small_networks():
     values = yaml.safe_load((PROJECT / "conf/test/parameters.yml").read_text())
     flat = flatten({name: values[name] for name in values if name not in ("scenes", "submission")})
     kept = {name: value for name, value in flat.items() if not name.startswith("search.")}
+    trained = ("cam", "affinity_training", "segmentation")
     return kept | {
+        **{f"{stage}.training.least_steps": 0 for stage in trained},
         "cam.training.frozen": [],
         "segmentation.training.frozen": [],
         "affinity_training.network.head.channels": [4, 8, 16],

@@ -73,9 +73,9 @@ class _Photos(Dataset[tuple[Tensor, Tensor]]):
         self.transform = random_transform(augmentation)
         # Filled here and not as training goes: workers then share these pages with their parent.
         self.cache: dict[str, tuple[Tensor, ...]] = {}
-        left = cache_megabytes * 2**20
+        left, once = cache_megabytes * 2**20, [*dict.fromkeys(self.ids)]
         with ThreadPoolExecutor() as threads:
-            while left > 0 and (some := self.ids[len(self.cache) :][:AT_ONCE]):
+            while left > 0 and (some := once[len(self.cache) :][:AT_ONCE]):
                 for image_id, tensors in zip(some, threads.map(self._decode, some), strict=True):
                     left -= sum(tensor.nbytes for tensor in tensors)
                     if left < 0:

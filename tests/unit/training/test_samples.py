@@ -98,6 +98,21 @@ def test_the_cache_changes_no_sample(cache_megabytes):
     assert len(opened) == {0: 2, 0.005: 1, 100: 0}[cache_megabytes]
 
 
+def test_a_photo_that_comes_several_times_is_decoded_once():
+    opened = []
+
+    def read():
+        opened.append(1)
+        return Image.new("RGB", (8, 8))
+
+    augmentation = Augmentation(crop=8, long_side=None)
+    ids = ["0", "1", "0", "0", "1"]
+    samples = TaggedPhotos(ids, {"0": read, "1": read}, {"0": [1], "1": [0]}, augmentation)
+    assert [len(samples), len(opened)] == [5, 2]
+    assert [photo.shape for photo, _ in map(samples.__getitem__, range(5))] == [(3, 8, 8)] * 5
+    assert len(opened) == 2
+
+
 @pytest.mark.parametrize("long_side", [(0, 10), (20, 10)])
 def test_impossible_sizes_are_refused(long_side):
     with pytest.raises(ValueError, match="long_side"):

@@ -8,6 +8,7 @@ from affinitynet.execution.engine import (
     launch,
     map_images,
     map_in_chunks,
+    map_shown,
 )
 from affinitynet.execution.items import ItemHandlers, handle_items, item_handlers
 from affinitynet.execution.parameters import Execution
@@ -24,6 +25,7 @@ __all__ = [
     "launch",
     "map_images",
     "map_in_chunks",
+    "map_shown",
     "pick_device",
     "track",
 ]

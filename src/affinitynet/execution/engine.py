@@ -123,10 +123,34 @@ def map_in_chunks(
     Raises:
         UserError: As `map_images`.
     """
+    yield from chunks(
+        map_shown(
+            function,
+            items,
+            total=total,
+            execution=execution,
+            description=description,
+            skip=skip,
+            outputs=outputs,
+        )
+    )
+
+
+def map_shown(
+    function: Callable[..., T],
+    items: Iterable[tuple[Any, ...]],
+    *,
+    total: int,
+    execution: Execution,
+    description: str,
+    skip: bool = False,
+    outputs: bool = False,
+) -> Iterator[tuple[str, T]]:
+    """Map a function over images in processes; `map_images` with a progress bar."""
     results = map_images(
         function, items, total=total, execution=execution, skip=skip, outputs=outputs
     )
-    yield from chunks(track(results, description, total=total))
+    yield from track(results, description, total=total)
 
 
 def _call_and_save(

@@ -20,7 +20,7 @@ from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap, decode
 from affinitynet.core.metrics import confusion_matrix, intersection_over_union, mean_iou
 from affinitynet.data.files import Partitions
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.execution import Execution, map_shown
 
 Counts = npt.NDArray[np.int64]
 Metrics = dict[str, float | dict[str, float]]
@@ -62,7 +62,7 @@ def count(
         masks = dict.fromkeys(ids, partial(np.full, (1, 1), IGNORE_INDEX, np.uint8))
     values = list(classes.values())
     total, scores = None, {}
-    for chunk in map_in_chunks(
+    for image_id, counts in map_shown(
         partial(_count_one, predict, values),
         ((i, items[i], masks[i]) for i in ids),
         total=len(ids),
@@ -70,10 +70,9 @@ def count(
         description=description,
         skip=True,
     ):
-        for image_id, counts in chunk.items():
-            total = counts if total is None else total + counts
-            if image_id in scored:
-                scores[image_id] = score(counts)
+        total = counts if total is None else total + counts
+        if image_id in scored:
+            scores[image_id] = score(counts)
     if total is None:
         raise UserError(f"{description}: nothing is left of the images, all were skipped.")
     return total, scores

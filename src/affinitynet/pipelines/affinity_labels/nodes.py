@@ -18,7 +18,7 @@ from affinitynet.core.metrics import confusion_matrix
 from affinitynet.core.separation import choose_label_maps
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
-from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.execution import Execution, map_shown
 from affinitynet.pipelines.parameters import AffinityLabels, AffinityTraining
 from affinitynet.pipelines.per_image import (
     NetworkWork,
@@ -157,7 +157,7 @@ def _count_confident(
 def _measure_coverage(labels: Partitions[LabelMap], execution: Execution) -> float:
     shares = [
         share
-        for chunk in map_in_chunks(
+        for _, share in map_shown(
             _share_labelled,
             labels.items(),
             total=len(labels),
@@ -165,7 +165,6 @@ def _measure_coverage(labels: Partitions[LabelMap], execution: Execution) -> flo
             description="Measuring coverage",
             skip=True,
         )
-        for share in chunk.values()
     ]
     pixels, labelled = np.sum(shares, axis=0)
     return float(labelled / pixels)

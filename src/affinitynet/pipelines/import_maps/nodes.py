@@ -22,7 +22,7 @@ from affinitynet.data.given_maps import (
 )
 from affinitynet.data.score_files import Key, ScoreMaps, as_key, read_score_maps
 from affinitynet.errors import UserError, list_problems
-from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.execution import Execution, map_in_chunks, map_shown
 from affinitynet.pipelines.cam.nodes import tag_labels
 from affinitynet.pipelines.per_image import tagged_photos
 
@@ -87,8 +87,7 @@ def _look_at(
 ) -> dict[str, MapsInspection]:
     """Read all maps of each photo once."""
     sizes = dict(zip(index.index, index[["width", "height"]].to_numpy().tolist(), strict=True))
-    looks: dict[str, MapsInspection] = {}
-    for chunk in map_in_chunks(
+    looks = map_shown(
         partial(inspect_maps, num_classes=num_classes),
         (
             (photo, _readers(own, given), [key for _, key in own], *sizes[photo])
@@ -97,9 +96,8 @@ def _look_at(
         total=len(files),
         execution=execution,
         description="Checking the class maps",
-    ):
-        looks.update(chunk)
-    return looks
+    )
+    return dict(looks)
 
 
 def _warn_of_others(files: Mapping[str, Any], given: Partitions[bytes], maps: str | None) -> None:

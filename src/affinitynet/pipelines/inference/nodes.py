@@ -22,7 +22,7 @@ from affinitynet.data.tag_file import TagSource, read_known_tags
 from affinitynet.data.tagged import TAG_SEPARATOR
 from affinitynet.datasets.scored_mask import ScoredMask
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, map_images, map_in_chunks, track
+from affinitynet.execution import Execution, map_images, map_shown, track
 from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.pipelines.parameters import InferenceOverrides
 from affinitynet.pipelines.segmentation.nodes import segment
@@ -71,16 +71,15 @@ def inspect_photos(
 def _open(images: Partitions[Image.Image], execution: Execution) -> dict[str, tuple[int, int, str]]:
     """Read each photo once: width, height and problem."""
     rows = dict.fromkeys(images, (0, 0, "the process that reads it dies, each time"))
-    for chunk in map_in_chunks(
+    opened = map_shown(
         inspect_photo,
         images.items(),
         total=len(images),
         execution=execution,
         description="Opening photos",
         skip=True,
-    ):
-        rows.update(chunk)
-    return rows
+    )
+    return rows | dict(opened)
 
 
 def _is_utf8(name: str) -> bool:

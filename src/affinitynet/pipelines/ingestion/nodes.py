@@ -39,7 +39,7 @@ from affinitynet.data.report import (
 from affinitynet.data.split import divide_groups, draw_val
 from affinitynet.data.tagged import TAG_SEPARATOR, Findings, Tagged
 from affinitynet.errors import UserError, join_lines
-from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.execution import Execution, map_shown
 from affinitynet.training.parameters import TrainingParameters
 
 if TYPE_CHECKING:
@@ -100,17 +100,16 @@ def _choose_photos(tagged: Tagged) -> pd.DataFrame:
 
 def _look_at(ids: pd.Index, photos: Partitions[Any], execution: Execution) -> pd.DataFrame:
     """Read each photo once: one row per photo, see `Inspection`."""
-    looks: dict[str, Inspection] = dict.fromkeys(ids, CRASHES)
-    for chunk in map_in_chunks(
+    looks = map_shown(
         inspect_photo,
         ((image_id, photos[image_id]) for image_id in ids),
         total=len(ids),
         execution=execution,
         description="Looking at the photos",
         skip=True,
-    ):
-        looks.update(chunk)
-    seen = pd.DataFrame.from_dict(looks, orient="index", columns=[*Inspection._fields])
+    )
+    every = dict.fromkeys(ids, CRASHES) | dict(looks)
+    seen = pd.DataFrame.from_dict(every, orient="index", columns=[*Inspection._fields])
     long = [is_too_long(image_id) for image_id in seen.index]
     seen.loc[long, ["hash", "problem"]] = "", "has too long a name; rename it"
     return seen
@@ -208,16 +207,14 @@ def _look_at_masks(
 ) -> dict[str, MaskInspection]:
     """Read the masks of images once."""
     sizes = images[["width", "height"]].itertuples()
-    looks: dict[str, MaskInspection] = {}
-    for chunk in map_in_chunks(
+    looks = map_shown(
         inspect_mask,
         ((str(i), masks[str(i)], int(w), int(h), num_values) for i, w, h in sizes),
         total=len(images),
         execution=execution,
         description=description,
-    ):
-        looks.update(chunk)
-    return looks
+    )
+    return dict(looks)
 
 
 def _refuse(problems: list[str], folder: str, parameter: str) -> UserError:

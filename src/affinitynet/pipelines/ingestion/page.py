@@ -13,7 +13,7 @@ from PIL import Image
 from affinitynet.core.images import to_pixels
 from affinitynet.data.files import Partitions
 from affinitynet.data.tagged import TAG_SEPARATOR
-from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.execution import Execution, map_shown
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.pipelines.pages import fill_template
 from affinitynet.pipelines.reporting.pictures import data_uri
@@ -136,17 +136,15 @@ def _classes(counts: pd.DataFrame, sound: pd.DataFrame) -> Iterator[ClassPhotos]
 
 
 def _draw(ids: list[str], photos: Partitions[Any], execution: Execution) -> dict[str, str]:
-    pictures: dict[str, str] = {}
-    for chunk in map_in_chunks(
+    pictures = map_shown(
         partial(_thumbnail, LONG_SIDE),
         ((image_id, photos[image_id]) for image_id in ids),
         total=len(ids),
         execution=execution,
         description="Drawing the data report",
         skip=True,
-    ):
-        pictures |= chunk
-    return pictures
+    )
+    return dict(pictures)
 
 
 def _thumbnail(long_side: int, read: Callable[[], Any]) -> str:

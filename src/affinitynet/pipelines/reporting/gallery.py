@@ -18,7 +18,7 @@ from affinitynet.core.images import resize_labels, to_pixels, upsample
 from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap, decode, encode
 from affinitynet.core.metrics import mean_iou
 from affinitynet.data.files import Partitions
-from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.execution import Execution, map_shown
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.pipelines.pages import fill_template
 from affinitynet.pipelines.parameters import Gallery
@@ -288,7 +288,7 @@ def make_gallery(
         for row in sample.reset_index().to_dict("records")
     )
     cards: list[Card] = []
-    for chunk in map_in_chunks(
+    for _, card in map_shown(
         partial(_draw, classes, gallery.long_side),
         items,
         total=len(sample),
@@ -296,7 +296,7 @@ def make_gallery(
         description="Drawing the gallery",
         skip=True,
     ):
-        cards += chunk.values()
+        cards.append(card)
     shown_step = int(chosen["steps"])
     return {"index": render(cards, stages, classes, run, shown_step=shown_step)}
 

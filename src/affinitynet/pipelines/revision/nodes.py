@@ -18,7 +18,7 @@ from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
 from affinitynet.data.given_segments import inspect_segments, match_segments
 from affinitynet.errors import UserError, list_problems
-from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.execution import Execution, map_shown
 from affinitynet.pipelines.parameters import Revision
 from affinitynet.pipelines.per_image import (
     NetworkWork,
@@ -129,18 +129,17 @@ def check_segments(
     missing = [i for i in tagged.index if i not in found]
     wrong = {"there are no regions of the photo": missing} if missing else {}
     sizes = tagged[["width", "height"]].itertuples(name=None)
-    for chunk in map_in_chunks(
+    for image_id, count_or_problem in map_shown(
         inspect_segments,
         ((i, found[i], width, height) for i, width, height in sizes if i in found),
         total=len(found),
         execution=execution,
         description="Checking the regions",
     ):
-        for image_id, count_or_problem in chunk.items():
-            if isinstance(count_or_problem, int):
-                counts.append(count_or_problem)
-            else:
-                wrong.setdefault(count_or_problem, []).append(image_id)
+        if isinstance(count_or_problem, int):
+            counts.append(count_or_problem)
+        else:
+            wrong.setdefault(count_or_problem, []).append(image_id)
     if wrong:
         title = f"segments={vote.segments}: the regions do not fit the photos:"
         raise UserError(title + list_problems(wrong))

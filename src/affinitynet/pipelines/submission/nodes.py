@@ -13,7 +13,7 @@ from affinitynet.data.files import Partitions, inspect_photo
 from affinitynet.data.voc import parse_split
 from affinitynet.datasets.label_map import indexed_image
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, chunks, map_in_chunks
+from affinitynet.execution import Execution, chunks, map_shown
 from affinitynet.pipelines.parameters import Segmentation, Submission
 from affinitynet.pipelines.segmentation.nodes import check_classes, segment
 
@@ -38,17 +38,16 @@ def list_images(
     """
     ids = _read_list(splits, photos, submission.list)
     sizes: dict[str, tuple[int, int]] = {}
-    for chunk in map_in_chunks(
+    for image_id, (width, height, problem) in map_shown(
         inspect_photo,
         ((image_id, photos[image_id]) for image_id in ids),
         total=len(ids),
         execution=execution,
         description="Opening photos",
     ):
-        for image_id, (width, height, problem) in chunk.items():
-            if problem:
-                raise UserError(f"JPEGImages/{image_id}.jpg: cannot be read ({problem})")
-            sizes[image_id] = width, height
+        if problem:
+            raise UserError(f"JPEGImages/{image_id}.jpg: cannot be read ({problem})")
+        sizes[image_id] = width, height
     table = pd.DataFrame.from_dict(sizes, "index", columns=["width", "height"])
     return table.rename_axis("id")
 

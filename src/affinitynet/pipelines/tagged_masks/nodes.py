@@ -20,7 +20,7 @@ from affinitynet.data.corrections import (
     without_corrected,
 )
 from affinitynet.data.files import Partitions
-from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.execution import Execution, map_in_chunks, map_shown
 from affinitynet.pipelines.cam.nodes import tag_labels
 from affinitynet.pipelines.parameters import MaskSource, Segmentation
 from affinitynet.pipelines.per_image import NetworkWork, checked, per_batch
@@ -193,7 +193,7 @@ def estimate_quality(
     shown = index.index[(index["tags"] != "") & ~index.index.isin([*true])]
     ids = [i for i in shown if i in predictions and i in maps]
     rows: list[tuple[str, ObjectQuality]] = []
-    for chunk in map_in_chunks(
+    for image_id, objects in map_shown(
         partial(_estimate_one, names, values),
         ((i, predictions[i], maps[i], walked.get(i)) for i in ids),
         total=len(ids),
@@ -201,7 +201,7 @@ def estimate_quality(
         description="Estimating the quality",
         skip=True,
     ):
-        rows += [(i, each) for i, objects in chunk.items() for each in objects]
+        rows += [(image_id, each) for each in objects]
     ids_of = pd.Index([i for i, _ in rows], name="id", dtype=object)
     table = pd.DataFrame([each for _, each in rows], ids_of, ObjectQuality._fields)
     table.insert(0, "split", index.loc[table.index, "split"])

@@ -26,6 +26,9 @@ Auto = Literal["auto"]
 """Chosen from the photos and their tags, see `affinitynet.core.separation`."""
 AUTO: Auto = "auto"
 
+WALK = ("alpha", "beta", "steps")
+"""The parameters of the random walk that may be chosen, or searched."""
+
 APART = 2.4
 """The paper's exponents of stage 2, 4 and 24, lie this factor apart from their middle."""
 
@@ -83,18 +86,18 @@ class AutoAlphas:
     high: Positive | Auto
 
     def __post_init__(self) -> None:
-        if self.low != "auto" and self.high != "auto":
+        if self.low != AUTO and self.high != AUTO:
             _check_order(self.low, self.high)
 
     @property
     def is_auto(self) -> bool:
         """Whether anything is to be chosen."""
-        return "auto" in {self.low, self.high}
+        return AUTO in (self.low, self.high)
 
     def around(self, middle: float) -> Alphas:
         """Take what is not given from around the exponent that divides photos best."""
-        low = middle / APART if self.low == "auto" else self.low
-        high = middle * APART if self.high == "auto" else self.high
+        low = middle / APART if self.low == AUTO else self.low
+        high = middle * APART if self.high == AUTO else self.high
         return Alphas(low=min(low, high), high=max(low, high))
 
 
@@ -131,9 +134,8 @@ class AutoRandomWalk(FeatureParameters):
 
     def resolve(self, chosen: Mapping[str, float]) -> RandomWalk:
         """Take what is not given from `chosen`, by name."""
-        values: dict[str, Any] = vars(self)
-        names = ("alpha", "beta", "steps")  # `bfloat16` may be auto too
-        return RandomWalk(**values | {i: chosen[i] for i in names if values[i] == AUTO})
+        values: dict[str, Any] = vars(self)  # of which `bfloat16` may be auto too
+        return RandomWalk(**values | {i: chosen[i] for i in WALK if values[i] == AUTO})
 
 
 @parameters

@@ -1,6 +1,7 @@
 """affinity_labels: CAMs -> confident label maps, scored."""
 
 from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline.node import Node
 
 from affinitynet.pipelines.affinity_labels.nodes import (
     choose_alphas,
@@ -43,15 +44,20 @@ def create_pipeline() -> Pipeline:
                 confirms="labels",
                 tags="per_image",
             ),
-            node(
-                score_labels,
-                inputs=["labels", "masks", "corrected", "index", "classes", "params:execution"],
-                outputs=["metrics", "confusion", "image_scores"],
-                name="score",
-                tags="scoring",
-            ),
+            scoring_node(),
         ],
         namespace="affinity_labels",
         inputs={"index", "photos", "classes", "masks", "corrected", "cam.model", "cam.maps"},
         parameters={"affinity_labels", "affinity_training", "execution"},
+    )
+
+
+def scoring_node() -> Node:
+    """Build the node that scores labels with neutral pixels, whoever made them."""
+    return node(
+        score_labels,
+        inputs=["labels", "masks", "corrected", "index", "classes", "params:execution"],
+        outputs=["metrics", "confusion", "image_scores"],
+        name="score",
+        tags="scoring",
     )

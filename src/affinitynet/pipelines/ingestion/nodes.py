@@ -189,10 +189,8 @@ def _check_masks(
             wrong.setdefault(line, []).append(image_id)
     shown = {i: look.shown for i, look in looks.items() if look.shown is not None}
     tags = {str(i): tags.split(TAG_SEPARATOR) for i, tags in masked["tags"].items()}
-    agreement, binary = (
-        compare(tags, shown, classes, names, parameter),
-        getattr(masks, "binary", False),
-    )
+    agreement = compare(tags, shown, classes, names, parameter)
+    binary = getattr(masks, "binary", False)
     problems = [*list_mask_problems(wrong, agreement, len(names), binary=binary)]
     known = [f"the masks have the values 0 and 255 only: 255 is {', '.join(classes)}"]
     return problems, [*agreement.warnings, *(known if binary else ())]

@@ -37,11 +37,9 @@ from affinitynet.pipelines.scoring import (
     tabulate_confusion,
     tabulate_images,
 )
-from affinitynet.stages.parameters import AutoRandomWalk, Vote, WalkSpace
+from affinitynet.stages.parameters import WALK, AutoRandomWalk, Vote, WalkSpace
 
 logger = logging.getLogger(__name__)
-
-WALK = ["alpha", "beta", "steps"]
 
 
 def choose_photos(
@@ -160,7 +158,7 @@ def walk_cams(
     from affinitynet.stages.revision import RandomWalker
 
     tagged = tagged_photos(index)
-    rows = choices[WALK].itertuples(name=None)
+    rows = choices[[*WALK]].itertuples(name=None)
     own = {i: random_walk.resolve(dict(zip(WALK, values, strict=True))) for i, *values in rows}
     make = partial(RandomWalker, by_photo=own)
     walk = random_walk.resolve(middle_of(choices))  # of photos over which a process died

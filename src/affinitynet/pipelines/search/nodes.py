@@ -24,12 +24,14 @@ from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Arrays, Partitions
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_in_chunks
-from affinitynet.pipelines.parameters import (
-    Range,
-    Revision,
-    SearchRefine,
+from affinitynet.pipelines.parameters import Range, Revision, SearchRefine
+from affinitynet.pipelines.per_image import (
+    NetworkWork,
+    checked,
+    per_batch,
+    per_image,
+    tagged_photos,
 )
-from affinitynet.pipelines.per_image import NetworkWork, checked, per_batch, per_image
 from affinitynet.pipelines.scoring import (
     Counts,
     count,
@@ -45,13 +47,12 @@ from affinitynet.pipelines.search.settings import (
     suggest,
     with_setting,
 )
-from affinitynet.stages.parameters import AUTO, AutoRandomWalk, WalkSpace
+from affinitynet.stages.parameters import AUTO, WALK, AutoRandomWalk, WalkSpace
 
 logger = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.floating[Any]]
-WALK = "revision.random_walk."
-NAMES = ("alpha", "beta", "steps")
+PREFIX = "revision.random_walk."
 GAIN = 0.001
 """Gain in mIoU that is worth further trials."""
 EDGE = 0.02
@@ -73,8 +74,8 @@ def choose_photos(
     Raises:
         UserError: If there is no such photo.
     """
-    train = index[(index["split"] == "train") & (index["tags"] != "")]
-    scored = train[train.index.isin([*without_corrected(masks, corrected, index)])]
+    tagged = tagged_photos(index)
+    scored = tagged[tagged.index.isin([*without_corrected(masks, corrected, index)])]
     if scored.empty:
         raise UserError(
             "search: no training photo has both a tag and a mask, and without masks no setting is "
@@ -153,7 +154,7 @@ def search_walks(
         "Trying random walks",
         score=_no_score,
     )
-    trials = pd.DataFrame(space.settings(), columns=[f"{WALK}{name}" for name in NAMES])
+    trials = pd.DataFrame(space.settings(), columns=[f"{PREFIX}{name}" for name in WALK])
     return trials.assign(miou=mean_iou_of_counts(counts))
 
 
@@ -194,8 +195,8 @@ def add_present(
     counts, _ = count(
         count_maps, own, masks, classes, execution, "Scoring the present walk", score=_no_score
     )
-    given = {name: getattr(random_walk, name) for name in NAMES}
-    present = {f"{WALK}{n}": math.nan if value == AUTO else value for n, value in given.items()}
+    given = {name: getattr(random_walk, name) for name in WALK}
+    present = {f"{PREFIX}{n}": math.nan if value == AUTO else value for n, value in given.items()}
     present["miou"] = float(mean_iou(counts))
     return pd.concat([grid_trials, pd.DataFrame([present])], ignore_index=True)
 
@@ -215,7 +216,7 @@ def walk_best(
         Image id to its walked maps, as `revision` makes them, or has made them by `auto`.
     """
     best = best_of(walk_trials)
-    chosen = {name: best[f"{WALK}{name}"] for name in NAMES}
+    chosen = {name: best[f"{PREFIX}{name}"] for name in WALK}
     ids = [i for i in sample.index if i in affinities and i in maps]
     if any(map(math.isnan, chosen.values())):
         yield from ({i: walked[i]()} for i in ids)

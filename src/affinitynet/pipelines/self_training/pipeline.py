@@ -3,7 +3,7 @@
 from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.pipelines import segmentation
-from affinitynet.pipelines.affinity_labels.nodes import score_labels
+from affinitynet.pipelines.affinity_labels.pipeline import scoring_node
 from affinitynet.pipelines.self_training.nodes import relabel
 
 
@@ -31,13 +31,7 @@ def create_pipeline() -> Pipeline:
                 confirms="labels",
                 tags="per_image",
             ),
-            node(
-                score_labels,
-                inputs=["labels", "masks", "corrected", "index", "classes", "params:execution"],
-                outputs=["metrics", "confusion", "image_scores"],
-                name="score",
-                tags="scoring",
-            ),
+            scoring_node(),
         ],
         namespace="self_training",
         inputs={"index", "photos", "classes", "masks", "corrected", "tagged_masks.maps"},

@@ -1,12 +1,13 @@
 """Base of the backbones that timm lacks: timm's protocol for feature maps."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 
-class Trunk(nn.Module):
+class Trunk(nn.Module, ABC):
     """A network without classifier that gives its maps as timm's networks do.
 
     Attributes:
@@ -18,9 +19,9 @@ class Trunk(nn.Module):
     feature_info: Sequence[Mapping[str, Any]]
     num_features: int
 
+    @abstractmethod
     def activations(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Yield names and activated maps of normalised photos (N, 3, H, W); the last is final."""
-        raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised photos (N, 3, H, W) to the final map (N, `num_features`, h, w)."""

@@ -152,7 +152,7 @@ class StepwiseWalker(NetworkStage[Arrays]):
 class WalkTrials(NetworkStage[RegionSums]):
     """What the label maps of many random walks group together, for each of `space.settings()`.
 
-    It is told by the backbone's maps. A batch's inputs are the photos' CAMs.
+    The sums are of the backbone's maps. A batch's inputs are the photos' CAMs.
     """
 
     def __init__(

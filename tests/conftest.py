@@ -12,13 +12,16 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from kedro.framework.startup import bootstrap_project
+from omegaconf import OmegaConf
 
 from affinitynet.datasets import register_atomic_file_systems
 from affinitynet.runs.session import RunSession
@@ -26,6 +29,16 @@ from affinitynet.runs.session import RunSession
 register_atomic_file_systems()  # as in a process of `kedro run`
 
 PROJECT = Path(__file__).parents[1]
+
+
+def parse_once(load):
+    """`OmegaConf.load` that parses a text once: every session reads the whole configuration."""
+    parsed = cache(lambda text: load(StringIO(text)))
+    return lambda file: deepcopy(parsed(file.read()))
+
+
+OmegaConf.load = parse_once(OmegaConf.load)
+
 SCORED = ("cam", "affinity_labels", "revision", "segmentation")
 
 

@@ -3,6 +3,7 @@
 import os
 from hashlib import sha256
 from io import BytesIO, TextIOWrapper
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,12 +20,15 @@ from affinitynet.core.images import upsample
 from affinitynet.core.label_maps import voc_palette
 from affinitynet.core.overlay import paint_overlay
 from affinitynet.errors import UserError
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, SharedProject
 
 
 @pytest.fixture
 def folder(tmp_path):
-    images = tmp_path / "photos"
+    return make_photos(tmp_path / "photos")
+
+
+def make_photos(images):
     (images / "sub").mkdir(parents=True)
     rng = np.random.default_rng(0)
 
@@ -83,8 +87,14 @@ def contents(folder):
     }
 
 
-def test_every_photo_gets_a_mask_of_its_name_and_size(finished_copy, folder, tmp_path):
-    infer(finished_copy, folder, tmp_path / "masks")
+def test_every_photo_gets_a_mask_of_its_name_and_size(finished_copy, folder, tmp_path, caplog):
+    with caplog.at_level("INFO", logger="affinitynet"):
+        infer(finished_copy, folder, tmp_path / "masks")
+    made = f"{len(SIZES)} photos in '{folder}' have their masks, in '{tmp_path}/masks'."
+    assert made in caplog.messages
+    version, miou = finished_copy.records[0].stem, finished_copy.metrics()["segmentation"]["miou"]
+    model = f"The network is segmentation.model {version}, environment test, mIoU {miou:.3f} on val"
+    assert any(line.startswith(model) for line in caplog.messages)
     masks = {
         path.relative_to(tmp_path / "masks").with_suffix("").as_posix(): Image.open(path)
         for path in files(tmp_path / "masks")
@@ -126,16 +136,6 @@ def test_tags_of_other_photos_or_classes_are_refused(
     with pytest.raises(UserError, match=message):
         infer(finished_copy, folder, tmp_path / "masks", tags=str(tmp_path / "tags.csv"))
     assert not files(tmp_path / "masks")
-
-
-def test_what_was_made_is_said(finished_copy, folder, tmp_path, caplog):
-    with caplog.at_level("INFO", logger="affinitynet"):
-        infer(finished_copy, folder, tmp_path / "masks")
-    said = f"{len(SIZES)} photos in '{folder}' have their masks, in '{tmp_path}/masks'."
-    assert said in caplog.messages
-    version, miou = finished_copy.records[0].stem, finished_copy.metrics()["segmentation"]["miou"]
-    model = f"The network is segmentation.model {version}, environment test, mIoU {miou:.3f} on val"
-    assert any(line.startswith(model) for line in caplog.messages)
 
 
 def test_relative_paths_begin_at_the_projects_folder(finished_copy, monkeypatch, tmp_path):
@@ -210,20 +210,6 @@ def test_masks_are_never_taken_for_photos_nor_written_over_them(finished_copy, t
     assert (images / "a.png").read_bytes() == before
 
 
-def test_an_interrupted_inference_goes_on_with_what_is_missing(finished_copy, folder, tmp_path):
-    (folder / "cut.jpg").write_bytes((folder / "plain.jpg").read_bytes()[:400])
-    with pytest.raises(UserError):
-        infer(finished_copy, folder, tmp_path / "masks")
-    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "masks").rglob("*.png")}
-    missing = tmp_path / "masks/plain.png"
-    missing.unlink()
-    with pytest.raises(UserError, match=r"9 of 10 photos"):
-        infer(finished_copy, folder, tmp_path / "masks", resume=True)
-    del made[missing]
-    assert missing.exists()
-    assert all(path.stat().st_mtime_ns == moment for path, moment in made.items())
-
-
 def test_status_is_one_if_a_photo_was_skipped(finished_copy, folder, tmp_path, monkeypatch, capsys):
     (folder / "empty.png").touch()
     monkeypatch.chdir(PROJECT)
@@ -278,13 +264,23 @@ def let_it_see_everything(project):
     torch.save(checkpoint, path)
 
 
-def test_overlays_confidences_and_coco_results_lie_beside_the_masks(
-    finished_copy, folder, tmp_path
-):
-    let_it_see_everything(finished_copy)
-    infer(finished_copy, folder, tmp_path / "masks", **outputs(tmp_path))
-    coco = COCO(tmp_path / "coco/image_info.json")
-    results = coco.loadRes(str(tmp_path / "coco/results.json"))
+@pytest.fixture(scope="session")
+def inferred(finished_run, made_once):
+    """A project after an inference with all outputs, which lie beside it; not to be changed."""
+
+    def fill(folder):
+        project, photos = finished_run.copy(folder), make_photos(folder / "photos")
+        let_it_see_everything(project)
+        infer(project, photos, folder / "plain")
+        infer(project, photos, folder / "masks", **outputs(folder))
+
+    return SharedProject(made_once("inferred", fill))
+
+
+def test_overlays_confidences_and_coco_results_lie_beside_the_masks(inferred):
+    folder = inferred.folder
+    coco = COCO(folder / "coco/image_info.json")
+    results = coco.loadRes(str(folder / "coco/results.json"))
     assert {c["name"]: c["id"] for c in coco.dataset["categories"]} == {
         "car": 1,
         "fish": 2,
@@ -295,9 +291,9 @@ def test_overlays_confidences_and_coco_results_lie_beside_the_masks(
     assert len(names) == len(SIZES)
     for number, file in names.items():
         name = file.rsplit(".", 1)[0]
-        mask = np.asarray(Image.open(tmp_path / f"masks/{name}.png"))
-        sure = Image.open(tmp_path / f"confidences/{name}.png")
-        overlay = Image.open(tmp_path / f"overlays/{name}.jpg")
+        mask = np.asarray(Image.open(folder / f"masks/{name}.png"))
+        sure = Image.open(folder / f"confidences/{name}.png")
+        overlay = Image.open(folder / f"overlays/{name}.jpg")
         assert (sure.mode, sure.size) == ("L", SIZES[name])
         assert (overlay.format, overlay.mode, overlay.size) == ("JPEG", "RGB", SIZES[name])
         assert np.asarray(sure).min() >= 255 // 5  # the best of five classes
@@ -310,12 +306,11 @@ def test_overlays_confidences_and_coco_results_lie_beside_the_masks(
         np.testing.assert_array_equal(union, mask)
 
 
-def test_masks_are_the_same_with_and_without_what_lies_beside(finished_copy, folder, tmp_path):
-    infer(finished_copy, folder, tmp_path / "plain")
-    infer(finished_copy, folder, tmp_path / "masks", **outputs(tmp_path))
-    for path in (tmp_path / "plain").rglob("*.png"):
-        other = tmp_path / "masks" / path.relative_to(tmp_path / "plain")
-        assert other.read_bytes() == path.read_bytes()
+def test_masks_are_the_same_with_and_without_what_lies_beside(inferred):
+    plain, masks = inferred.folder / "plain", inferred.folder / "masks"
+    assert len(files(plain)) == len(SIZES)
+    for path in files(plain):
+        assert (masks / path.relative_to(plain)).read_bytes() == path.read_bytes()
 
 
 def test_an_overlay_is_half_photo_and_half_colour_with_an_outline_and_a_name():
@@ -331,22 +326,19 @@ def test_an_overlay_is_half_photo_and_half_colour_with_an_outline_and_a_name():
     assert (nameless == (114, 50, 50)).all()
 
 
-def test_a_table_says_what_each_photo_shows_and_how_sure_the_network_is(
-    finished_copy, folder, tmp_path
-):
-    let_it_see_everything(finished_copy)
-    infer(finished_copy, folder, tmp_path / "masks", **outputs(tmp_path))
-    (path,) = finished_copy.data.glob("08_reporting/inference/photos.csv/*/photos.csv")
+def test_a_table_says_what_each_photo_shows_and_how_sure_the_network_is(inferred):
+    folder = inferred.folder
+    path = max(inferred.data.glob("08_reporting/inference/photos.csv/*/photos.csv"))
     table = pd.read_csv(path, index_col="id", keep_default_na=False)
     assert {*table.index} == {*SIZES}
     values = {"car": 1, "fish": 2, "house": 3, "owl": 4}
     for name, row in table.iterrows():
-        mask = np.asarray(Image.open(tmp_path / f"masks/{name}.png"))
+        mask = np.asarray(Image.open(folder / f"masks/{name}.png"))
         shares = [*map(float, row["shares"].split("|"))] if row["shares"] else []
         classes = row["classes"].split("|") if row["classes"] else []
         assert {values[each] for each in classes} == {*np.unique(mask)} - {0}
         np.testing.assert_allclose(shares, [(mask == values[c]).mean() for c in classes], atol=1e-4)
-        confidence = np.asarray(Image.open(tmp_path / f"confidences/{name}.png")).mean() / 255
+        confidence = np.asarray(Image.open(folder / f"confidences/{name}.png")).mean() / 255
         assert row["confidence"] == pytest.approx(confidence, abs=1e-3)
 
 
@@ -384,12 +376,11 @@ def test_what_was_made_is_not_made_again(finished_copy, folder, tmp_path):
         ("*", {"plain", "cmyk", "rotated", "grey", "alpha", "palette", "deep", "link"}),
     ],
 )
-def test_photos_are_named_by_a_pattern_or_by_themselves(
-    finished_copy, folder, tmp_path, pattern, names
-):
-    infer(finished_copy, folder / pattern, tmp_path / "masks")
-    masks = (tmp_path / "masks").rglob("*.png")
-    assert {p.relative_to(tmp_path / "masks").with_suffix("").as_posix() for p in masks} == names
+def test_photos_are_named_by_a_pattern_or_by_themselves(project, folder, pattern, names):
+    given = {"images": str(folder / pattern)}
+    catalog = project.catalog(env="local", parameters=given)
+    found = catalog.load("inference.images")  # by file name
+    assert {Path(file).with_suffix("").as_posix() for file in found} == names
 
 
 @pytest.mark.parametrize("end", ["\n", "\0"])

@@ -1,10 +1,8 @@
 """The command line, in this process where that will do."""
 
-import subprocess
-import sys
-
 import pytest
 import yaml
+from kedro.framework.cli.cli import KedroCLI
 
 from affinitynet.__main__ import main
 from affinitynet.errors import UserError
@@ -26,10 +24,26 @@ def run(monkeypatch, capsys):
     return run
 
 
-def test_pipelines_are_listed():
-    command = [sys.executable, "-m", "kedro", "registry", "list"]
-    result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert set(yaml.safe_load(result.stdout)) == {
+@pytest.fixture
+def output_of(monkeypatch, capsys):
+    """A command of `kedro` that ends well: what it prints."""
+    monkeypatch.chdir(PROJECT)
+
+    def output_of(*command):
+        with pytest.raises(SystemExit) as exit_:
+            KedroCLI(PROJECT).main(command)
+        assert not exit_.value.code
+        return capsys.readouterr().out
+
+    return output_of
+
+
+def test_the_commands_of_kedro_mlflow_are_still_there(output_of):
+    assert "--port" in output_of("mlflow", "ui", "--help")
+
+
+def test_pipelines_are_listed(output_of):
+    assert set(yaml.safe_load(output_of("registry", "list"))) == {
         "__default__",
         "scenes",
         "ingestion",

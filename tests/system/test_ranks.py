@@ -98,35 +98,21 @@ def train_all(trainings):
             yield name, checkpoint
 
 
-@pytest.fixture(scope="module")
-def trained():
-    """Name of a training to its checkpoints by this process and by two, which are made once."""
+def test_two_processes_train_as_one():
+    """Also where the batch is odd, and the labels are anything but evenly shared out."""
     alone = {name: [*loop(start)] for name, (start, loop, _) in trainings().items()}
     together = {name: [] for name in alone}
     for name, checkpoint in two(train_all, trainings()):
         together[name].append(checkpoint)
-    return {name: (alone[name], together[name]) for name in alone}
 
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("cam", "affinity", "segmentation"),
-        *("samples prepared by processes", "a part of the backbone left out"),
-    ],
-)
-def test_two_processes_train_as_one(trained, name):
-    """Also where the batch is odd, and the labels are anything but evenly shared out."""
-    alone, together = trained[name]
-
-    assert [checkpoint.progress["epoch"] for checkpoint in together] == [1, 2, 3]
-    for one, other in zip(
-        alone[-1].progress["history"], together[-1].progress["history"], strict=True
-    ):
-        assert other == pytest.approx(one, rel=1e-4 if "backbone" in name else 1e-5)
-    if "backbone" not in name:
-        for key, weight in alone[-1].weights.items():
-            torch.testing.assert_close(together[-1].weights[key], weight, rtol=1e-4, atol=1e-5)
+    for name, (*_, last) in alone.items():
+        assert [checkpoint.progress["epoch"] for checkpoint in together[name]] == [1, 2, 3], name
+        shared = together[name][-1]
+        for one, other in zip(last.progress["history"], shared.progress["history"], strict=True):
+            assert other == pytest.approx(one, rel=1e-4 if "backbone" in name else 1e-5), name
+        if "backbone" not in name:
+            for key, weight in last.weights.items():
+                torch.testing.assert_close(shared.weights[key], weight, rtol=1e-4, atol=1e-5)
 
 
 def test_norms_that_learn_share_statistics_and_all_others_stay_as_they_are():
@@ -174,20 +160,21 @@ def test_shares_of_the_affinity_loss_add_up_to_the_batch_s():
     )  # the mean of the processes' means is wrong
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_training_goes_on_from_the_last_epoch_when_a_process_is_killed(rank, tmp_path, caplog):
+def test_training_goes_on_from_the_last_epoch_when_a_process_is_killed(tmp_path, caplog):
+    """First that of rank 0, then that of rank 1, in the same epoch."""
     (deaths := tmp_path / "deaths").touch()
-    assert two(partial(count_epochs, rank, deaths, 1), 0) == [1, 2, 3, 4]
-    assert deaths.read_text() == "x"
-    assert "goes on from its last epoch" in caplog.text
+    assert two(partial(count_epochs, [0, 1], deaths), 0) == [1, 2, 3, 4]
+    assert deaths.read_text() == "xx"
+    assert caplog.text.count("goes on from its last epoch") == 2
 
 
-def test_training_that_is_killed_each_time_tells_how_to_go_on(tmp_path):
+def test_training_that_is_killed_each_time_tells_how_to_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("affinitynet.execution.engine.ATTEMPTS", 2)
     (deaths := tmp_path / "deaths").touch()
-    each_time = partial(count_epochs, 1, deaths, 9)
+    each_time = partial(count_epochs, [1, 1], deaths)
     values = launch(each_time, 0, execution=Execution(devices=2, device="cpu"))
     assert [next(values), next(values)] == [1, 2]
-    with pytest.raises(UserError, match=r"training process died 3 times[\s\S]*resume=true"):
+    with pytest.raises(UserError, match=r"training process died 2 times[\s\S]*resume=true"):
         next(values)
 
 

@@ -62,7 +62,6 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_scores(project,
     kills = (
         "06_models/test/cam/checkpoints/*/checkpoints/0001.pt",  # between two epochs
         "05_model_input/test/affinity_labels/labels/*/labels/*.png",  # among the images
-        "04_feature/test/revision/maps/*/maps.complete.json",  # between two nodes
     )
     kept = {}
     for number, pattern in enumerate(kills):
@@ -119,6 +118,7 @@ def interrupt(project, name, *, items=None, spare=()):
         ("affinity_labels.labels", 5),
         ("affinity_training.checkpoints", 2),  # all epochs, but not confirmed
         ("revision.maps", 5),
+        ("revision.labels", None),  # between two nodes
         ("segmentation.predictions", 2),
     ],
 )

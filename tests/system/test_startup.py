@@ -30,12 +30,6 @@ print(*sorted({name for name in sys.argv[1:] if name in sys.modules}), "end")
     assert run(code, *HEAVY) == "end"
 
 
-def test_the_commands_of_kedro_mlflow_are_still_there():
-    command = [sys.executable, "-m", "kedro", "mlflow", "ui", "--help"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert "--port" in done.stdout
-
-
 def test_a_model_imports_its_own_family_of_networks_only(finished_run):
     code = """
 import sys

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from kedro_viz.integrations.kedro.run_hooks import pipeline_run_hook
 from rich import get_console
 
 from affinitynet.pipelines.description import RunDescription
+from affinitynet.runs.configuration import Configuration
 from affinitynet.runs.context import RunContext
 from affinitynet.runs.provenance import run_address
 from affinitynet.runs.record import RunRecord, flatten
@@ -126,11 +128,9 @@ def describe_run(context: RunContext, version: str) -> RunDescription:
         version: The run's.
     """
     parameters = flatten(context.raw_parameters)
-    base = OmegaConfigLoader(
-        context.config_loader.conf_source, base_env="base", default_run_env="base"
-    )
-    default = flatten(base["parameters"])
-    given = flatten(context.config_loader.runtime_params or {})
+    loader = context.config_loader
+    default = _defaults(loader.conf_source, *Configuration(loader).texts("base"))
+    given = flatten(loader.runtime_params or {})
     differing = {
         name: value
         for name, value in parameters.items()
@@ -143,6 +143,18 @@ def describe_run(context: RunContext, version: str) -> RunDescription:
         given={name: differing[name] for name in given if name in differing},
         configured={name: value for name, value in differing.items() if name not in given},
     )
+
+
+@lru_cache(maxsize=1)  # parsing takes a third of a second, and seeds are runs of one process
+def _defaults(conf_source: str, *_: str) -> dict[str, Any]:
+    """Read the parameters of the environment `base`, flat.
+
+    Args:
+        conf_source: Folder or archive of the configuration.
+        _: The content of its files: where it has changed, they are parsed again.
+    """
+    loader = OmegaConfigLoader(conf_source, base_env="base", default_run_env="base")
+    return flatten(loader["parameters"])
 
 
 def _is_hidden(name: str, value: Any) -> bool:

@@ -150,6 +150,24 @@ class SharedProject(Project):
         return super().catalog(env=env)
 
 
+def pytest_collection_modifyitems(config, items):
+    """Deal the long tests out to pytest's processes as their first, so that none ends alone.
+
+    One of them makes `finished_run` meanwhile; the others begin with tests that need none.
+    """
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [item for item in items if item.get_closest_marker("long")]
+    long.sort(key=lambda item: "finished_run" in item.fixturenames)
+    long = long[-1:] + long[:-1]
+    others = [item for item in items if not item.get_closest_marker("long")]
+    some = -(-len(others) // processes)
+    items[:] = [
+        item
+        for number in range(processes)
+        for item in (*long[number::processes], *others[number * some :][:some])
+    ]
+
+
 @pytest.fixture(autouse=True)
 def _no_mlflow_run_is_left():
     """A run that failed in a hook stays active, and the next one would take it for its own."""

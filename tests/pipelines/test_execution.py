@@ -7,6 +7,7 @@ import time
 from functools import partial
 
 import psutil
+import pytest
 
 from affinitynet.execution import ItemHandlers, item_handlers
 from affinitynet.pipelines import per_image
@@ -14,6 +15,7 @@ from affinitynet.pipelines import per_image
 CHECKPOINTS = "06_models/test/cam/checkpoints/*/checkpoints/*.pt"
 
 
+@pytest.mark.long
 def test_training_goes_on_when_one_of_its_processes_is_killed(finished_copy):
     parameters = {"execution.devices": 2, "cam.training.epochs": 20}
     before = {*finished_copy.data.glob(CHECKPOINTS)}

@@ -29,6 +29,7 @@ from affinitynet.data.tag_file import read_tagged
 from affinitynet.datasets import MasksDataset, MasksHeaderDataset, PhotosDataset, TagsDataset
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
+from affinitynet.pipeline_registry import register_pipelines
 from affinitynet.pipelines.ingestion.nodes import (
     TRAINED,
     build_index,
@@ -644,16 +645,24 @@ def given_in(folder, *names):
     return small_networks() | {name: str(folder / files[name]) for name in names}
 
 
-@pytest.fixture
-def scenes(tmp_path):
-    render_folder(tmp_path)
-    return tmp_path
+@pytest.fixture(scope="session")
+def without_masks(empty_project, made_once):
+    """A project after a run on photos and tags, which lie in `set`; not to be changed."""
+
+    def fill(folder):
+        project, scenes = empty_project.copy(folder), folder / "set"
+        render_folder(scenes)
+        head, *rows = (scenes / "tags.csv").read_text().splitlines()
+        split = [f"{row};{'train' if i % 3 else 'val'}" for i, row in enumerate(rows)]
+        (scenes / "tags.csv").write_text("\n".join([f"{head};split", *split]))
+        given = given_in(scenes, "images", "tags")
+        project.run(node_names=all_but_export(), env="tagged", parameters=given)
+
+    return SharedProject(made_once("without_masks", fill))
 
 
-def test_the_whole_run_without_masks(project, scenes):
-    given = given_in(scenes, "images", "tags")
-    project.run(node_names=all_but_export(), env="tagged", parameters=given)
-    catalog = project.catalog(env="tagged")
+def test_the_whole_run_without_masks(without_masks):
+    catalog = without_masks.catalog(env="tagged")
     index = catalog.load("index")
     assert index["split"].value_counts().sum() == 18
     tagged = index.index[(index["split"] == "train") & (index["tags"] != "")]
@@ -662,10 +671,10 @@ def test_the_whole_run_without_masks(project, scenes):
     assert not catalog.load("cam.metrics")
     assert not catalog.load("segmentation.metrics")
     assert 0 < catalog.load("affinity_labels.metrics")["coverage"] <= 1
-    heard = dict(project.query("select key, value from metrics"))
+    heard = dict(without_masks.query("select key, value from metrics"))
     assert 0 <= heard["cam.val_map"] <= 1
     assert not [name for name in heard if "iou" in name]
-    artifacts = {path.name for path in (project.folder / "artifacts").rglob("*.*")}
+    artifacts = {path.name for path in (without_masks.folder / "artifacts").rglob("*.*")}
     assert artifacts >= {
         f"ingestion.{name}"
         for name in ("report.json", "class_counts.csv", "co_occurrence.csv", "data_plot.png")
@@ -683,25 +692,23 @@ def masks_by_split(folder):
 
 
 @pytest.fixture(scope="session")
-def half_masked(empty_project, made_once):
-    """A project after a run on a folder with masks of every other photo, in both splits."""
+def half_masked(without_masks, made_once):
+    """The same with masks of every other photo, in both splits: scored and reported."""
 
     def fill(folder):
-        scenes = folder / "set"
-        render_folder(scenes)
-        head, *rows = (scenes / "tags.csv").read_text().splitlines()
-        split = [f"{row};{'train' if i % 3 else 'val'}" for i, row in enumerate(rows)]
-        (scenes / "tags.csv").write_text("\n".join([f"{head};split", *split]))
-        for paths in masks_by_split(scenes).values():
+        project = without_masks.copy(folder)
+        for paths in masks_by_split(folder / "set").values():
             for path in paths[1::2]:
                 path.unlink()
-        given = given_in(scenes, "images", "tags", "masks")
-        project = empty_project.copy(folder)
-        project.run(node_names=all_but_export(), env="tagged", parameters=given)
+        given = given_in(folder / "set", "images", "tags", "masks")
+        project.run("ingestion", env="tagged", parameters=given)
+        reporting = [node.name for node in register_pipelines()["reporting"].nodes]
+        project.run(node_names=SCORING + reporting, env="tagged", parameters=given)
 
     return SharedProject(made_once("half_masked", fill))
 
 
+SCORING = [*(f"{stage}.score" for stage in SCORED), "tagged_masks.compare"]
 SCORES = {"cam.miou", "affinity_labels.accuracy", "segmentation.miou"}
 
 
@@ -724,9 +731,8 @@ def test_masks_of_one_split_score_what_is_scored_on_it(half_masked, tmp_path, ma
     for path in masks["val" if masked == "train" else "train"]:
         path.unlink()
     given = given_in(folder, "images", "tags", "masks")
-    scoring = [f"{stage}.score" for stage in SCORED]
     project.run("ingestion", env="tagged", parameters=given)
-    project.run(env="tagged", parameters=given, node_names=scoring)
+    project.run(env="tagged", parameters=given, node_names=SCORING)
     run = project.record()["mlflow_run"]
     heard = dict(project.query(f"select key, value from metrics where run_uuid = '{run}'"))
     assert SCORES & heard.keys() == scores
@@ -734,7 +740,8 @@ def test_masks_of_one_split_score_what_is_scored_on_it(half_masked, tmp_path, ma
     assert sum(report["masks"].values()) == len(masks[masked])
 
 
-def test_another_tag_file_is_another_run(project, scenes):
+def test_another_tag_file_is_another_run(project, tmp_path):
+    render_folder(scenes := tmp_path / "set")
     given = given_in(scenes, "images", "tags")
     project.run("ingestion", env="tagged", parameters=given)
     before = project.record()["inputs"]

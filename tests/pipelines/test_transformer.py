@@ -8,6 +8,7 @@ VIT = {"backbone": "test_vit", "weights": None}
 ONNX = {"output_stride": None, "check_side": 64, "tolerance": 1e-4}
 
 
+@pytest.mark.long
 def test_a_transformer_goes_the_whole_road(project):
     project.run(parameters=VIT)
     record = project.record()

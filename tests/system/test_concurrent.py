@@ -9,6 +9,7 @@ from tests.conftest import Project
 from tests.system.test_lock import hold
 
 
+@pytest.mark.long
 def test_runs_at_once_in_a_fresh_project_do_not_mix(finished_run, tmp_path):
     """One with the reference's parameters has its scores, whatever the others make meanwhile."""
     project = Project(tmp_path)

@@ -143,6 +143,7 @@ def page(finished_run, tmp_path):
         server.wait()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed")
 def test_a_photo_that_is_dropped_shows_its_way(page, photo, finished_run, tmp_path):
     classes = finished_run.catalog().load("classes")

@@ -21,6 +21,7 @@ def execute(notebook, folder):
     NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": folder}}).execute()
 
 
+@pytest.mark.long
 def test_guided_tour_runs_on_a_run_elsewhere(finished_run, tmp_path):
     notebook = nbformat.read(FOLDER / "guided_tour.ipynb", as_version=4)
     loading = next(i for i, cell in enumerate(notebook.cells) if "%load_ext" in cell.source)
@@ -35,6 +36,7 @@ for stage in ("cam", "affinity_training", "segmentation"):
     settings[stage]["training"]["least_steps"] = 0"""
 
 
+@pytest.mark.long
 def test_your_own_photos_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("KEDRO_ENV", "test")  # whose parameters are the default's then
     monkeypatch.setenv("TMPDIR", str(tmp_path))

@@ -40,11 +40,13 @@ def run_alone(*command, needs="true"):
     return done.stdout
 
 
+@pytest.mark.long
 def test_a_cluster_does_the_same_and_survives_its_losses(finished_copy, tmp_path):
     """Two nodes: killed processes, training, the pipelines' per-image nodes, a killed node."""
     run_alone("-m", "tests.system.on_two_nodes", tmp_path, finished_copy.folder)
 
 
+@pytest.mark.long
 def test_a_host_that_is_cut_off_costs_its_unfinished_work():
     """Three hosts, each a network namespace: one is lost while two train, one among images."""
     cable = "ip link add one type veth peer name other"
@@ -52,6 +54,7 @@ def test_a_host_that_is_cut_off_costs_its_unfinished_work():
     run_alone("-m", "tests.system.cut_off", needs=f"{cable} && {forward} && nsenter --version")
 
 
+@pytest.mark.long
 def test_what_a_cluster_cannot_give_is_reported_at_once():
     """Three nodes: processes that none of them can hold, and networks that would share a GPU."""
     run_alone("-m", "tests.system.on_uneven_nodes")

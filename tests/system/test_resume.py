@@ -58,7 +58,9 @@ def complete(project):
     }
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_again_and_again_ends_with_the_same_scores(project, finished_run):
+    """Whatever the number of processes."""
     kills = (
         "06_models/test/cam/checkpoints/*/checkpoints/0001.pt",  # between two epochs
         "05_model_input/test/affinity_labels/labels/*/labels/*.png",  # among the images
@@ -69,7 +71,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_scores(project,
         kill_when(project.start(parameters=parameters), project, pattern)
         assert kept.items() <= files(project).items()
         kept = complete(project)
-    project.run(parameters={"resume": True})
+    project.run(parameters={"resume": True, "execution.workers": 2})
     assert kept.items() <= files(project).items()  # nothing finished was made again
     assert project.metrics() == finished_run.metrics()
     (record,) = project.records

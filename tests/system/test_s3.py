@@ -140,8 +140,11 @@ def test_a_server_that_goes_away_for_a_while_costs_nothing(bucket, server, answe
     assert numbers().done().keys() == {"a", "b"}
 
 
+@pytest.mark.long
 def test_a_whole_run_and_one_that_is_resumed(bucket, project, finished_run):
-    parameters = {"data": "s3://bucket/data"}
+    """Samples are prepared in a forked process, which must not use this one's connections."""
+    training = {"cam.training.workers": 1, "cam.training.cache_megabytes": 0}
+    parameters = {"data": "s3://bucket/data"} | training
     project.run(parameters=parameters)
     (record,) = bucket.glob("bucket/data/08_reporting/runs/*.json")
     scores = bucket.glob("bucket/data/08_reporting/test/*/metrics.json/*/metrics.json")
@@ -164,17 +167,3 @@ def test_a_whole_run_and_one_that_is_resumed(bucket, project, finished_run):
     assert json.loads(bucket.cat(record))["finished"]
     with pytest.raises(UserError, match="no unfinished run"):
         project.run(parameters=parameters | {"resume": True})
-
-
-def test_processes_that_prepare_samples_read_by_themselves(bucket, project):
-    """They are forked from this one, whose connections they must not use."""
-    training = {"cam.training.workers": 1, "cam.training.cache_megabytes": 0}
-    project.run(
-        "scenes",
-        "ingestion",
-        "cam",
-        to_nodes=["cam.select_final_checkpoint"],
-        parameters={"data": "s3://bucket/data"} | training,
-    )
-    (record,) = bucket.glob("bucket/data/08_reporting/runs/*.json")
-    assert json.loads(bucket.cat(record))["finished"]

@@ -15,6 +15,7 @@ from affinitynet.data.score_files import read_score_maps
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipelines.import_maps.nodes import check_maps, import_maps
+from tests.conftest import SharedProject
 
 CLASSES = {"dining table": 3, "dog": 1, "cat": 2}
 TAGS = {"rex": "dog", "beach/both": "dining table|cat", "tom": "cat"}
@@ -214,52 +215,50 @@ def test_a_folder_without_maps_is_named(tmp_path, index):
         check(tmp_path, index)
 
 
-@pytest.fixture(scope="module")
-def refined(finished_run, tmp_path_factory):
-    """Stages 2 to 4 on the maps that the finished run's classifier made, written as PSA does."""
-    project = finished_run.copy(tmp_path_factory.mktemp("refined"))
-    catalog = project.catalog()
-    index, maps = catalog.load("index"), catalog.load("cam.maps")
-    folder = project.folder / "maps"
-    folder.mkdir()
-    for photo, read in maps.items():
-        own = read()
-        scores = dict(zip((own.labels - 1).tolist(), own.maps.astype(np.float32) * 7, strict=True))
-        np.save(folder / f"{photo}.npy", scores)
-    project.run(
-        *("affinity_labels", "affinity_training", "revision"), parameters={"maps": str(folder)}
-    )
-    return project, index, maps
+@pytest.fixture(scope="session")
+def refined(finished_run, made_once):
+    """A whole run on the maps of the finished run's classifier, in `maps`; not to be changed."""
+
+    def fill(folder):
+        project = finished_run.copy(folder)
+        (maps := folder / "maps").mkdir()
+        for photo, read in finished_run.catalog().load("cam.maps").items():
+            own = read()
+            scores = zip((own.labels - 1).tolist(), own.maps.astype(np.float32) * 7, strict=True)
+            np.save(maps / f"{photo}.npy", dict(scores))  # as PSA does
+        project.run(parameters={"maps": str(maps)}, to_nodes=["reporting.make_gallery"])
+
+    return SharedProject(made_once("refined", fill))
 
 
-def test_refinement_alone_starts_from_given_maps(refined, finished_run):
-    project, _, maps = refined
-    record = project.record()
-    assert record["finished"]
-    assert "import_maps" in record["pipelines"]
-    assert record["inputs"]["given_maps"].startswith(f"{len(maps)} files")
-    taken = project.catalog().load("cam.maps")
+def test_the_whole_run_goes_without_a_classifier(refined):
+    nodes = refined.record()["nodes"]
+    assert "cam.import_maps" in nodes
+    assert "cam.train" not in nodes
+    assert "reporting.make_gallery" in nodes
+
+
+def test_refinement_starts_from_given_maps(refined, finished_run):
+    maps, taken = (project.catalog().load("cam.maps") for project in (finished_run, refined))
     assert taken.keys() == maps.keys()
     for photo, read in maps.items():
         np.testing.assert_allclose(taken[photo]().maps, read().maps, atol=1e-3)
-    scores, before = project.metrics()["cam"], finished_run.metrics()["cam"]
+    scores, before = refined.metrics()["cam"], finished_run.metrics()["cam"]
     assert scores["miou"] == pytest.approx(before["miou"], abs=0.01)
 
 
+def test_a_stage_alone_starts_from_given_maps(refined, finished_copy):
+    finished_copy.run("affinity_labels", parameters={"maps": str(refined.folder / "maps")})
+    record = finished_copy.record()
+    assert record["finished"]
+    assert "import_maps" in record["pipelines"]
+    assert record["inputs"]["given_maps"].startswith("12 files")
+
+
 def test_networks_start_from_the_configured_weights(refined):
-    project, *_ = refined
-    catalog = project.catalog()
+    catalog = refined.catalog()
     untrained, initial = catalog.load("cam.model"), catalog.load("affinity_training.initial")
     assert untrained.progress == {}
     names = [name for name in initial.weights if name.startswith("backbone.")]
     assert names
     assert all(torch.equal(initial.weights[name], untrained.weights[name]) for name in names)
-
-
-def test_the_whole_run_goes_without_a_classifier(refined, finished_copy):
-    folder = refined[0].folder / "maps"
-    finished_copy.run(parameters={"maps": str(folder)}, to_nodes=["reporting.make_gallery"])
-    nodes = finished_copy.record()["nodes"]
-    assert "cam.import_maps" in nodes
-    assert "cam.train" not in nodes
-    assert "reporting.make_gallery" in nodes

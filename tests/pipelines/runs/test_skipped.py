@@ -18,7 +18,9 @@ def die_over_one(stage, read, read_maps):
     return read_and_do(stage, read, read_maps)
 
 
-def test_the_run_goes_on_without_a_deadly_image(finished_copy, monkeypatch):
+def test_the_run_goes_on_without_a_deadly_image_and_a_resumed_one_tries_it_again(
+    finished_copy, monkeypatch
+):
     (maps,) = finished_copy.data.glob("04_feature/test/cam/maps/*/maps")
     (maps / f"{WITHOUT_CAM}.safetensors").unlink()
     marker = maps.with_name(maps.name + MARKER_SUFFIX)
@@ -28,7 +30,7 @@ def test_the_run_goes_on_without_a_deadly_image(finished_copy, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(per_image, "_read_and_do", die_over_one)
         finished_copy.run("affinity_labels", parameters={"execution.workers": 2})
-    record = finished_copy.record()
+    record, path = finished_copy.record(), finished_copy.records[-1]
     assert record["finished"]
     assert record["skipped"] == {"affinity_labels.label": [CRASHING]}
     counted = "select value from metrics where key = 'affinity_labels.skipped'"
@@ -43,22 +45,13 @@ def test_the_run_goes_on_without_a_deadly_image(finished_copy, monkeypatch):
     assert pseudo.keys() - labels.keys() == {CRASHING}  # its CAM was there
     assert WITHOUT_CAM not in pseudo
 
-
-def test_what_was_skipped_is_tried_again_where_its_node_was_not_finished(
-    finished_copy, monkeypatch
-):
-    monkeypatch.setattr(per_image, "_read_and_do", die_over_one)
-    finished_copy.run("affinity_labels", parameters={"execution.workers": 2})
-    monkeypatch.undo()
-    record = finished_copy.record()
-    path = finished_copy.records[-1]
     path.write_text(json.dumps(record | {"finished": None}))
     finished_copy.run("affinity_labels", parameters={"resume": True})
-    assert finished_copy.record()["skipped"] == record["skipped"]  # the node was finished
+    assert json.loads(path.read_text())["skipped"] == record["skipped"]  # the node was finished
 
     path.write_text(json.dumps(record | {"finished": None}))
     version = f"05_model_input/test/affinity_labels/labels/{record['version']}"
     (finished_copy.data / version / f"labels{MARKER_SUFFIX}").unlink()
     finished_copy.run("affinity_labels", parameters={"resume": True})
-    assert not finished_copy.record()["skipped"]
+    assert not json.loads(path.read_text())["skipped"]
     assert CRASHING in finished_copy.catalog().load("affinity_labels.labels")

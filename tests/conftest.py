@@ -18,6 +18,7 @@ from functools import cache
 from io import StringIO
 from pathlib import Path
 
+import omegaconf.base
 import pytest
 from filelock import FileLock
 from kedro.framework.startup import bootstrap_project
@@ -38,6 +39,7 @@ def parse_once(load):
 
 
 OmegaConf.load = parse_once(OmegaConf.load)
+omegaconf.base.parse = cache(omegaconf.base.parse)  # the same for interpolations
 
 SCORED = ("cam", "affinity_labels", "revision", "segmentation")
 

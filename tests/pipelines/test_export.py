@@ -380,7 +380,7 @@ def test_other_forms_of_a_request_are_understood_or_explained(server, photo):
 
 
 def test_a_small_file_of_a_huge_photo_is_refused(server):
-    huge = png(Image.new("L", (13_000, 13_000)))
+    huge = png(Image.new("1", (13_000, 13_000)))
     assert len(huge) < 200_000
     with pytest.raises(HTTPError) as error:
         ask(server, huge)

@@ -42,6 +42,8 @@ OmegaConf.load = parse_once(OmegaConf.load)
 omegaconf.base.parse = cache(omegaconf.base.parse)  # the same for interpolations
 
 SCORED = ("cam", "affinity_labels", "revision", "segmentation")
+IN_PROCESS = {"execution.workers": 1}
+"""In every environment: other processes take longer to start than their work takes."""
 
 
 def all_but_export():
@@ -97,7 +99,7 @@ class Project:
         """A session; `parameters` by their full names."""
         bootstrap_project(PROJECT)
         nested = {}
-        for name, value in self.parameters(**(parameters or {})).items():
+        for name, value in self.parameters(**IN_PROCESS | (parameters or {})).items():
             *path, last = name.split(".")
             level = nested
             for key in path:
@@ -115,7 +117,8 @@ class Project:
 
     def options(self, *options, env="test", parameters=None):
         """The options of `kedro run` for this project."""
-        given = ",".join(f"{k}={v}" for k, v in self.parameters(**(parameters or {})).items())
+        parameters = self.parameters(**IN_PROCESS | (parameters or {}))
+        given = ",".join(f"{name}={value}" for name, value in parameters.items())
         return ["--env", env, *options, "--params", given]
 
     def start(self, *options, stdout=subprocess.PIPE, **kwargs):

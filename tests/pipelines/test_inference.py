@@ -272,7 +272,8 @@ def inferred(finished_run, made_once):
         project, photos = finished_run.copy(folder), make_photos(folder / "photos")
         let_it_see_everything(project)
         infer(project, photos, folder / "plain")
-        infer(project, photos, folder / "masks", **outputs(folder))
+        two = {"execution.workers": 2}
+        infer(project, photos, folder / "masks", **outputs(folder), **two)
 
     return SharedProject(made_once("inferred", fill))
 

@@ -43,7 +43,7 @@ def ingest(project, root, **parameters):
 
 
 def test_a_sound_data_set_becomes_an_index(project, voc):
-    ingest(project, voc)
+    ingest(project, voc, **{"execution.workers": 2})
     (path,) = project.data.glob("02_intermediate/voc_cpu/index.csv/*/index.csv")
     header, *rows = path.read_text().splitlines()
     assert header == "id,split,width,height,tags"

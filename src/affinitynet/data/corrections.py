@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap
 from affinitynet.data.checks import MaskInspection
 from affinitynet.data.files import Partitions
 from affinitynet.data.mask_files import MaskFiles, match_mask_files
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MAX_VALUE = 254
 """Values above it are void."""
@@ -32,12 +35,12 @@ class Corrected:
     problem: str = ""
     path: str = ""
 
-    def match(self, index: pd.DataFrame) -> MaskFiles:
+    def match(self, index: "pd.DataFrame") -> MaskFiles:
         """Find the photos of the index that the masks are of, val among them."""
         return match_mask_files([*self.masks], [*index.index], self.path)
 
 
-def corrected_photos(corrected: Corrected, index: pd.DataFrame) -> dict[str, str]:
+def corrected_photos(corrected: Corrected, index: "pd.DataFrame") -> dict[str, str]:
     """Find the corrected training photos. Those of val are never trained on.
 
     Returns:
@@ -50,7 +53,7 @@ def corrected_photos(corrected: Corrected, index: pd.DataFrame) -> dict[str, str
 
 
 def corrected_labels(
-    corrected: Corrected, index: pd.DataFrame, classes: Classes
+    corrected: Corrected, index: "pd.DataFrame", classes: Classes
 ) -> dict[str, Callable[[], LabelMap]]:
     """Read the masks of the corrected training photos in the data set's mask values.
 
@@ -74,7 +77,7 @@ def _translate(read: Callable[[], LabelMap], table: LabelMap) -> LabelMap:
 
 
 def without_corrected(
-    masks: Partitions[LabelMap], corrected: Corrected, index: pd.DataFrame
+    masks: Partitions[LabelMap], corrected: Corrected, index: "pd.DataFrame"
 ) -> Partitions[LabelMap]:
     """Leave out the masks of photos that are trained on with a true mask: they score nothing."""
     trained = corrected_photos(corrected, index)

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-import pandas as pd
-
 from affinitynet.data import annotation_tools as tools
 from affinitynet.data.coco import parse_coco
 from affinitynet.data.files import PHOTO_SUFFIXES, Partitions, is_hidden
@@ -393,6 +391,8 @@ def match(
         )
     else:
         problems += missing
+    import pandas as pd
+
     table = pd.DataFrame(
         {"tags": list(tags.values()), "split": [splits[image_id] for image_id in found]},
         index=pd.Index(list(found), name="id", dtype=object),

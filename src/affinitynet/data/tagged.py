@@ -2,12 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TypedDict
-
-import pandas as pd
+from typing import TYPE_CHECKING, TypedDict
 
 from affinitynet.core.label_maps import IGNORE_INDEX, Classes
 from affinitynet.data.names import clean_tags, is_background
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLITS = ("train", "val")
 MAX_NAME = 200
@@ -30,7 +31,7 @@ class Tagged:
         warnings: Possible faults, one line each; the run goes on.
     """
 
-    photos: pd.DataFrame
+    photos: "pd.DataFrame"
     classes: Classes
     mask_classes: list[str]
     problems: list[str] = field(default_factory=list)

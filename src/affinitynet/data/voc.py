@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from xml.etree import ElementTree
 
-import pandas as pd
-
 from affinitynet.data.files import Partitions, why_unreadable
 from affinitynet.data.names import clean_tags, list_names
 from affinitynet.data.parameters import DataSet
@@ -221,6 +219,8 @@ def read_voc(
             for name in classes
             if name not in named
         ]
+    import pandas as pd
+
     table = pd.DataFrame.from_dict(
         rows, orient="index", columns=["tags", "split", "width", "height"]
     )

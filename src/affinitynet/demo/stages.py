@@ -88,6 +88,7 @@ class TrainedStages:
         for stage in ("cam", "affinity_training", "segmentation"):
             try:
                 networks[stage] = catalog.load(f"{stage}.model")
+                prototypes = catalog.load("cam.prototypes")
             except DatasetError as error:
                 raise UserError(
                     f"There is no trained network of {stage} yet. Make one with: {command}"
@@ -104,7 +105,7 @@ class TrainedStages:
             classes=classes,
             random_walk=walk,
             _classifier=TagClassifier(networks["cam"], inference, device),
-            _extractor=CamExtractor(networks["cam"], inference, device),
+            _extractor=CamExtractor(networks["cam"], inference, device, **prototypes),
             _walker=RandomWalker(networks["affinity_training"], walk, device),
             _refiner=Refiner([*classes.values()], parameter("revision")),
             _model=Model(networks["segmentation"]),

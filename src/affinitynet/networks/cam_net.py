@@ -1,8 +1,10 @@
 """The classifier whose last layer draws class activation maps (paper, section 3.1)."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from affinitynet.core.prototypes import activate
 from affinitynet.networks.backbones import Backbone
 from affinitynet.networks.parameters import Form
 
@@ -57,22 +59,57 @@ class CAMNet(nn.Module):
         Returns:
             Logits (N, K).
         """
-        pooled = functional.adaptive_avg_pool2d(self.adapt(self.backbone(images)[-1]), 1)
+        pooled = functional.adaptive_avg_pool2d(self.features(images), 1)
         logits: Tensor = self.classifier(self.dropout(pooled)).flatten(1)
         return logits
 
-    def cam(self, images: Tensor) -> Tensor:
+    def cam(self, images: Tensor, prototypes: Tensor | None = None) -> Tensor:
         """Draw the class activation maps, eq. (1) of the paper before normalisation.
 
         Args:
             images: RGB photos (N, 3, H, W), float in [0, 1].
+            prototypes: (K, C), which draw the maps in place of the last layer's weights.
 
         Returns:
             Activations (N, K, h, w) at the output stride, negative ones set to zero.
         """
-        features = self.adapt(self.backbone(images)[-1])
+        return self.activate(self.features(images), prototypes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Compute what the last layer sees of photos: (N, C, h, w) at the output stride."""
+        features: Tensor = self.adapt(self.backbone(images)[-1])
+        return features
+
+    def activate(self, features: Tensor, prototypes: Tensor | None = None) -> Tensor:
+        """Draw the maps of features (N, C, h, w), see `cam`."""
+        if prototypes is not None:
+            return activate(features, prototypes)
         activations = functional.relu(functional.conv2d(features, self.classifier.weight))
         return activations.sqrt() if self.square_root else activations
+
+
+class WithMaps(nn.Module):
+    """What a classifier's last layer sees, and the classes' maps behind it.
+
+    Args:
+        network: The classifier.
+        prototypes: As for `CAMNet.cam`.
+
+    Attributes:
+        channels: Of the features, and of the maps.
+    """
+
+    def __init__(self, network: CAMNet, prototypes: Tensor | None = None) -> None:
+        super().__init__()
+        self.network, self.backbone = network, network.backbone
+        self.channels = [network.classifier.in_channels, network.classifier.out_channels]
+        self.prototypes: Tensor | None
+        self.register_buffer("prototypes", prototypes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute features and maps of photos: (N, sum of `channels`, h, w)."""
+        features = self.network.features(images)
+        return torch.cat([features, self.network.activate(features, self.prototypes)], dim=1)
 
 
 def check_form(form: str) -> None:

@@ -57,12 +57,18 @@ class Scenes:
 
 @parameters
 class CAM:
-    """Stage 1."""
+    """Stage 1.
+
+    Attributes:
+        prototype_rounds: Times that prototypes are computed from maps; 0: the classifier's weights
+            draw the maps.
+    """
 
     network: CAMNetwork
     training: TrainingParameters
     augmentation: Augmentation
     inference: InferenceParameters
+    prototype_rounds: NonNegativeInt
     thresholds: Thresholds
 
 

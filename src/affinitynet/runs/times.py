@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 NETWORK = {
     "tag_check.predict": 0.2,
     "cam.train": 1.0,
+    "cam.find_prototypes": 0.24,
     "cam.infer": 0.24,
     "affinity_training.train": 1.3,
     "revision.walk": 1.3,
@@ -146,6 +147,9 @@ def measure_work(
     work = {
         "tag_check.predict": count["all"] * area(p.tag_check.features.long_side),
         "cam.train": trained(count["train"], p.cam.training, p.cam.augmentation.crop),
+        "cam.find_prototypes": count["tagged"]
+        * area(p.cam.inference.long_side)
+        * p.cam.prototype_rounds,
         "cam.infer": count["tagged"] * scored(p.cam.inference),
         "affinity_labels.label": count["tagged"] * area(p.affinity_labels.long_side),
         "affinity_training.train": trained(

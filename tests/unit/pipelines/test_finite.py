@@ -21,7 +21,7 @@ from affinitynet.networks.parameters import (
     SegmentationInference,
 )
 from affinitynet.pipelines.affinity_labels.nodes import label_pixels
-from affinitynet.pipelines.cam.nodes import infer_cams, score_cams, score_tags
+from affinitynet.pipelines.cam.nodes import find_prototypes, infer_cams, score_cams, score_tags
 from affinitynet.pipelines.parameters import AffinityLabels
 from affinitynet.pipelines.revision.nodes import make_pseudo_labels, score_revision, walk_cams
 from affinitynet.pipelines.search.nodes import search_thresholds
@@ -38,7 +38,9 @@ OPTIONS = {
     "batch_size": 2,
     "bfloat16": False,
 }
-CAM = SimpleNamespace(inference=InferenceParameters(**OPTIONS), thresholds=(0.3,))
+CAM = SimpleNamespace(
+    inference=InferenceParameters(**OPTIONS), prototype_rounds=2, thresholds=(0.3,)
+)
 FEATURES = FeatureParameters(long_side=32, output_stride=8, batch_size=1, bfloat16=False)
 NO_CHOICES = pd.DataFrame(columns=["alpha", "beta", "steps"])
 WALK = AutoRandomWalk(
@@ -88,7 +90,9 @@ def maps(value):
 def test_a_classifier_s_outputs(value):
     model = checkpoint("cam", value)
     with pytest.raises(UserError, match=r"cam network's outputs are NaN .* sound, broken"):
-        list(infer_cams(INDEX, model, PHOTOS, CLASSES, CAM, ALONE))
+        list(infer_cams(INDEX, model, {}, PHOTOS, CLASSES, CAM, ALONE))
+    with pytest.raises(UserError, match=r"cam network's outputs are NaN .* sound, broken"):
+        find_prototypes(INDEX, model, PHOTOS, CLASSES, CAM, ALONE)
     with pytest.raises(UserError, match=r"cam network's outputs are NaN .* sound, broken"):
         score_tags(INDEX.assign(split="val"), model, PHOTOS, CLASSES, CAM, ALONE)
 
@@ -140,7 +144,8 @@ def test_stored_maps_are_tested_by_whoever_reads_them(value):
 
 def test_sound_outputs_pass():
     assert torch.get_default_dtype() == torch.float32
-    (cams,) = infer_cams(INDEX, checkpoint("cam"), PHOTOS, CLASSES, CAM, ALONE)
+    found = find_prototypes(INDEX, checkpoint("cam"), PHOTOS, CLASSES, CAM, ALONE)
+    (cams,) = infer_cams(INDEX, checkpoint("cam"), found, PHOTOS, CLASSES, CAM, ALONE)
     assert cams.keys() == {"sound", "broken"}
     (walked,) = walk_cams(INDEX, checkpoint("affinity"), PHOTOS, maps(0.5), WALK, NO_CHOICES, ALONE)
     assert walked.keys() == {"sound", "broken"}

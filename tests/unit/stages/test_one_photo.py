@@ -14,7 +14,7 @@ from affinitynet.core.images import to_pixels, upsample
 from affinitynet.core.separation import sum_regions
 from affinitynet.networks.checkpoint import initialise, restore
 from affinitynet.networks.parameters import SegmentationInference
-from affinitynet.stages.cam import CamExtractor, TagClassifier
+from affinitynet.stages.cam import CamExtractor, DirectionSums, TagClassifier
 from affinitynet.stages.parameters import AutoRandomWalk, RandomWalk, Refinement, Vote, WalkSpace
 from affinitynet.stages.refinement import Relabeller
 from affinitynet.stages.revision import AffinityExtractor, RandomWalker, StepwiseWalker, WalkTrials
@@ -56,6 +56,10 @@ def network(kind):
     return initialise(config, seed=0)
 
 
+def prototypes():
+    return network("cam").weights["classifier.weight"][..., 0, 0].numpy()
+
+
 def arrays(result):
     if isinstance(result, dict):
         return [*result.values()]
@@ -66,6 +70,13 @@ def arrays(result):
     ("make", "kind", "options", "needs"),
     [
         (CamExtractor, "cam", INFERENCE, dict.fromkeys(SIZES, LABELS)),
+        (
+            partial(CamExtractor, prototypes=prototypes()),
+            "cam",
+            INFERENCE,
+            dict.fromkeys(SIZES, LABELS),
+        ),
+        (DirectionSums, "cam", INFERENCE, dict.fromkeys(SIZES, LABELS)),
         (TagClassifier, "cam", INFERENCE, None),
         (RandomWalker, "affinity", WALK, dict.fromkeys(SIZES, CAMS)),
         (partial(StepwiseWalker, steps=[0, 4]), "affinity", WALK, dict.fromkeys(SIZES, CAMS)),

@@ -12,7 +12,7 @@ from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.core.metrics import mean_iou_of_counts
-from affinitynet.data.files import Partitions
+from affinitynet.data.files import Arrays, Partitions
 from affinitynet.execution import Execution
 from affinitynet.pipelines.parameters import CAM
 from affinitynet.pipelines.per_image import (
@@ -34,9 +34,44 @@ from affinitynet.pipelines.scoring import (
 )
 
 
+def find_prototypes(
+    index: pd.DataFrame,
+    model: Checkpoint,
+    photos: Partitions[Image.Image],
+    classes: Classes,
+    cam: CAM,
+    execution: Execution,
+) -> Arrays:
+    """Find the prototypes that draw the classes' maps, in rounds: each uses the last one's maps.
+
+    Returns:
+        `prototypes` (K, C), float32; nothing if there are no rounds: the classifier draws the maps.
+    """
+    import torch
+
+    from affinitynet.core.prototypes import prototypes
+    from affinitynet.stages.cam import DirectionSums
+
+    tagged = tagged_photos(index)
+    labels = tag_labels(tagged, [*classes])
+    found: Arrays = {}
+    for _ in range(cam.prototype_rounds):
+        make = partial(DirectionSums, prototypes=found.get("prototypes"))
+        work = NetworkWork(make, model, cam.inference, execution, "Finding prototypes")
+        total: npt.NDArray[np.float64] | None = None
+        for image_id, sums in map_on_devices(work, tagged, photos, labels):
+            if total is None:
+                total = np.zeros((2, len(classes), sums.shape[-1]))
+            total[:, labels[image_id].astype(int) - 1] += sums
+        if total is not None:
+            found = {"prototypes": prototypes(torch.from_numpy(total)).float().numpy()}
+    return found
+
+
 def infer_cams(
     index: pd.DataFrame,
     model: Checkpoint,
+    prototypes: Arrays,
     photos: Partitions[Image.Image],
     classes: Classes,
     cam: CAM,
@@ -46,7 +81,8 @@ def infer_cams(
     from affinitynet.stages.cam import CamExtractor
 
     tagged = tagged_photos(index)
-    work = NetworkWork(CamExtractor, model, cam.inference, execution, "Inferring CAMs")
+    make = partial(CamExtractor, prototypes=prototypes.get("prototypes"))
+    work = NetworkWork(make, model, cam.inference, execution, "Inferring CAMs")
     yield from per_batch(work, tagged, photos, tag_labels(tagged, [*classes]))
 
 

@@ -3,7 +3,12 @@
 from kedro.pipeline import Pipeline, node, pipeline
 from kedro.pipeline.node import Node
 
-from affinitynet.pipelines.cam.nodes import infer_cams, score_cams, score_tags
+from affinitynet.pipelines.cam.nodes import (
+    find_prototypes,
+    infer_cams,
+    score_cams,
+    score_tags,
+)
 from affinitynet.pipelines.training import initialise_classifier, training_nodes
 
 
@@ -13,10 +18,24 @@ def create_pipeline() -> Pipeline:
         [
             *training_nodes(initialise_classifier, "cam"),
             node(
+                find_prototypes,
+                inputs=[
+                    "index",
+                    "model",
+                    "photos",
+                    "classes",
+                    "params:cam",
+                    "params:execution",
+                ],
+                outputs="prototypes",
+                name="find_prototypes",
+            ),
+            node(
                 infer_cams,
                 inputs=[
                     "index",
                     "model",
+                    "prototypes",
                     "photos",
                     "classes",
                     "params:cam",

@@ -156,12 +156,14 @@ def test_a_run_trains_on_them_and_leaves_them_out_of_its_scores(finished_copy, c
     folder.mkdir()
     for photo in train[:3]:
         Image.fromarray(masks[photo]()).save(folder / f"{photo}.png")
-    parameters = {"corrected": str(folder), "corrected_repeats": 2}
+    parameters = {"corrected": str(folder), "corrected_repeats": 2, "revision.choose_crf.least": 3}
     finished_copy.run("affinity_training", "revision", "segmentation", parameters=parameters)
     assert finished_copy.record()["inputs"]["corrected"].startswith("3 masks, ")
     assert "3 photos of train have a corrected mask" in caplog.text
-    scores = finished_copy.catalog(parameters=parameters).load("revision.image_scores")
-    assert {*scores.index} == {*train[3:]}
+    made = finished_copy.catalog(parameters=parameters)
+    assert {*made.load("revision.image_scores").index} == {*train[3:]}
+    assert made.load("revision.chosen_crf")["crf_photos"] == 3
+    assert "by 3 corrected photos: mIoU" in caplog.text
 
 
 def test_nothing_of_the_masks_for_scoring_reaches_training(finished_copy):

@@ -15,6 +15,7 @@ from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.errors import UserError
 from affinitynet.execution import pick_device
+from affinitynet.pipelines.revision.nodes import with_chosen
 from affinitynet.runs.record import RunRecord, flatten, read_records
 from affinitynet.runs.session import RunSession
 from affinitynet.stages.cam import CamExtractor, TagClassifier
@@ -101,13 +102,14 @@ class TrainedStages:
         device = pick_device(parameter("execution"))
         inference = parameter("cam.inference")
         walk = parameter("revision.random_walk").resolve(catalog.load("revision.chosen"))
+        refinement = with_chosen(parameter("revision"), catalog.load("revision.chosen_crf"))
         return cls(
             classes=classes,
             random_walk=walk,
             _classifier=TagClassifier(networks["cam"], inference, device),
             _extractor=CamExtractor(networks["cam"], inference, device, **prototypes),
             _walker=RandomWalker(networks["affinity_training"], walk, device),
-            _refiner=Refiner([*classes.values()], parameter("revision")),
+            _refiner=Refiner([*classes.values()], refinement),
             _model=Model(networks["segmentation"]),
         )
 

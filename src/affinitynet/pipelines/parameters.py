@@ -102,11 +102,33 @@ class AffinityTraining:
 
 
 @parameters
+class ChooseCRF:
+    """The choice of the dense CRF's values by corrected photos.
+
+    Attributes:
+        least: Corrected photos that it takes; None: the values stay.
+        most: Photos that are looked at.
+        folds: Parts of them that the choice is tested on.
+        widths: Factors on both spatial widths.
+        colours: Factors on the colour width.
+        confidence: Probabilities that the unary gives to the walk's label.
+    """
+
+    least: PositiveInt | None
+    most: PositiveInt
+    folds: Annotated[PositiveInt, Ge(2)]
+    widths: OneOrMore[Positive]
+    colours: OneOrMore[Positive]
+    confidence: OneOrMore[OpenProbability]
+
+
+@parameters
 class Revision(Refinement):
     """Stage 4."""
 
     random_walk: AutoRandomWalk
     compared: PositiveInt | None
+    choose_crf: ChooseCRF
 
 
 @parameters

@@ -4,6 +4,7 @@ from kedro.pipeline import Pipeline, node, pipeline
 
 from affinitynet.pipelines.revision.nodes import (
     check_segments,
+    choose_crf,
     choose_photos,
     choose_walk,
     make_pseudo_labels,
@@ -59,15 +60,31 @@ def create_pipeline() -> Pipeline:
                 name="check_segments",
             ),
             node(
-                make_pseudo_labels,
+                choose_crf,
                 inputs=[
                     "index",
-                    "photos",
-                    "maps",
-                    "segments",
+                    "corrected",
                     "classes",
                     "params:revision",
                     "params:execution",
+                    "photos",
+                    "maps",
+                    "segments",
+                ],
+                outputs="chosen_crf",
+                name="choose_crf",
+            ),
+            node(
+                make_pseudo_labels,
+                inputs=[
+                    "index",
+                    "classes",
+                    "params:revision",
+                    "chosen_crf",
+                    "params:execution",
+                    "photos",
+                    "maps",
+                    "segments",
                 ],
                 outputs="labels",
                 name="refine",

@@ -137,7 +137,7 @@ def test_stored_maps_are_tested_by_whoever_reads_them(value):
         search_thresholds(INDEX, stored, masks, CLASSES, [0.3], ALONE)
     refinement = Refinement(Vote(), crf=crf, confidence=0.7, long_side=None)
     with pytest.raises(UserError, match=walked):
-        list(make_pseudo_labels(INDEX, PHOTOS, stored, {}, CLASSES, refinement, ALONE))
+        list(make_pseudo_labels(INDEX, CLASSES, refinement, {}, ALONE, PHOTOS, stored, {}))
     with pytest.raises(UserError, match=walked):
         score_revision(stored, {}, masks, Corrected(), INDEX, CLASSES, ALONE)
 

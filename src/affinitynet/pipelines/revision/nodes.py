@@ -226,10 +226,10 @@ def choose_crf(
     return setting | {"crf_photos": len(counts)} | scores
 
 
-def with_chosen(revision: Revision, chosen: Setting) -> Refinement:
+def with_chosen(options: Refinement, chosen: Setting) -> Refinement:
     """Replace values of the dense CRF by those that `choose_crf` chose."""
-    known = flatten(revision)
-    return with_setting(revision, {name: chosen[name] for name in chosen if name in known})
+    known = flatten(options)
+    return with_setting(options, {name: chosen[name] for name in chosen if name in known})
 
 
 def list_settings(revision: Revision) -> list[Setting]:

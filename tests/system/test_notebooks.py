@@ -18,7 +18,8 @@ def test_outputs_are_stripped(path):
 
 
 def execute(notebook, folder):
-    NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": folder}}).execute()
+    there = {"metadata": {"path": folder}}
+    NotebookClient(notebook, timeout=1200, startup_timeout=600, resources=there).execute()
 
 
 @pytest.mark.long

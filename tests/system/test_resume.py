@@ -287,7 +287,7 @@ def test_another_pipeline_is_another_run(unfinished_copy):
 
 def test_other_nodes_of_the_same_pipeline_are_another_run(unfinished_copy):
     with pytest.raises(
-        UserError, match=r"in only one of them: revision\.choose, revision\.sample, revision\.walk"
+        UserError, match=r"in only one of them: revision\.choose, revision\.choose_crf, revision\."
     ):
         unfinished_copy.run(
             "revision",

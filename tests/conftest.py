@@ -212,6 +212,7 @@ def empty_project(made_once):
 @pytest.fixture
 def project(empty_project, tmp_path):
     """A project that has never been run."""
+    bootstrap_project(PROJECT)  # a test may look at the pipelines before it makes a session
     return empty_project.copy(tmp_path / "project")
 
 

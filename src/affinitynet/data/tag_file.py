@@ -307,6 +307,8 @@ def match(
         path: The tag file; None for sub-folders.
         others: Files that are there, but are no photos.
     """
+    import pandas as pd
+
     finder = PhotoFinder(photos)
     found: dict[str, list[Row]] = {}
     problems, missing, respelled = [*given.problems], [], []
@@ -391,8 +393,6 @@ def match(
         )
     else:
         problems += missing
-    import pandas as pd
-
     table = pd.DataFrame(
         {"tags": list(tags.values()), "split": [splits[image_id] for image_id in found]},
         index=pd.Index(list(found), name="id", dtype=object),

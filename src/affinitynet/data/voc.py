@@ -173,6 +173,8 @@ def read_voc(
         annotations: By image id.
         splits: By list name.
     """
+    import pandas as pd
+
     listed, mask_names = (
         list_names(names, ",;|") for names in (data_set.classes, data_set.mask_classes)
     )
@@ -219,8 +221,6 @@ def read_voc(
             for name in classes
             if name not in named
         ]
-    import pandas as pd
-
     table = pd.DataFrame.from_dict(
         rows, orient="index", columns=["tags", "split", "width", "height"]
     )

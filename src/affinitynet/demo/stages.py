@@ -24,7 +24,8 @@ from affinitynet.stages.parameters import RandomWalk
 from affinitynet.stages.refinement import Refiner
 from affinitynet.stages.revision import RandomWalker
 
-NETWORK = "segmentation.model"
+CLASSIFIER, PROTOTYPES = "cam.model", "cam.prototypes"
+AFFINITY_NET, NETWORK = "affinity_training.model", "segmentation.model"
 USED = ("cam.inference.", "revision.")
 """Parameters that the page computes with."""
 SURE = 0.9
@@ -85,12 +86,12 @@ class TrainedStages:
             context: Any = session.load_context()  # type: ignore[attr-defined]
             catalog = context.catalog
         command = f"kedro run --env {env}" if env else "kedro run"
-        networks = {}
-        for stage in ("cam", "affinity_training", "segmentation"):
+        trained = {}
+        for name in (CLASSIFIER, PROTOTYPES, AFFINITY_NET, NETWORK):
             try:
-                networks[stage] = catalog.load(f"{stage}.model")
-                prototypes = catalog.load("cam.prototypes")
+                trained[name] = catalog.load(name)
             except DatasetError as error:
+                stage = name.partition(".")[0]
                 raise UserError(
                     f"There is no trained network of {stage} yet. Make one with: {command}"
                 ) from error
@@ -106,11 +107,11 @@ class TrainedStages:
         return cls(
             classes=classes,
             random_walk=walk,
-            _classifier=TagClassifier(networks["cam"], inference, device),
-            _extractor=CamExtractor(networks["cam"], inference, device, **prototypes),
-            _walker=RandomWalker(networks["affinity_training"], walk, device),
+            _classifier=TagClassifier(trained[CLASSIFIER], inference, device),
+            _extractor=CamExtractor(trained[CLASSIFIER], inference, device, **trained[PROTOTYPES]),
+            _walker=RandomWalker(trained[AFFINITY_NET], walk, device),
             _refiner=Refiner([*classes.values()], refinement),
-            _model=Model(networks["segmentation"]),
+            _model=Model(trained[NETWORK]),
         )
 
     def classify(self, photo: Image.Image) -> dict[str, float]:

@@ -90,7 +90,7 @@ def maps(value):
 def test_a_classifier_s_outputs(value):
     model = checkpoint("cam", value)
     with pytest.raises(UserError, match=r"cam network's outputs are NaN .* sound, broken"):
-        list(infer_cams(INDEX, model, {}, PHOTOS, CLASSES, CAM, ALONE))
+        list(infer_cams(INDEX, model, PHOTOS, CLASSES, CAM, ALONE, {}))
     with pytest.raises(UserError, match=r"cam network's outputs are NaN .* sound, broken"):
         find_prototypes(INDEX, model, PHOTOS, CLASSES, CAM, ALONE)
     with pytest.raises(UserError, match=r"cam network's outputs are NaN .* sound, broken"):
@@ -145,7 +145,7 @@ def test_stored_maps_are_tested_by_whoever_reads_them(value):
 def test_sound_outputs_pass():
     assert torch.get_default_dtype() == torch.float32
     found = find_prototypes(INDEX, checkpoint("cam"), PHOTOS, CLASSES, CAM, ALONE)
-    (cams,) = infer_cams(INDEX, checkpoint("cam"), found, PHOTOS, CLASSES, CAM, ALONE)
+    (cams,) = infer_cams(INDEX, checkpoint("cam"), PHOTOS, CLASSES, CAM, ALONE, found)
     assert cams.keys() == {"sound", "broken"}
     (walked,) = walk_cams(INDEX, checkpoint("affinity"), PHOTOS, maps(0.5), WALK, NO_CHOICES, ALONE)
     assert walked.keys() == {"sound", "broken"}

@@ -71,11 +71,11 @@ def find_prototypes(
 def infer_cams(
     index: pd.DataFrame,
     model: Checkpoint,
-    prototypes: Arrays,
     photos: Partitions[Image.Image],
     classes: Classes,
     cam: CAM,
     execution: Execution,
+    prototypes: Arrays,
 ) -> Iterator[dict[str, ClassMaps]]:
     """Compute the CAMs of the tagged training photos."""
     from affinitynet.stages.cam import CamExtractor

@@ -14,33 +14,19 @@ from affinitynet.pipelines.training import initialise_classifier, training_nodes
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline."""
+    given = ["index", "model", "photos", "classes", "params:cam", "params:execution"]
     return pipeline(
         [
             *training_nodes(initialise_classifier, "cam"),
             node(
                 find_prototypes,
-                inputs=[
-                    "index",
-                    "model",
-                    "photos",
-                    "classes",
-                    "params:cam",
-                    "params:execution",
-                ],
+                inputs=given,
                 outputs="prototypes",
                 name="find_prototypes",
             ),
             node(
                 infer_cams,
-                inputs=[
-                    "index",
-                    "model",
-                    "prototypes",
-                    "photos",
-                    "classes",
-                    "params:cam",
-                    "params:execution",
-                ],
+                inputs=[*given, "prototypes"],
                 outputs="maps",
                 name="infer",
                 confirms="maps",
@@ -49,14 +35,7 @@ def create_pipeline() -> Pipeline:
             scoring_node(),
             node(
                 score_tags,
-                inputs=[
-                    "index",
-                    "model",
-                    "photos",
-                    "classes",
-                    "params:cam",
-                    "params:execution",
-                ],
+                inputs=given,
                 outputs="tag_metrics",
                 name="score_tags",
             ),

@@ -220,7 +220,10 @@ def choose_crf(
     logger.info(
         "The dense CRF has %s, by %d corrected photos: mIoU %.3f on photos left out, %.3f with the "
         "configured values.",
-        *(chosen or "its configured values", len(counts), selected.miou, selected.present_miou),
+        chosen or "its configured values",
+        len(counts),
+        selected.miou,
+        selected.present_miou,
     )
     scores = {"crf_miou": selected.miou, "crf_present_miou": selected.present_miou}
     return setting | {"crf_photos": len(counts)} | scores

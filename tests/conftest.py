@@ -41,6 +41,9 @@ def parse_once(load):
 OmegaConf.load = parse_once(OmegaConf.load)
 omegaconf.base.parse = cache(omegaconf.base.parse)  # the same for interpolations
 
+bootstrap = cache(bootstrap_project)
+"""Read the project's settings, once a process: dynaconf looks at the whole stack of calls."""
+
 SCORED = ("cam", "affinity_labels", "revision", "segmentation")
 IN_PROCESS = {"execution.workers": 1}
 """In every environment: other processes take longer to start than their work takes."""
@@ -97,7 +100,7 @@ class Project:
 
     def session(self, *, env="test", parameters=None):
         """A session; `parameters` by their full names."""
-        bootstrap_project(PROJECT)
+        bootstrap(PROJECT)
         nested = {}
         for name, value in self.parameters(**IN_PROCESS | (parameters or {})).items():
             *path, last = name.split(".")
@@ -212,7 +215,7 @@ def empty_project(made_once):
 @pytest.fixture
 def project(empty_project, tmp_path):
     """A project that has never been run."""
-    bootstrap_project(PROJECT)  # a test may look at the pipelines before it makes a session
+    bootstrap(PROJECT)  # a test may look at the pipelines before it makes a session
     return empty_project.copy(tmp_path / "project")
 
 

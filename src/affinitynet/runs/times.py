@@ -35,7 +35,12 @@ NETWORK = {
 }
 """Seconds for a megapixel, as multiples of those for training the classifier (VOC's animals)."""
 
-CRF = {"affinity_labels.label": 1.1, "revision.refine": 1.1, "self_training.relabel": 1.1}
+CRF = {
+    "affinity_labels.label": 1.1,
+    "revision.refine": 1.1,
+    "tagged_masks.label": 1.1,
+    "self_training.relabel": 1.1,
+}
 """Seconds for a megapixel, as multiples of those for a dense CRF, divided by the processes."""
 
 CHOICE = {"revision.choose": 0.007}
@@ -164,6 +169,7 @@ def measure_work(
         ),
         "segmentation.predict": count["val"] * scored(p.segmentation.inference),
         "tagged_masks.score_within_tags": count["all"] * scored(p.segmentation.inference),
+        "tagged_masks.label": count["all"] * area(p.revision.long_side),
     }
     return {name: float(work.get(name, count["all"])) for name in nodes}
 

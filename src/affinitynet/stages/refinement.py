@@ -72,8 +72,11 @@ class Refiner:
 
 
 @dataclass(frozen=True)
-class Relabeller:
-    """New labels of a training photo, once there is a segmentation network.
+class TaggedLabeller:
+    """Labels of a photo whose tags are known, once there is a segmentation network.
+
+    Network and random walk are taken for two independent witnesses, p(c) ~ p_network(c) p_walk(c),
+    and the dense CRF refines what they say together.
 
     Attributes:
         values: Mask value of each class.
@@ -83,17 +86,25 @@ class Relabeller:
 
     values: Sequence[int]
     options: Refinement
-    certainty: float
+    certainty: float = 0.0
 
-    def __call__(self, photo: Image.Image, scores: ClassMaps) -> LabelMap:
+    def __call__(
+        self, photo: Image.Image, scores: ClassMaps, walked: ClassMaps | None = None
+    ) -> LabelMap:
         """Label a photo at the working size, in mask values, 255 where the label is not certain.
 
         Args:
             scores: The network's probabilities of the background and the photo's tags.
+            walked: The random walk's scores, of a training photo. Those of other classes than the
+                network's, which only a user's own maps can have, are left out.
         """
         pixels = to_pixels(photo, self.options.long_side)
-        unary = unary_from_probabilities(scores.resize(pixels.shape[:2]).maps)
-        refined = refine(pixels, unary, self.options.crf)
+        size = (pixels.shape[0], pixels.shape[1])
+        shares = scores.resize(size).maps
+        if walked is not None and np.array_equal(walked.labels, scores.labels):
+            shares = shares * walked.resize(size).maps
+        shares /= np.maximum(shares.sum(axis=0), np.finfo(np.float32).tiny)
+        refined = refine(pixels, unary_from_probabilities(shares), self.options.crf)
         best = np.where(refined.max(axis=0) < self.certainty, IGNORE_INDEX, refined.argmax(axis=0))
         return encode(scores.name(best), self.values)
 

@@ -32,12 +32,16 @@ def halves(label, sure=0.9):
 
 
 MAPS = {"a": lambda: halves(2), "b": lambda: halves(1)}
-LABELS = {"a": lambda: np.repeat(np.uint8([[12, 0, 0, 0]]), 3, axis=0)}
+LABELS = {
+    "a": lambda: np.repeat(np.uint8([[0] * 4 + [12] * 4]), 6, axis=0),
+    "b": lambda: np.repeat(np.uint8([[0] * 4 + [8] * 4]), 5, axis=0),
+}
+PSEUDO_LABELS = {"a": lambda: np.repeat(np.uint8([[12, 0, 0, 0]]), 3, axis=0)}
 
 
 def draw(metrics, source="network", corrected=NONE):
     chosen = choose_source(metrics, source)
-    done = draw_masks(INDEX, MAPS, LABELS, corrected, CLASSES, chosen, ALONE)
+    done = draw_masks(INDEX, LABELS, PSEUDO_LABELS, corrected, CLASSES, chosen, ALONE)
     return {image_id: mask for chunk in done for image_id, mask in chunk.items()}
 
 
@@ -66,14 +70,18 @@ def test_corrected_masks_stay_as_they_are_and_are_not_doubted():
     read = {i: lambda mask=mask: mask for i, mask in masks.items()}
     found = estimate_quality(INDEX, read, MAPS, {}, corrected, CLASSES, ALONE)
     assert found.index.tolist() == ["b"]
-    assert compare_sources(INDEX, MAPS, LABELS, read, corrected, CLASSES, ALONE)[0] == {}
+    assert compare(read, corrected)[0] == {}
+
+
+def compare(masks, corrected=NONE):
+    return compare_sources(INDEX, LABELS, PSEUDO_LABELS, masks, corrected, CLASSES, ALONE)
 
 
 @pytest.mark.parametrize(
     ("metrics", "source", "chosen"),
     [
-        ({}, "auto", "pseudo_labels"),
-        ({}, "network", "network"),
+        ({}, "auto", "network"),
+        ({}, "pseudo_labels", "pseudo_labels"),
         ({"network_miou": 0.5, "pseudo_labels_miou": 0.4}, "auto", "network"),
         ({"network_miou": 0.5, "pseudo_labels_miou": 0.4}, "pseudo_labels", "pseudo_labels"),
         ({"network_miou": 0.4, "pseudo_labels_miou": 0.5}, "auto", "pseudo_labels"),
@@ -85,10 +93,10 @@ def test_the_better_source_is_taken(metrics, source, chosen):
 
 def test_sources_are_compared_on_the_same_photos():
     truth = {"a": lambda: draw({})["a"], "b": lambda: np.zeros((40, 80), np.uint8)}
-    metrics, _, images = compare_sources(INDEX, MAPS, LABELS, truth, NONE, CLASSES, ALONE)
+    metrics, _, images = compare(truth)
     assert metrics["network_miou"] == 1 > metrics["pseudo_labels_miou"]
     assert images.index.tolist() == ["a"]
-    assert compare_sources(INDEX, MAPS, LABELS, {}, NONE, CLASSES, ALONE)[0] == {}
+    assert compare({})[0] == {}
 
 
 def estimate(maps, walked):

@@ -1,30 +1,32 @@
 """Nodes of the `self_training` pipeline."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
-from PIL import Image
 
-from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution
 from affinitynet.pipelines.parameters import Revision, SelfTraining
-from affinitynet.pipelines.per_image import checked, per_image, tagged_photos
+from affinitynet.pipelines.per_image import tagged_photos
+from affinitynet.pipelines.revision.nodes import with_chosen
+from affinitynet.pipelines.search.settings import Setting
+from affinitynet.pipelines.tagged_masks.nodes import label_by_witnesses
 
 
 def relabel(
     index: pd.DataFrame,
-    photos: Partitions[Image.Image],
-    maps: Partitions[ClassMaps],
     classes: Classes,
     revision: Revision,
+    chosen: Setting,
     self_training: SelfTraining,
     execution: Execution,
+    *inputs: Partitions[Any],
 ) -> Iterator[dict[str, LabelMap]]:
-    """Label the training photos by the network within their tags; uncertain pixels are neutral."""
-    from affinitynet.stages.refinement import Relabeller
+    """Label the training photos as `tagged_masks.label` does; uncertain pixels are neutral."""
+    from affinitynet.stages.refinement import TaggedLabeller
 
-    relabeller = Relabeller([*classes.values()], revision, self_training.certainty)
-    ids, scores = tagged_photos(index).index, checked(maps, "tagged_masks.maps")
-    yield from per_image(relabeller, ids, [photos, scores], execution, "Labelling once more")
+    options = with_chosen(revision, chosen)
+    labeller = TaggedLabeller([*classes.values()], options, self_training.certainty)
+    yield from label_by_witnesses(labeller, tagged_photos(index).index, execution, *inputs)

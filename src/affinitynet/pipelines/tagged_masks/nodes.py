@@ -1,7 +1,7 @@
 """Nodes of the `tagged_masks` pipeline."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,22 +22,23 @@ from affinitynet.data.corrections import (
 from affinitynet.data.files import Partitions
 from affinitynet.execution import Execution, map_in_chunks, map_shown
 from affinitynet.pipelines.cam.nodes import tag_labels
-from affinitynet.pipelines.parameters import MaskSource, Segmentation
-from affinitynet.pipelines.per_image import NetworkWork, checked, per_batch
+from affinitynet.pipelines.parameters import MaskSource, Revision, Segmentation
+from affinitynet.pipelines.per_image import NetworkWork, checked, per_batch, per_image
+from affinitynet.pipelines.revision.nodes import with_chosen
 from affinitynet.pipelines.scoring import (
     Metrics,
     count,
     count_labels,
-    count_maps,
     summarise,
     tabulate_confusion,
     tabulate_images,
 )
+from affinitynet.pipelines.search.settings import Setting
 from affinitynet.pipelines.segmentation.nodes import check_classes
 
 logger = logging.getLogger(__name__)
 
-SOURCES = {"pseudo_labels": "pseudo labels", "network": "network within the tags"}
+SOURCES = {"network": "network within the tags", "pseudo_labels": "pseudo labels"}
 """Where a mask may come from; the first one where there are no masks to compare them on."""
 
 CELL = 4
@@ -66,10 +67,46 @@ def score_within_tags(
     yield from per_batch(work, index, photos, tag_labels(index, [*classes]))
 
 
+def label_tagged(
+    index: pd.DataFrame,
+    classes: Classes,
+    revision: Revision,
+    chosen: Setting,
+    execution: Execution,
+    *inputs: Partitions[Any],
+) -> Iterator[dict[str, LabelMap]]:
+    """Label all photos within their tags: by the network, with the random walk where there is one.
+
+    Args:
+        chosen: Values of the dense CRF, of `revision.choose_crf`.
+        inputs: The photos, what `score_within_tags` makes of them, and the random walk's scores.
+    """
+    from affinitynet.stages.refinement import TaggedLabeller
+
+    labeller = TaggedLabeller([*classes.values()], with_chosen(revision, chosen))
+    yield from label_by_witnesses(labeller, index.index, execution, *inputs)
+
+
+def label_by_witnesses(
+    labeller: Callable[..., LabelMap],
+    ids: pd.Index,
+    execution: Execution,
+    photos: Partitions[Image.Image],
+    maps: Partitions[ClassMaps],
+    walked: Partitions[ClassMaps],
+) -> Iterator[dict[str, LabelMap]]:
+    """Label photos by the network's scores, and the random walk's where there are any."""
+    both = [photos, checked(maps, "tagged_masks.maps"), checked(walked, "revision.maps")]
+    has_walk = ids.isin([*walked])
+    name = "Labelling within the tags"
+    yield from per_image(labeller, ids[has_walk], both, execution, name)
+    yield from per_image(labeller, ids[~has_walk], both[:2], execution, name)
+
+
 def compare_sources(
     index: pd.DataFrame,
-    maps: Partitions[ClassMaps],
     labels: Partitions[LabelMap],
+    pseudo_labels: Partitions[LabelMap],
     masks: Partitions[LabelMap],
     corrected: Corrected,
     classes: Classes,
@@ -79,26 +116,35 @@ def compare_sources(
 
     Photos with a corrected mask are left out.
 
+    Args:
+        labels: From `label_tagged`.
+        pseudo_labels: Of stage 4.
+
     Returns:
         `network_miou` and `pseudo_labels_miou`, none of them without masks. The confusion counts
         of both, and each image's own mIoU.
     """
-    maps = {i: read for i, read in checked(maps, "tagged_masks.maps").items() if i in labels}
-    labels = {i: labels[i] for i in maps}
+    both = labels.keys() & pseudo_labels.keys()
     masks = without_corrected(masks, corrected, index)
-    pseudo, of_pseudo = count(
-        count_labels, labels, masks, classes, execution, "Scoring pseudo labels"
-    )
-    network, of_network = count(
-        count_maps, maps, masks, classes, execution, "Scoring within the tags"
-    )
-    totals = {"pseudo_labels": pseudo, "network": network}
-    scores = {source: summarise(total, classes) for source, total in totals.items()}
-    images = {i: (of_pseudo[i], score) for i, score in of_network.items()}
+    sources = {"network": labels, "pseudo_labels": pseudo_labels}
+    counted = {
+        source: count(
+            count_labels,
+            {i: each[i] for i in each if i in both},
+            masks,
+            classes,
+            execution,
+            f"Scoring the {SOURCES[source]}",
+        )
+        for source, each in sources.items()
+    }
+    scores = {source: summarise(total, classes) for source, (total, _) in counted.items()}
+    of_network, of_pseudo = (images for _, images in counted.values())
+    images = {i: (score, of_pseudo[i]) for i, score in of_network.items()}
     return (
         {f"{source}_miou": each["miou"] for source, each in scores.items() if each},
-        tabulate_confusion({SOURCES[name]: total for name, total in totals.items()}, classes),
-        tabulate_images(images, [*totals]),
+        tabulate_confusion({SOURCES[name]: total for name, (total, _) in counted.items()}, classes),
+        tabulate_images(images, [*sources]),
     )
 
 
@@ -116,30 +162,30 @@ def choose_source(metrics: dict[str, float], source: MaskSource) -> str:
 
 def draw_masks(
     index: pd.DataFrame,
-    maps: Partitions[ClassMaps],
     labels: Partitions[LabelMap],
+    pseudo_labels: Partitions[LabelMap],
     corrected: Corrected,
     classes: Classes,
     source: str,
     execution: Execution,
 ) -> Iterator[dict[str, LabelMap]]:
-    """Draw the mask of every photo at its own size, from its pseudo label or the network.
+    """Draw the mask of every photo at its own size, from its label by the source.
 
     Corrected masks of training photos stay as they are.
 
     Args:
-        maps: From `score_within_tags`.
+        labels: From `label_tagged`.
+        pseudo_labels: Of stage 4.
         corrected: Masks that were corrected by hand.
         source: From `choose_source`.
     """
     values = [*classes.values()]
-    maps = checked(maps, "tagged_masks.maps")
-    better = {**labels} if source == "pseudo_labels" else {}
-    better |= corrected_labels(corrected, index, classes)
+    best = {**labels} | ({**pseudo_labels} if source == "pseudo_labels" else {})
+    best |= corrected_labels(corrected, index, classes)
     sizes = index[["height", "width"]].itertuples(name=None)
     yield from map_in_chunks(
         partial(_draw_one, values),
-        ((i, size, maps[i], better.get(i)) for i, *size in sizes if i in maps),
+        ((i, size, best[i]) for i, *size in sizes if i in labels),
         total=len(index),
         execution=execution,
         description="Drawing the masks",
@@ -148,22 +194,17 @@ def draw_masks(
     )
 
 
-def _draw_one(values: list[int], size: list[int], read: Any, read_labels: Any) -> LabelMap:
-    """Draw a mask; the edges of enlarged pseudo labels are smooth."""
+def _draw_one(values: list[int], size: list[int], read: Callable[[], LabelMap]) -> LabelMap:
+    """Draw a mask; the edges of enlarged labels are smooth."""
     import torch
 
     from affinitynet.core.images import upsampled_argmax
 
-    if read_labels is None:
-        stored = read()
-        scores = stored.maps.astype(np.float32)
-    else:
-        labels = decode(read_labels(), values)
-        shown = np.unique(labels)
-        scores = (labels == shown[:, None, None]).astype(np.float32)
-        stored = ClassMaps(shown, scores)
-    best, _ = upsampled_argmax(torch.from_numpy(scores), (size[0], size[1]), in_255ths=True)
-    return encode(stored.name(best), values)
+    labels = decode(read(), values)
+    shown = np.unique(labels)
+    scores = torch.from_numpy((labels == shown[:, None, None]).astype(np.float32))
+    best, _ = upsampled_argmax(scores, (size[0], size[1]), in_255ths=True)
+    return encode(ClassMaps(shown, scores.numpy()).name(best), values)
 
 
 def estimate_quality(

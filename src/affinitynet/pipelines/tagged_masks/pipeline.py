@@ -7,6 +7,7 @@ from affinitynet.pipelines.tagged_masks.nodes import (
     compare_sources,
     draw_masks,
     estimate_quality,
+    label_tagged,
     score_within_tags,
 )
 
@@ -31,10 +32,27 @@ def create_pipeline() -> Pipeline:
                 tags="per_image",
             ),
             node(
+                label_tagged,
+                inputs=[
+                    "index",
+                    "classes",
+                    "params:revision",
+                    "revision.chosen_crf",
+                    "params:execution",
+                    "photos",
+                    "maps",
+                    "revision.maps",
+                ],
+                outputs="labels",
+                name="label",
+                confirms="labels",
+                tags="per_image",
+            ),
+            node(
                 compare_sources,
                 inputs=[
                     "index",
-                    "maps",
+                    "labels",
                     "revision.labels",
                     "masks",
                     "corrected",
@@ -52,7 +70,7 @@ def create_pipeline() -> Pipeline:
                 draw_masks,
                 inputs=[
                     "index",
-                    "maps",
+                    "labels",
                     "revision.labels",
                     "corrected",
                     "classes",
@@ -89,6 +107,7 @@ def create_pipeline() -> Pipeline:
             "segmentation.model",
             "revision.maps",
             "revision.labels",
+            "revision.chosen_crf",
         },
-        parameters={"execution", "segmentation"},
+        parameters={"execution", "revision", "segmentation"},
     )

@@ -8,11 +8,11 @@ os.environ["DO_NOT_TRACK"] = "1"
 os.environ.pop("KEDRO_ENV", None)
 
 import json
+import pickle
 import shutil
 import sqlite3
 import subprocess
 import sys
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
@@ -34,8 +34,8 @@ PROJECT = Path(__file__).parents[1]
 
 def parse_once(load):
     """`OmegaConf.load` that parses a text once: every session reads the whole configuration."""
-    parsed = cache(lambda text: load(StringIO(text)))
-    return lambda file: deepcopy(parsed(file.read()))
+    parsed = cache(lambda text: pickle.dumps(load(StringIO(text))))
+    return lambda file: pickle.loads(parsed(file.read()))  # a fifth of what copies take
 
 
 OmegaConf.load = parse_once(OmegaConf.load)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,12 @@ def test_no_training_node_can_reach_the_masks():
     assert training_nodes(default) == ["cam.train", "affinity_training.train", "segmentation.train"]
     for name in training_nodes(default):
         assert "masks" not in ancestors(default, name)
+
+
+def test_kedro_finds_the_types_of_every_node():
+    """It reads them when a run starts, and warns of each that cannot be resolved."""
+    for node in {node for whole in register_pipelines().values() for node in whole.nodes}:
+        assert get_type_hints(getattr(node.func, "func", node.func)), node.name
 
 
 def test_no_stage_knows_where_the_data_came_from():

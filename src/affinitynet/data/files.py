@@ -7,14 +7,15 @@ from importlib.util import find_spec
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy.typing as npt
+
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from PIL import Image
 
 T = TypeVar("T")
 Partitions = Mapping[str, Callable[[], T]]
 """Id to a function that reads the file: a partitioned dataset, as Kedro loads it."""
-Arrays = dict[str, "npt.NDArray[Any]"]
+Arrays = dict[str, npt.NDArray[Any]]
 """Named arrays, as a safetensors file holds them."""
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")

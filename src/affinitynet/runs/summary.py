@@ -34,6 +34,7 @@ SCORES = {
     "walk": ("revision.metrics", "random_walk_miou", "random walk: mIoU, train"),
     "pseudo": ("revision.metrics", "pseudo_label_miou", "pseudo labels: mIoU, train"),
     "segmentation": ("segmentation.metrics", "miou", "segmentation network: mIoU, val"),
+    "within": ("tagged_masks.metrics", "network_miou", "network within the tags: mIoU, train"),
 }
 """Entry, name and title of each score in the closing table."""
 

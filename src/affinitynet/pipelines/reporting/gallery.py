@@ -32,7 +32,7 @@ from affinitynet.pipelines.reporting.pictures import (
     paint_heat,
     paint_labels,
 )
-from affinitynet.pipelines.scoring import count_maps
+from affinitynet.pipelines.scoring import count_labels, count_maps
 from affinitynet.stages.parameters import AutoRandomWalk, RandomWalk
 
 logger = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ STEPS = {
     "random_walk": "random walk",
     "pseudo_label": "pseudo labels",
     "segmentation": "prediction",
+    "within": "mask within the tags",
     "quality": "estimated quality",
     "objects": "area of the objects",
 }
@@ -309,7 +310,7 @@ def _draw(
 ) -> Card:
     made = {name: read() for name, read in outputs.items()}
     photo = to_pixels(made["photos"], long_side)
-    scores = _scores_of(row, made)
+    scores = _scores_of(row, made, [*classes.values()])
     return Card(
         id=row["id"],
         split=row["split"],
@@ -324,10 +325,15 @@ def _draw(
     )
 
 
-def _scores_of(row: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, float]:
+def _scores_of(
+    row: Mapping[str, Any], made: Mapping[str, Any], values: list[int]
+) -> dict[str, float]:
     scores = {step: float(row[step]) for step in STEPS if pd.notna(row.get(step))}
     if "labels" in made:
         scores.setdefault("coverage", float((made["labels"] != IGNORE_INDEX).mean()))
+    if "tagged_masks" in made and "masks" in made:
+        truth = decode(made["masks"], values)
+        scores["within"] = float(mean_iou(count_labels(made["tagged_masks"], truth, values)))
     for last in ("pseudo", "predictions"):
         if last in made:
             shown = (made[last] > 0) & (made[last] != IGNORE_INDEX)
@@ -360,7 +366,7 @@ def _panels(
         add("random walk", encode(made["walked"].argmax(size), values), "random_walk")
     add("pseudo labels", made.get("pseudo"), "pseudo_label")
     add("prediction", made.get("predictions"), "segmentation")
-    add("within the tags", made.get("tagged_masks"))
+    add("within the tags", made.get("tagged_masks"), "within")
     if truth is not None:
         void = np.uint8(IGNORE_INDEX)
         add("ground truth", np.where(labels == IGNORE_INDEX, void, truth))

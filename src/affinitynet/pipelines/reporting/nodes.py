@@ -6,7 +6,7 @@ from affinitynet.pipelines.scoring import Metrics
 
 
 def tabulate(
-    cam: Metrics, labels: Metrics, revision: Metrics, segmentation: Metrics
+    cam: Metrics, labels: Metrics, revision: Metrics, segmentation: Metrics, within: Metrics
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Put the stages' `metrics` side by side.
 
@@ -21,6 +21,7 @@ def tabulate(
         ("revision", "train", "random walk mIoU", revision.get("random_walk_miou")),
         ("revision", "train", "pseudo label mIoU", revision.get("pseudo_label_miou")),
         ("segmentation", "val", "mIoU", segmentation.get("miou")),
+        ("tagged_masks", "train", "mIoU within the tags", within.get("network_miou")),
     ]
     stages = pd.DataFrame(rows, columns=["stage", "images", "score", "value"]).dropna()
     scored = {"cam": cam, "revision": revision, "segmentation": segmentation}

@@ -31,7 +31,7 @@ OUTPUTS = {
     "predictions": "segmentation.predictions",
     "tagged_masks": "tagged_masks.predictions",
 }
-METRICS = [f"{stage}.metrics" for stage in SCORED]
+METRICS = [f"{stage}.metrics" for stage in (*SCORED, "tagged_masks")]
 IMAGE_SCORES = [f"{stage}.image_scores" for stage in SCORED]
 CONFUSIONS = [f"{stage}.confusion" for stage in SCORED]
 HISTORIES = [f"{stage}.history" for stage in TRAINED]

@@ -132,9 +132,9 @@ class Segmenter(NetworkStage[Segmentation]):
     def __call__(self, photo: Image.Image, given: Known | None = None) -> Segmentation:
         """Segment one photo, with the dense CRF if there is one."""
         probabilities = self.scorer(photo, given and given.tagged)
-        if self.inference.crf:
-            labeller = CRFLabeller(self.values, self.inference.crf, in_255ths=self.in_255ths)
-            return labeller(photo, probabilities)
+        if crf := self.inference.crf:
+            side, in_255ths = self.inference.long_side, self.in_255ths
+            return CRFLabeller(self.values, crf, side, in_255ths)(photo, probabilities)
         height, width, _ = to_pixels(photo).shape
         return self._label(torch.from_numpy(probabilities), (height, width))
 

@@ -16,7 +16,7 @@ from affinitynet.networks.checkpoint import initialise, restore
 from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.stages.cam import CamExtractor, DirectionSums, TagClassifier
 from affinitynet.stages.parameters import AutoRandomWalk, RandomWalk, Refinement, Vote, WalkSpace
-from affinitynet.stages.refinement import TaggedLabeller
+from affinitynet.stages.refinement import CRFLabeller, TaggedLabeller
 from affinitynet.stages.revision import AffinityExtractor, RandomWalker, StepwiseWalker, WalkTrials
 from affinitynet.stages.segmentation import ClassScorer, Known, Segmenter
 
@@ -182,3 +182,18 @@ def test_a_walk_of_other_classes_is_left_out():
     network = ClassMaps(np.array([0, 1, 2], np.uint8), rng.random((3, 3, 8)))
     walk = ClassMaps(np.array([0, 2], np.uint8), rng.random((2, 3, 8)))
     np.testing.assert_array_equal(labeller(photo, network, walk), labeller(photo, network))
+
+
+@pytest.mark.parametrize("in_255ths", [False, True])
+def test_the_crf_works_at_the_working_size_and_the_mask_has_the_photos(in_255ths):
+    crf = CRFParameters(compat_gaussian=0, compat_bilateral=0)
+    probabilities = np.zeros((3, 2, 4), np.float32)
+    probabilities[0, :, :2] = probabilities[2, :, 2:] = 0.8
+    probabilities[1] = 0.2
+    turned = Image.new("RGB", (30, 60))  # 60 x 30 pixels when it is upright
+    turned.getexif()[0x0112] = 6
+    found = CRFLabeller([8, 12], crf, 16, in_255ths)(turned, probabilities)
+    assert found.mask.shape == found.confidence.shape == (30, 60)
+    for row in found.mask:
+        np.testing.assert_array_equal(row, [0] * 30 + [12] * 30)
+    assert found.confidence.max() == pytest.approx(204 if in_255ths else 0.8, abs=1e-3)

@@ -101,7 +101,7 @@ def segment(
         return
     values = [*model.config["classes"].values()]
     scorer = NetworkWork(ClassScorer, model, inference, execution, "Segmenting photos")
-    labeller = CRFLabeller(values, inference.crf, in_255ths=True)
+    labeller = CRFLabeller(values, inference.crf, inference.long_side, in_255ths=True)
     yield from map_images(
         partial(_refine_one, labeller, save),
         ((i, photos[i], scores) for i, scores in map_on_devices(scorer, index, photos, labels)),

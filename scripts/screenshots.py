@@ -28,7 +28,7 @@ import mlflow
 from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import WebDriverWait
 
 PROJECT = Path(__file__).parents[1]
 PICTURES = PROJECT / "docs/images"
@@ -101,9 +101,13 @@ def shoot_gallery(browser: webdriver.Chrome, version: str) -> None:
     WebDriverWait(browser, 20).until(lambda _: browser.find_elements(By.CLASS_NAME, "panels"))
     shoot(browser, "gallery")
     view(browser, 360, 780, "dark", scale=1.5)
-    sort = Select(browser.find_element(By.ID, "sort"))
-    sort.select_by_visible_text("helped most by the walk")
-    browser.execute_script("document.querySelector('article:not([hidden])').scrollIntoView()")
+    # the form is folded on a phone
+    browser.execute_script(
+        """const sort = document.getElementById("sort");
+        sort.value = "helped";
+        sort.dispatchEvent(new Event("input", { bubbles: true }));
+        document.querySelector("article:not([hidden])").scrollIntoView();"""
+    )
     shoot(browser, "gallery_phone")
 
 
@@ -197,7 +201,7 @@ def shoot_runs(browser: webdriver.Chrome, store: Path) -> str:
     experiment, child, parent = below.iloc[0][
         ["experiment_id", "run_id", "tags.mlflow.parentRunId"]
     ]
-    runs_page = f"experiments/{experiment}/runs?compareRunsMode=TABLE"
+    runs_page = f"experiments/{experiment}/runs?compareRunsMode=TABLE&workflowType=machine_learning"
     both = f'compare-runs?runs=["{parent}","{child}"]&experiments=["{experiment}"]'
     state = f'MLflowLocalStorage-1.1-ExperimentPage-["{experiment}"]-ReactComponentState'
     scores = ("revision.random_walk_miou", "revision.pseudo_label_miou", "segmentation.miou")
@@ -224,7 +228,9 @@ def shoot_runs(browser: webdriver.Chrome, store: Path) -> str:
         browser.get("about:blank")
         open_page(runs_page, 1400, 400)
         shoot(browser, "mlflow_runs")
-        open_page(f"experiments/{experiment}/runs/{parent}", 1200, 1150)
+        open_page(
+            f"experiments/{experiment}/runs/{parent}?workflowType=machine_learning", 1200, 1150
+        )
         shoot(browser, "mlflow_run")
         open_page(both, 1200, 700)
         for switch in browser.find_elements(By.CSS_SELECTOR, "[aria-label$='Show diff only']"):

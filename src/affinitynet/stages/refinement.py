@@ -15,7 +15,7 @@ from affinitynet.core.dense_crf import (
     unary_from_labels,
     unary_from_probabilities,
 )
-from affinitynet.core.images import to_pixels, to_rgb, upsample
+from affinitynet.core.images import to_255ths, to_pixels, to_rgb, upsample
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap, encode
 from affinitynet.core.segments import (
     SLIC,
@@ -128,6 +128,7 @@ class CRFLabeller:
     """The dense CRF on the network's probabilities, at the network's working size.
 
     A photo of any size takes the same time and memory, and has masks as good as at its own size.
+    The confidence is the network's: after the CRF nearly all probabilities are 1.
 
     Attributes:
         values: Mask value of each class.
@@ -149,8 +150,13 @@ class CRFLabeller:
 
         upright = to_rgb(photo)
         pixels = to_pixels(upright, self.long_side)
-        unary = unary_from_probabilities(upsample(probabilities, pixels.shape[:2]))
-        refined = torch.from_numpy(refine(pixels, unary, self.crf))
+        before = upsample(probabilities, pixels.shape[:2])
+        refined = refine(pixels, unary_from_probabilities(before), self.crf)
         size = (upright.height, upright.width)
-        labels, confidence = upsampled_argmax(refined, size, in_255ths=self.in_255ths)
-        return Segmentation(encode(labels, self.values), confidence)
+        labels, _ = upsampled_argmax(torch.from_numpy(refined), size)
+        own = np.take_along_axis(before, refined.argmax(axis=0)[None], axis=0)
+        confidence = upsample(own, size)[0]
+        return Segmentation(
+            encode(labels, self.values),
+            to_255ths(confidence) if self.in_255ths else confidence,
+        )

@@ -284,7 +284,7 @@ def test_the_report_puts_the_stages_side_by_side(finished_run):
     scores = finished_run.metrics()
     assert stages["cam", "mIoU"] == pytest.approx(scores["cam"]["miou"])
     assert stages["segmentation", "mIoU"] == pytest.approx(scores["segmentation"]["miou"])
-    assert len(stages) == 6
+    assert len(stages) == 7
 
 
 @pytest.mark.parametrize("stage", ["affinity_labels", "revision"])

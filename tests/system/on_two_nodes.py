@@ -99,7 +99,7 @@ def check_pipelines(cluster, project):
     project.run(tags=["per_image"], parameters=on_ray | {"execution.workers": 4})
     again = contents(project)
     # training photos by stage, validation photos, the gallery's walks, and both splits within tags
-    assert len(local) == 4 * 12 + 4 + 2 + 2 * 16, len(local)
+    assert len(local) == 4 * 12 + 4 + 2 + 3 * 16, len(local)
     assert again.keys() == local.keys()
     differ = [path for path in local if again[path] != local[path]]
     assert not differ, differ

@@ -98,7 +98,7 @@ def check_pipelines(cluster, project):
     on_ray = {"execution.engine": "ray", "execution.address": cluster.address}
     project.run(tags=["per_image"], parameters=on_ray | {"execution.workers": 4})
     again = contents(project)
-    # training photos by stage, validation photos, the gallery's walks, and both splits within tags
+    # training photos by stage, val, the gallery's walks, and both splits in tagged_masks
     assert len(local) == 4 * 12 + 4 + 2 + 3 * 16, len(local)
     assert again.keys() == local.keys()
     differ = [path for path in local if again[path] != local[path]]

@@ -204,7 +204,7 @@ def _draw_one(values: list[int], size: list[int], read: Callable[[], LabelMap]) 
     shown = np.unique(labels)
     scores = torch.from_numpy((labels == shown[:, None, None]).astype(np.float32))
     best, _ = upsampled_argmax(scores, (size[0], size[1]), in_255ths=True)
-    return encode(ClassMaps(shown, scores.numpy()).name(best), values)
+    return encode(shown[best], values)
 
 
 def estimate_quality(

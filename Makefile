@@ -3,8 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Python compiles what it imports, which is a small part of what is installed.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements.lock
+# uv installs in half of pip's time; pip does where uv cannot, or where pip was told of an index.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock
+INSTALL := $(if $(PIP_INDEX_URL)$(PIP_EXTRA_INDEX_URL),false,VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet -c requirements.lock)
+# What is imported is compiled once, which is a small part of what uv installs.
+export PYTHONDONTWRITEBYTECODE :=
 
 # Nothing phones home, also while the package is not imported yet.
 export DO_NOT_TRACK := 1
@@ -83,18 +86,19 @@ $(VENV)/bin/python:
 	@command -v c++ >/dev/null || command -v g++ >/dev/null \
 		|| { echo "A C++ compiler is needed to build pydensecrf2 (Debian: apt install g++)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	@$(PIP) uv || echo "pip installs all, as there is no uv" >&2
 	@# The Cython that pydensecrf2 asks for is too old for Python 3.13.
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))' \
 		|| { $(PIP) cython setuptools && $(PIP) --no-build-isolation pydensecrf2; }
 
 $(VENV)/.installed: pyproject.toml requirements.lock | $(VENV)/bin/python
-	$(PIP) -e .
+	$(INSTALL) -e . || $(PIP) -e .
 	@touch $@
 
 $(VENV)/.installed-demo: pyproject.toml requirements.lock | $(VENV)/bin/python
-	$(PIP) -e ".[demo]"
+	$(INSTALL) -e ".[demo]" || $(PIP) -e ".[demo]"
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: pyproject.toml requirements.lock | $(VENV)/bin/python
-	$(PIP) -e ".[dev]"
+	$(INSTALL) -e ".[dev]" || $(PIP) -e ".[dev]"
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-demo

@@ -26,6 +26,7 @@ from omegaconf import OmegaConf
 
 from affinitynet.datasets import register_atomic_file_systems
 from affinitynet.runs.session import RunSession
+from tests.warm import WarmProcess
 
 register_atomic_file_systems()  # as in a process of `kedro run`
 
@@ -125,11 +126,8 @@ class Project:
         return ["--env", env, *options, "--params", given]
 
     def start(self, *options, stdout=subprocess.PIPE, **kwargs):
-        """Start `kedro run` as a user would, in a process of its own."""
-        command = [sys.executable, "-m", "kedro", "run", *self.options(*options, **kwargs)]
-        return subprocess.Popen(
-            command, cwd=PROJECT, stdout=stdout, stderr=subprocess.STDOUT, text=True
-        )
+        """Start `kedro run` in a process of its own."""
+        return WarmProcess(["run", *self.options(*options, **kwargs)], stdout=stdout)
 
     def copy(self, folder):
         """A copy of all that there is, in which nothing points back to the original."""

@@ -29,7 +29,9 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([*IMPORTED])
 
 
-def _run(arguments: list[str], folder: str, environment: dict[str, str], output: Connection | int) -> None:
+def _run(
+    arguments: list[str], folder: str, environment: dict[str, str], output: Connection | int
+) -> None:
     """Be a process of `kedro`: run it, then what it has registered for its end."""
     os.environ.clear()
     os.environ.update(environment)
@@ -59,7 +61,9 @@ class WarmProcess:
         reader, writer = CONTEXT.Pipe(duplex=False)
         if stdout != subprocess.PIPE:
             os.dup2(stdout.fileno(), writer.fileno())
-        self._process = CONTEXT.Process(target=_run, args=(arguments, PROJECT, {**os.environ}, writer))
+        self._process = CONTEXT.Process(
+            target=_run, args=(arguments, PROJECT, {**os.environ}, writer)
+        )
         self._process.start()
         writer.close()
         self.stdout = os.fdopen(os.dup(reader.fileno()), encoding="utf-8")

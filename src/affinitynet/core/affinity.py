@@ -1,4 +1,4 @@
-"""Semantic affinities between neighbouring pixels: pairs, labels and loss (paper, section 3.2).
+"""Semantic affinities between neighbouring pixels: pairs and loss (paper, section 3.2).
 
 Pairs are laid out as planes: offset p = (dy, dx) of the neighbourhood gives a plane (H, W) whose
 entry at (y, x) belongs to the pair of (y, x) and (y + dy, x + dx). No copies of features are
@@ -141,23 +141,3 @@ def affinity_loss(
     attraction, background, rest = sums / counts
     loss: Tensor = (attraction + background + 2 * rest) / 4
     return loss
-
-
-def affinity_labels(
-    confident_objects: Any, confident_background: Any, *, ignore_index: int = 255
-) -> Any:
-    """Merge two label maps into confident objects, confident background and neutral pixels.
-
-    Args:
-        confident_objects: (H, W) argmax of the CRF at the low alpha, whose strong background
-            leaves only sure objects.
-        confident_background: (H, W) argmax at the high alpha, whose weak background leaves only
-            sure background.
-        ignore_index: Label of neutral pixels.
-
-    Returns:
-        (H, W): 0 where the second map has background, else the first map's object, else
-        `ignore_index`. Arrays or tensors, as given.
-    """
-    labels = confident_objects + (confident_objects == 0) * ignore_index
-    return labels * (confident_background != 0)

@@ -56,6 +56,22 @@ def encode(labels: npt.ArrayLike, values: Sequence[int]) -> LabelMap:
     return table[np.asarray(labels, np.uint8)]
 
 
+def affinity_labels(strong: npt.NDArray[Any], weak: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Merge two label maps into confident objects, confident background and neutral pixels.
+
+    Paper, section 3.2.1.
+
+    Args:
+        strong: (H, W) argmax of the CRF at the low alpha, whose strong background leaves only sure
+            objects.
+        weak: (H, W) argmax at the high alpha, whose weak background leaves only sure background.
+
+    Returns:
+        (H, W): 0 where `weak` has background, else the object of `strong`, else `IGNORE_INDEX`.
+    """
+    return np.where(weak == 0, 0, np.where(strong == 0, IGNORE_INDEX, strong))
+
+
 def list_present(mask: LabelMap, classes: Classes) -> dict[str, float]:
     """List the classes that a mask shows, without background, the largest first.
 

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 T = TypeVar("T")
 
-_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 @dataclass_transform(frozen_default=True)

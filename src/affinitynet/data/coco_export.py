@@ -1,16 +1,18 @@
 """Label maps as COCO has them: categories, run-length encoded segments, polygons."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterator
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import scipy
 from pycocotools import mask as rle
 
 from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap
+from affinitynet.deferred import pandas as pd
 
 Segment = dict[str, Any]
 

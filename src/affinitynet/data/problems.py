@@ -1,14 +1,15 @@
 """Problems of a data set that stop a run, in one line each."""
 
-from collections.abc import Collection, Iterator, Mapping
+from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Collection, Iterator, Mapping
 
 from affinitynet.core.images import TURNED
 from affinitynet.data.agreement import Agreement
 from affinitynet.data.checks import UNKNOWN_VALUES
 from affinitynet.data.layouts import LAYOUTS
 from affinitynet.data.parameters import DataSet
+from affinitynet.deferred import pandas as pd
 from affinitynet.errors import name_together
 
 ON_TAGGED = ("affinity_training", "segmentation")

@@ -1,14 +1,16 @@
 """Report on a data set before any training: numbers, warnings, and a figure."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from affinitynet.core.label_maps import Classes
 from affinitynet.data.checks import BLANK, SEPARATOR
 from affinitynet.data.tagged import SPLITS, TAG_SEPARATOR
+from affinitynet.deferred import pandas as pd
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,46 +4,29 @@ In a process of `kedro run`, every file that a dataset writes is atomic, see
 `affinitynet.datasets.atomic`.
 """
 
-from affinitynet.datasets.arrays import ArraysDataset
-from affinitynet.datasets.atomic import AtomicLocalFileSystem, register_atomic_file_systems
-from affinitynet.datasets.checkpoint import CheckpointDataset
-from affinitynet.datasets.class_maps import ClassMapsDataset
-from affinitynet.datasets.corrected import CorrectedDataset
-from affinitynet.datasets.folder import FolderDataset
-from affinitynet.datasets.label_map import LabelMapDataset
-from affinitynet.datasets.masks import MasksDataset, MasksHeaderDataset
-from affinitynet.datasets.named_photos import NamedPhotosDataset
-from affinitynet.datasets.output_folder import OutputFolderDataset
-from affinitynet.datasets.page import PageDataset
-from affinitynet.datasets.partitions import LastPartitionsDataset, VersionedPartitionsDataset
-from affinitynet.datasets.photos import PhotoDataset, PhotosDataset
-from affinitynet.datasets.scored_mask import ScoredMaskDataset
-from affinitynet.datasets.segments import SegmentsDataset
-from affinitynet.datasets.stored_file import StoredFileDataset
-from affinitynet.datasets.streamed_json import StreamedJSONDataset
-from affinitynet.datasets.tags import TagsDataset
+import lazy_loader
 
-__all__ = [
-    "ArraysDataset",
-    "AtomicLocalFileSystem",
-    "CheckpointDataset",
-    "ClassMapsDataset",
-    "CorrectedDataset",
-    "FolderDataset",
-    "LabelMapDataset",
-    "LastPartitionsDataset",
-    "MasksDataset",
-    "MasksHeaderDataset",
-    "NamedPhotosDataset",
-    "OutputFolderDataset",
-    "PageDataset",
-    "PhotoDataset",
-    "PhotosDataset",
-    "ScoredMaskDataset",
-    "SegmentsDataset",
-    "StoredFileDataset",
-    "StreamedJSONDataset",
-    "TagsDataset",
-    "VersionedPartitionsDataset",
-    "register_atomic_file_systems",
-]
+# As in kedro-datasets: what a command does not read or write is not imported.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "arrays": ["ArraysDataset"],
+        "atomic": ["AtomicLocalFileSystem", "register_atomic_file_systems"],
+        "checkpoint": ["CheckpointDataset"],
+        "class_maps": ["ClassMapsDataset"],
+        "corrected": ["CorrectedDataset"],
+        "folder": ["FolderDataset"],
+        "label_map": ["LabelMapDataset"],
+        "masks": ["MasksDataset", "MasksHeaderDataset"],
+        "named_photos": ["NamedPhotosDataset"],
+        "output_folder": ["OutputFolderDataset"],
+        "page": ["PageDataset"],
+        "partitions": ["LastPartitionsDataset", "VersionedPartitionsDataset"],
+        "photos": ["PhotoDataset", "PhotosDataset"],
+        "scored_mask": ["ScoredMaskDataset"],
+        "segments": ["SegmentsDataset"],
+        "stored_file": ["StoredFileDataset"],
+        "streamed_json": ["StreamedJSONDataset"],
+        "tags": ["TagsDataset"],
+    },
+)

@@ -1,15 +1,16 @@
 """Stages mapped over the images of the catalog, on processes or devices."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-import pandas as pd
-
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.data.files import Partitions
+from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError
 from affinitynet.execution import (
     Execution,
@@ -38,8 +39,8 @@ class MakeStage(Protocol[B]):
     """A class of `affinitynet.stages` whose objects run a network on a device."""
 
     def __call__(
-        self, checkpoint: Checkpoint, inference: B, device: "torch.device", /
-    ) -> "NetworkStage[Any]":
+        self, checkpoint: Checkpoint, inference: B, device: torch.device, /
+    ) -> NetworkStage[Any]:
         """Build the stage."""
 
 
@@ -122,7 +123,7 @@ class NetworkWork(Generic[B]):
 def per_batch(
     work: NetworkWork[Any],
     index: pd.DataFrame,
-    photos: "Partitions[Image.Image]",
+    photos: Partitions[Image.Image],
     inputs: Mapping[str, Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Map a stage with a network over images, on devices, for a node; see `map_on_devices`.
@@ -136,7 +137,7 @@ def per_batch(
 def map_on_devices(
     work: NetworkWork[Any],
     index: pd.DataFrame,
-    photos: "Partitions[Image.Image]",
+    photos: Partitions[Image.Image],
     inputs: Mapping[str, Any] | None = None,
     *,
     outputs: bool = False,
@@ -182,7 +183,7 @@ Share = tuple[str, dict[str, tuple[int, int]], dict[str, Callable[[], Any]], dic
 def _share(
     ids: list[str],
     sizes: Mapping[str, tuple[int, int]],
-    photos: "Partitions[Image.Image]",
+    photos: Partitions[Image.Image],
     inputs: Mapping[str, Any] | None,
 ) -> Share:
     some = {i: inputs[i] for i in ids} if inputs else None
@@ -226,7 +227,7 @@ def _do_share(
     take: Callable[[Any], Any] | None,
     save: Callable[[str, Any], Any] | None,
     sizes: Mapping[str, tuple[int, int]],
-    photos: "Partitions[Image.Image]",
+    photos: Partitions[Image.Image],
     inputs: Mapping[str, Any] | None,
 ) -> Iterator[tuple[str, Any]]:
     stage = work.make(work.model, work.inference, pick_device(work.execution))

@@ -5,13 +5,14 @@ images, IoU from its counts. Pixels that the masks leave void, or give to a clas
 learned, do not count.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import scipy
 
 from affinitynet.core.class_maps import ClassMaps
@@ -19,6 +20,7 @@ from affinitynet.core.images import resize_labels, upsample
 from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap, decode
 from affinitynet.core.metrics import confusion_matrix, intersection_over_union, mean_iou
 from affinitynet.data.files import Partitions
+from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_shown
 
@@ -107,7 +109,7 @@ def count_thresholds(
     values: list[int],
     *,
     thresholds: npt.NDArray[np.float64],
-) -> "scipy.sparse.csr_array":
+) -> scipy.sparse.csr_array:
     """Count CAMs at every background threshold at once.
 
     At a threshold a pixel is background if no CAM exceeds it, else of the highest CAM's class.
@@ -127,7 +129,7 @@ def count_thresholds(
     return scipy.sparse.csr_array(joint)
 
 
-def threshold_counts(joint: "scipy.sparse.csr_array", num_classes: int) -> Counts:
+def threshold_counts(joint: scipy.sparse.csr_array, num_classes: int) -> Counts:
     """Turn the counts of `count_thresholds` into those that IoU needs: (T, 3, K + 1).
 
     Args:
@@ -153,7 +155,7 @@ def threshold_counts(joint: "scipy.sparse.csr_array", num_classes: int) -> Count
     return np.stack([intersection, np.broadcast_to(true[0], prediction.shape), prediction], axis=1)
 
 
-def confusion_at(joint: "scipy.sparse.csr_array", threshold: int, num_classes: int) -> Counts:
+def confusion_at(joint: scipy.sparse.csr_array, threshold: int, num_classes: int) -> Counts:
     """Return the confusion counts (K + 1, K + 1) at a threshold, by its number."""
     above = np.asarray(joint[threshold + 1 :].sum(axis=0)).reshape(num_classes, num_classes)
     below = np.asarray(joint[: threshold + 1].sum(axis=0)).reshape(num_classes, num_classes)

@@ -1,5 +1,7 @@
 """The nodes that every trained stage has: start, train, and keep what came out."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -7,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from kedro.pipeline import node
 from kedro.pipeline.node import Node
 from PIL import Image
@@ -17,6 +18,7 @@ from affinitynet.core.checkpoint import Checkpoint, NetworkConfig
 from affinitynet.core.label_maps import Classes, LabelMap, decode
 from affinitynet.data.corrections import Corrected, corrected_labels
 from affinitynet.data.files import Partitions
+from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, RankDiedError, launch, pick_device, track
 from affinitynet.networks.parameters import AffinityNetwork, CAMNetwork, SegmentationNetwork
@@ -198,7 +200,7 @@ def _tagged_photos(
     photos: Partitions[Image.Image],
     classes: Classes,
     stage: TrainedStage,
-) -> "Callable[[], Dataset[Any]]":
+) -> Callable[[], Dataset[Any]]:
     from affinitynet.training.samples import TaggedPhotos
 
     train = index[index["split"] == "train"]
@@ -217,7 +219,7 @@ def _labelled_photos(
     labels: Partitions[LabelMap],
     corrected: Corrected,
     repeats: int,
-) -> "Callable[[], Dataset[Any]]":
+) -> Callable[[], Dataset[Any]]:
     from affinitynet.training.samples import LabelledPhotos
 
     values = list(classes.values())
@@ -236,13 +238,13 @@ def _cache(stage: TrainedStage) -> float:
 
 
 def _train(
-    samples: "Callable[[], Dataset[Any]]",
+    samples: Callable[[], Dataset[Any]],
     loss: Callable[..., Any],
     training: TrainingParameters,
     seed: int,
     execution: Execution,
     start: Checkpoint,
-) -> "Iterator[Checkpoint]":
+) -> Iterator[Checkpoint]:
     """Train where the samples are read: in this process, or in each of those that share batches."""
     from affinitynet.networks.cuda import memory_errors
     from affinitynet.training import loop

@@ -9,7 +9,6 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from affinitynet.errors import UserError
-from affinitynet.runs.parameters import alternatives, find_type
 
 ITEM = re.compile(
     r"""\s*(?P<name>[\w.]+)\s*=\s*
@@ -52,6 +51,8 @@ def parse_params(text: str) -> dict[str, Any]:
 
 
 def _read(name: str, item: re.Match[str]) -> Any:
+    from affinitynet.runs.parameters import alternatives, find_type  # imports pydantic
+
     hints = alternatives(find_type(name))
     value = item["plain"] if item["quote"] is None else item["quoted"]
     if item["quote"] is None and value == "null" and type(None) in hints:

@@ -5,18 +5,17 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kedro.framework.context import KedroContext
 from kedro.io.core import generate_timestamp
 
 from affinitynet.errors import UserError
-from affinitynet.pipelines.parameters import Parameters
 from affinitynet.platforms import check_platform
-from affinitynet.runs.configuration import Configuration
-from affinitynet.runs.parameters import anchor_paths, check_parameters
-from affinitynet.runs.record import RunRecord, flatten, read_records
-from affinitynet.runs.searched import add_best
+
+if TYPE_CHECKING:
+    from affinitynet.pipelines.parameters import Parameters
+    from affinitynet.runs.record import RunRecord
 
 EXECUTION_PARAMS = (
     "resume",
@@ -36,13 +35,13 @@ EXECUTION_PARAMS = (
 class RunContext(KedroContext):
     """A context that knows its run's record, the folder of records, and the run that it resumes."""
 
-    checked: Parameters
+    checked: "Parameters"
     """All parameters, as built from their declarations."""
 
-    record: RunRecord | None = None
+    record: "RunRecord | None" = None
     """The record of this run, from the moment that its inputs are checked."""
 
-    resumed: RunRecord | None = None
+    resumed: "RunRecord | None" = None
     """The record of the unfinished run that this one continues, from the start of the run."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -52,6 +51,11 @@ class RunContext(KedroContext):
             UserError: If the platform will not do, there is no such environment, or a parameter is
                 wrong.
         """
+        # Kedro imports this module for each command, also for those that make no context.
+        from affinitynet.runs.configuration import Configuration
+        from affinitynet.runs.parameters import anchor_paths, check_parameters
+        from affinitynet.runs.searched import add_best
+
         check_platform()
         super().__init__(*args, **kwargs)
         conf = Configuration(self.config_loader)
@@ -86,6 +90,8 @@ class RunContext(KedroContext):
     @property
     def tracked_params(self) -> dict[str, Any]:
         """The parameters that say what is run, flat: paths within the data folder from there."""
+        from affinitynet.runs.record import flatten
+
         flat = flatten(self.raw_parameters)
         within = f"{flat['data']}/"  # a resumed run may name this folder in other words
         return {
@@ -97,6 +103,8 @@ class RunContext(KedroContext):
     @property
     def runtime_params(self) -> dict[str, Any]:
         """The parameters given at run time that say what is run, flat."""
+        from affinitynet.runs.record import flatten
+
         given = flatten(self.config_loader.runtime_params or {})
         return {name: value for name, value in given.items() if name not in EXECUTION_PARAMS}
 
@@ -111,7 +119,7 @@ class RunContext(KedroContext):
         """Folder of the run records, a path or the URL of an object store."""
         return f"{self.data}/08_reporting/runs"
 
-    def find_unfinished(self, pipelines: Sequence[str]) -> RunRecord | None:
+    def find_unfinished(self, pipelines: Sequence[str]) -> "RunRecord | None":
         """Find the newest unfinished run of this environment if `resume` is set, else None.
 
         One from the future, of a clock that was ahead, comes last.
@@ -122,6 +130,8 @@ class RunContext(KedroContext):
         Raises:
             UserError: If `resume` is set and there is no unfinished run of these pipelines.
         """
+        from affinitynet.runs.record import read_records
+
         if not self.raw_parameters.get("resume"):
             return None
         env = self.env or "base"

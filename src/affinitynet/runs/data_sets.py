@@ -1,5 +1,7 @@
 """The data set that a run's inputs were made of: a stage refuses inputs of another one."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import pandas as pd
 from kedro.io import CatalogProtocol
 
-from affinitynet.datasets import CheckpointDataset
+from affinitynet.datasets.checkpoint import CheckpointDataset
 from affinitynet.errors import UserError
 from affinitynet.runs.photos import INDEX, read_states
 from affinitynet.runs.record import RunRecord

@@ -1,5 +1,7 @@
 """Hooks that keep a run's record, check its inputs, and continue an unfinished run."""
 
+from __future__ import annotations
+
 import logging
 import os
 import socket
@@ -20,14 +22,11 @@ from kedro.runner import SequentialRunner
 from affinitynet.core.segments import SLIC
 from affinitynet.data.layouts import LAYOUTS
 from affinitynet.data.parameters import DataSet
-from affinitynet.datasets import (
-    CorrectedDataset,
-    FolderDataset,
-    OutputFolderDataset,
-    TagsDataset,
-)
 from affinitynet.datasets.atomic import sweep
-from affinitynet.datasets.output_folder import begin_outputs
+from affinitynet.datasets.corrected import CorrectedDataset
+from affinitynet.datasets.folder import FolderDataset
+from affinitynet.datasets.output_folder import OutputFolderDataset, begin_outputs
+from affinitynet.datasets.tags import TagsDataset
 from affinitynet.errors import UserError
 from affinitynet.execution import ItemHandlers, handle_items
 from affinitynet.pipeline_registry import CONDITIONS

@@ -7,8 +7,7 @@ from fsspec.core import url_to_fs
 from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
-from affinitynet.datasets import FolderDataset
-from affinitynet.datasets.folder import FileState
+from affinitynet.datasets.folder import FileState, FolderDataset
 from affinitynet.errors import UserError
 
 INDEX, PHOTOS = "index", "photos"

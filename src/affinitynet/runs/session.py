@@ -16,7 +16,6 @@ from kedro.pipeline import Pipeline
 from kedro.runner import AbstractRunner, SequentialRunner
 
 from affinitynet.errors import UserError
-from affinitynet.runs.versions import is_finished
 
 
 def select_requested(pipeline: Pipeline, catalog: CatalogProtocol) -> Pipeline:
@@ -40,6 +39,8 @@ def _holds(condition: str, catalog: CatalogProtocol) -> bool:
 
 def select_unfinished(pipeline: Pipeline, catalog: CatalogProtocol) -> Pipeline:
     """Select the nodes whose outputs are not complete."""
+    from affinitynet.runs.versions import is_finished  # imports datasets
+
     return Pipeline([node for node in pipeline.nodes if not is_finished(node, catalog)])
 
 

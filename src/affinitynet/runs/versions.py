@@ -16,7 +16,8 @@ from kedro.io.core import generate_timestamp
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from affinitynet.datasets import FolderDataset, VersionedPartitionsDataset
+from affinitynet.datasets.folder import FolderDataset
+from affinitynet.datasets.partitions import VersionedPartitionsDataset
 from affinitynet.errors import UserError
 
 logger = logging.getLogger(__name__)

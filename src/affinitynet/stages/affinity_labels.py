@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
 
-from affinitynet.core.affinity import affinity_labels
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.dense_crf import CRFParameters, refine_many, unary_from_probabilities
 from affinitynet.core.images import to_pixels
-from affinitynet.core.label_maps import LabelMap, encode
+from affinitynet.core.label_maps import LabelMap, affinity_labels, encode
 from affinitynet.stages.parameters import Alphas
 
 
@@ -37,5 +35,5 @@ class AffinityLabeller:
         scores = [cams.with_background(alpha) for alpha in (self.alphas.low, self.alphas.high)]
         unaries = [unary_from_probabilities(each.maps) for each in scores]
         low, high = (refined.argmax(axis=0) for refined in refine_many(pixels, unaries, self.crf))
-        labels = np.asarray(affinity_labels(low, high))
+        labels = affinity_labels(low, high)
         return encode(scores[0].name(labels), self.values)

@@ -1,13 +1,11 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affinitynet.core.affinity import (
-    affinity_labels,
     affinity_loss,
     neighbourhood,
     pair_affinities,
@@ -109,9 +107,3 @@ def test_equal_features_across_a_border_give_a_finite_loss_and_gradient():
 def test_labels_on_another_grid_are_refused():
     with pytest.raises(ValueError, match="resize the labels"):
         affinity_loss(torch.rand(1, 4, 4, 4), torch.zeros(1, 8, 8, dtype=torch.long))
-
-
-def test_labels_of_the_two_crfs_merge_into_confident_and_neutral_pixels():
-    low = np.array([[0, 2, 1, 0]])
-    high = np.array([[0, 2, 0, 3]])
-    assert affinity_labels(low, high).tolist() == [[0, 2, 0, 255]]

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from affinitynet.core.label_maps import decode, encode, read_mask, voc_palette
+from affinitynet.core.label_maps import (
+    affinity_labels,
+    decode,
+    encode,
+    read_mask,
+    voc_palette,
+)
 
 
 @given(st.lists(st.integers(1, 254), unique=True, max_size=20), st.data())
@@ -137,3 +143,9 @@ def test_jpeg_is_no_mask():
     COLOURED.save(file, "jpeg")
     with pytest.raises(ValueError, match="is a JPEG, which does not keep a mask's values"):
         read_mask(Image.open(file))
+
+
+def test_labels_of_the_two_crfs_merge_into_confident_and_neutral_pixels():
+    low = np.array([[0, 2, 1, 0]])
+    high = np.array([[0, 2, 0, 3]])
+    assert affinity_labels(low, high).tolist() == [[0, 2, 0, 255]]

@@ -1,5 +1,7 @@
 """Nodes of the `affinity_labels` pipeline."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -7,7 +9,6 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
@@ -18,6 +19,7 @@ from affinitynet.core.metrics import confusion_matrix
 from affinitynet.core.separation import choose_label_maps
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
+from affinitynet.deferred import pandas as pd
 from affinitynet.execution import Execution, map_shown
 from affinitynet.pipelines.parameters import AffinityLabels, AffinityTraining
 from affinitynet.pipelines.per_image import (

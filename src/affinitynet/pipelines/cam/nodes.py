@@ -1,11 +1,12 @@
 """Nodes of the `cam` pipeline."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
@@ -13,6 +14,7 @@ from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.core.metrics import mean_iou_of_counts
 from affinitynet.data.files import Arrays, Partitions
+from affinitynet.deferred import pandas as pd
 from affinitynet.execution import Execution
 from affinitynet.pipelines.parameters import CAM
 from affinitynet.pipelines.per_image import (

@@ -1,11 +1,12 @@
 """Nodes of the `export` pipeline."""
 
+from __future__ import annotations
+
 import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
@@ -13,6 +14,7 @@ from affinitynet.core.images import to_pixels
 from affinitynet.core.label_maps import decode, voc_palette
 from affinitynet.core.metrics import confusion_matrix, mean_iou
 from affinitynet.data.files import Partitions
+from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError
 from affinitynet.networks.parameters import nearest_stride
 from affinitynet.pipelines.description import RunDescription
@@ -72,7 +74,7 @@ def write_card(
     return str(card)
 
 
-def _card_data(run: RunDescription, license: str, miou: float | None) -> "ModelCardData":
+def _card_data(run: RunDescription, license: str, miou: float | None) -> ModelCardData:
     from huggingface_hub import EvalResult, ModelCardData
 
     scored = EvalResult(
@@ -176,7 +178,7 @@ def export_int8(
     return small, report
 
 
-def _convert(model: Checkpoint, output_stride: int | None) -> tuple["PhotoSegmenter", bytes]:
+def _convert(model: Checkpoint, output_stride: int | None) -> tuple[PhotoSegmenter, bytes]:
     """Write a network as ONNX; return it in torch's form too."""
     from affinitynet.networks.checkpoint import restore
     from affinitynet.networks.folding import fold_norms
@@ -206,7 +208,7 @@ def _convert(model: Checkpoint, output_stride: int | None) -> tuple["PhotoSegmen
 
 def _check(
     content: bytes,
-    segmenter: "PhotoSegmenter",
+    segmenter: PhotoSegmenter,
     images: npt.NDArray[np.uint8],
     image_id: str,
     tolerance: float,

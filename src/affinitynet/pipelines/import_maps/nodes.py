@@ -1,11 +1,11 @@
 """Nodes of the `import_maps` pipeline."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
-
-import pandas as pd
 
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.class_maps import ClassMaps
@@ -21,6 +21,7 @@ from affinitynet.data.given_maps import (
     select_tagged,
 )
 from affinitynet.data.score_files import Key, ScoreMaps, as_key, read_score_maps
+from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError, list_problems
 from affinitynet.execution import Execution, map_in_chunks, map_shown
 from affinitynet.pipelines.cam.nodes import tag_labels

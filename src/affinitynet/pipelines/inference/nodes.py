@@ -1,5 +1,7 @@
 """Nodes of the `inference` pipeline."""
 
+from __future__ import annotations
+
 import logging
 import os
 from collections.abc import Collection, Iterator, Mapping
@@ -9,7 +11,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
@@ -21,6 +22,7 @@ from affinitynet.data.parameters import DataSet
 from affinitynet.data.tag_file import TagSource, read_known_tags
 from affinitynet.data.tagged import TAG_SEPARATOR
 from affinitynet.datasets.scored_mask import ScoredMask
+from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_images, map_shown, track
 from affinitynet.networks.parameters import SegmentationInference

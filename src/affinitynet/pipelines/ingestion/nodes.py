@@ -1,11 +1,12 @@
 """Nodes of the `ingestion` pipeline."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from pydantic import TypeAdapter
 
 from affinitynet.core.label_maps import Classes, LabelMap
@@ -38,6 +39,7 @@ from affinitynet.data.report import (
 )
 from affinitynet.data.split import divide_groups, draw_val
 from affinitynet.data.tagged import TAG_SEPARATOR, Findings, Tagged
+from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError, join_lines
 from affinitynet.execution import Execution, map_shown
 from affinitynet.training.parameters import TrainingParameters

@@ -1,5 +1,7 @@
 """The data report as an HTML page: warnings, with the photos that they are about."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -7,12 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import pandas as pd
 from PIL import Image
 
 from affinitynet.core.images import to_pixels
 from affinitynet.data.files import Partitions
 from affinitynet.data.tagged import TAG_SEPARATOR
+from affinitynet.deferred import pandas as pd
 from affinitynet.execution import Execution, map_shown
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.pipelines.pages import fill_template

@@ -1,5 +1,7 @@
 """Nodes of the `labels_export` pipeline."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator
 from functools import partial
@@ -9,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels
@@ -22,6 +23,7 @@ from affinitynet.data.labelmap import format_labelmap
 from affinitynet.data.voc import format_annotation
 from affinitynet.datasets.folder import source
 from affinitynet.datasets.stored_file import LocalFile
+from affinitynet.deferred import pandas as pd
 from affinitynet.execution import Execution, map_images, map_in_chunks
 from affinitynet.pipelines.parameters import LabelsExport
 
@@ -213,8 +215,8 @@ def _annotations(
         execution=execution,
     )
     annotation_id = 0
-    for number, (_, annotations) in enumerate(encoded, start=1):
-        for annotation in annotations:
+    for number, (_, found) in enumerate(encoded, start=1):
+        for annotation in found:
             annotation_id += 1
             yield {"id": annotation_id, "image_id": number} | annotation
 

@@ -1,5 +1,7 @@
 """The gallery: one HTML page that shows what each stage did to each photo."""
 
+from __future__ import annotations
+
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
@@ -18,6 +19,7 @@ from affinitynet.core.images import resize_labels, to_pixels, upsample
 from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap, decode, encode
 from affinitynet.core.metrics import mean_iou
 from affinitynet.data.files import Partitions
+from affinitynet.deferred import pandas as pd
 from affinitynet.execution import Execution, map_shown
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.pipelines.pages import fill_template

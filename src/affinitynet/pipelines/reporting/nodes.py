@@ -1,7 +1,8 @@
 """Nodes of the `reporting` pipeline: tables of the scores."""
 
-import pandas as pd
+from __future__ import annotations
 
+from affinitynet.deferred import pandas as pd
 from affinitynet.pipelines.scoring import Metrics
 
 

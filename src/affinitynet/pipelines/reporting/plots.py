@@ -1,5 +1,7 @@
 """Plots of the stages' scores: classes in display colours, on white, readable in any theme."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -7,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from affinitynet.core.label_maps import Classes
+from affinitynet.deferred import pandas as pd
 from affinitynet.pipelines.reporting.pictures import class_colours
 from affinitynet.pipelines.scoring import NEUTRAL
 

@@ -1,5 +1,7 @@
 """Nodes of the `revision` pipeline."""
 
+from __future__ import annotations
+
 import logging
 import math
 from collections.abc import Collection, Iterator
@@ -8,7 +10,6 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
@@ -21,6 +22,7 @@ from affinitynet.core.separation import choose_label_maps
 from affinitynet.data.corrections import Corrected, corrected_labels, without_corrected
 from affinitynet.data.files import Partitions
 from affinitynet.data.given_segments import inspect_segments, match_segments
+from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError, list_problems
 from affinitynet.execution import Execution, map_shown
 from affinitynet.pipelines.parameters import Revision
@@ -254,7 +256,7 @@ def list_settings(revision: Revision) -> list[Setting]:
 
 
 def _count_refined(
-    values: list[int], refiners: list["Refiner"], mask: LabelMap, *inputs: Any
+    values: list[int], refiners: list[Refiner], mask: LabelMap, *inputs: Any
 ) -> Counts:
     """Count one image at every setting: (settings, 3, K + 1), what IoU needs."""
     truth = decode(mask, values)

@@ -5,6 +5,8 @@ but AffinityNet, once. The walk is linear, so one pass over the cached affinitie
 grid of its settings; the dense CRF is searched on the maps that the best of them gives.
 """
 
+from __future__ import annotations
+
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
@@ -22,6 +23,7 @@ from affinitynet.core.label_maps import Classes, LabelMap, decode
 from affinitynet.core.metrics import class_counts, mean_iou, mean_iou_of_counts
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Arrays, Partitions
+from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, map_in_chunks
 from affinitynet.pipelines.parameters import Range, Revision, SearchRefine

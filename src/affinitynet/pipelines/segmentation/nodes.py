@@ -1,5 +1,7 @@
 """Nodes of the `segmentation` pipeline."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
@@ -7,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
 from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.data.files import Partitions
+from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, chunks, map_images
 from affinitynet.networks.parameters import SegmentationInference

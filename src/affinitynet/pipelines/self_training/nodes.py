@@ -1,12 +1,13 @@
 """Nodes of the `self_training` pipeline."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from typing import Any
 
-import pandas as pd
-
 from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.data.files import Partitions
+from affinitynet.deferred import pandas as pd
 from affinitynet.execution import Execution
 from affinitynet.pipelines.parameters import Revision, SelfTraining
 from affinitynet.pipelines.per_image import tagged_photos

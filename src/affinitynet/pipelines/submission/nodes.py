@@ -1,10 +1,11 @@
 """Nodes of the `submission` pipeline."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterator, Sequence
 from io import BytesIO
 from zipfile import ZipFile
 
-import pandas as pd
 from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
@@ -12,6 +13,7 @@ from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.data.files import Partitions, inspect_photo
 from affinitynet.data.voc import parse_split
 from affinitynet.datasets.label_map import indexed_image
+from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, chunks, map_shown
 from affinitynet.pipelines.parameters import Segmentation, Submission

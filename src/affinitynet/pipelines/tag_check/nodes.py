@@ -1,14 +1,16 @@
 """Nodes of the `tag_check` pipeline."""
 
+from __future__ import annotations
+
 import logging
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image
 
 from affinitynet.core.label_maps import Classes
 from affinitynet.data.files import Partitions
+from affinitynet.deferred import pandas as pd
 from affinitynet.execution import Execution
 from affinitynet.pipelines.parameters import CAM, TagCheck
 from affinitynet.pipelines.per_image import NetworkWork, map_on_devices

@@ -1,12 +1,13 @@
 """Nodes of the `tagged_masks` pipeline."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from affinitynet.core.checkpoint import Checkpoint
@@ -20,6 +21,7 @@ from affinitynet.data.corrections import (
     without_corrected,
 )
 from affinitynet.data.files import Partitions
+from affinitynet.deferred import pandas as pd
 from affinitynet.execution import Execution, map_in_chunks, map_shown
 from affinitynet.pipelines.cam.nodes import tag_labels
 from affinitynet.pipelines.parameters import MaskSource, Revision, Segmentation

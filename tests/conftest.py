@@ -23,6 +23,8 @@ import pytest
 from filelock import FileLock
 from kedro.framework.startup import bootstrap_project
 from omegaconf import OmegaConf
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from affinitynet.datasets import register_atomic_file_systems
 from affinitynet.runs.session import RunSession
@@ -37,6 +39,14 @@ def parse_once(load):
     """`OmegaConf.load` that parses a text once: every session reads the whole configuration."""
     parsed = cache(lambda text: pickle.dumps(load(StringIO(text))))
     return lambda file: pickle.loads(parsed(file.read()))  # a fifth of what copies take
+
+
+os.sync = lambda: None  # no test has a power failure
+
+
+@event.listens_for(Engine, "connect")
+def _trust_in_power(connection, _):
+    connection.execute("pragma synchronous = off")
 
 
 OmegaConf.load = parse_once(OmegaConf.load)

@@ -17,7 +17,7 @@ CHECKPOINTS = "06_models/test/cam/checkpoints/*/checkpoints/*.pt"
 
 @pytest.mark.long
 def test_training_goes_on_when_one_of_its_processes_is_killed(finished_copy):
-    parameters = {"execution.devices": 2, "cam.training.epochs": 8}
+    parameters = {"execution.devices": 2, "cam.training.epochs": 4}
     before = {*finished_copy.data.glob(CHECKPOINTS)}
     process = finished_copy.start("--pipeline", "cam", parameters=parameters)
     deadline = time.monotonic() + 600
@@ -37,7 +37,7 @@ def test_training_goes_on_when_one_of_its_processes_is_killed(finished_copy):
     assert "goes on from its last epoch" in " ".join(output.split())
     history = max(finished_copy.data.glob("08_reporting/test/cam/history.csv/*/history.csv"))
     epochs = [line.split(",")[0] for line in history.read_text().splitlines()[1:]]
-    assert epochs == [str(epoch) for epoch in range(1, 9)]
+    assert epochs == [str(epoch) for epoch in range(1, 5)]
 
 
 WORK = {

@@ -5,7 +5,16 @@ import sys
 
 from tests.conftest import PROJECT
 
-HEAVY = ("mlflow", "pandas.core", "torch", "timm", "torchvision", "matplotlib", "scipy.ndimage", "scipy.sparse")
+HEAVY = (
+    "mlflow",
+    "pandas.core",
+    "torch",
+    "timm",
+    "torchvision",
+    "matplotlib",
+    "scipy.ndimage",
+    "scipy.sparse",
+)
 
 
 def run(code, *arguments):

@@ -152,7 +152,7 @@ def train(
     stage: TrainedStage,
     seed: int,
     execution: Execution,
-    *labels: Any,
+    *supervision: Any,
 ) -> Iterator[dict[str, Checkpoint]]:
     """Train a network on the training photos: on their tags, or on label maps.
 
@@ -160,7 +160,7 @@ def train(
         initial: First checkpoint of the network.
         stage: How to train.
         seed: Of the samples' order and augmentation.
-        labels: Of a network that learns from label maps: the maps, the user's corrected ones,
+        supervision: Of a network that learns from label maps: the maps, the user's corrected ones,
             which take their place, and the times that a corrected photo is used in an epoch.
 
     Yields:
@@ -172,10 +172,10 @@ def train(
     loss = LOSSES[initial.config["kind"]]
     if isinstance(stage, AffinityTraining):
         loss = partial(loss, radius=stage.radius)
-    if labels:
-        samples = _labelled_photos(index, photos, classes, stage, *labels)
+    if supervision:
+        samples = _labelled_photos(index, photos, classes, stage, seed, supervision)
     else:
-        samples = _tagged_photos(index, photos, classes, stage)
+        samples = _tagged_photos(index, photos, classes, stage, seed)
     loop = partial(_train, samples, loss, stage.training, seed, execution)
     for checkpoint in launch(loop, initial, execution=execution):
         yield {f"{checkpoint.progress['epoch']:04d}": checkpoint}
@@ -200,14 +200,15 @@ def _tagged_photos(
     photos: Partitions[Image.Image],
     classes: Classes,
     stage: TrainedStage,
+    seed: int,
 ) -> Callable[[], Dataset[Any]]:
     from affinitynet.training.samples import TaggedPhotos
 
     train = index[index["split"] == "train"]
-    shown = train["tags"].str.get_dummies("|").reindex(columns=list(classes), fill_value=0)
-    tags = dict(zip(train.index, shown.to_numpy(np.uint8), strict=True))
+    tags = _tags(train, classes)
+    ids = _repeated(tags, stage, seed)
     return partial(
-        TaggedPhotos, [*tags], photos, tags, stage.augmentation, cache_megabytes=_cache(stage)
+        TaggedPhotos, ids, photos, tags, stage.augmentation, cache_megabytes=_cache(stage)
     )
 
 
@@ -216,21 +217,39 @@ def _labelled_photos(
     photos: Partitions[Image.Image],
     classes: Classes,
     stage: TrainedStage,
-    labels: Partitions[LabelMap],
-    corrected: Corrected,
-    repeats: int,
+    seed: int,
+    supervision: tuple[Partitions[LabelMap], Corrected, int],
 ) -> Callable[[], Dataset[Any]]:
     from affinitynet.training.samples import LabelledPhotos
 
+    labels, corrected, repeats = supervision
     values = list(classes.values())
     true = corrected_labels(corrected, index, classes)
     labels = {**labels, **true}
-    train = [i for i in index.index[index["split"] == "train"] if i in labels]
-    ids = [i for i in train for _ in range(repeats if i in true else 1)]
-    maps = {i: partial(_read_labels, labels[i], values) for i in ids}
+    train = index[(index["split"] == "train") & index.index.isin([*labels])]
+    once = _repeated(_tags(train, classes), stage, seed)
+    ids = [i for i in once for _ in range(repeats if i in true else 1)]
+    maps = {i: partial(_read_labels, labels[i], values) for i in once}
     return partial(
         LabelledPhotos, ids, photos, maps, stage.augmentation, cache_megabytes=_cache(stage)
     )
+
+
+def _tags(photos: pd.DataFrame, classes: Classes) -> dict[str, npt.NDArray[np.uint8]]:
+    shown = photos["tags"].str.get_dummies("|").reindex(columns=list(classes), fill_value=0)
+    return dict(zip(photos.index, shown.to_numpy(np.uint8), strict=True))
+
+
+def _repeated(
+    tags: Mapping[str, npt.NDArray[np.uint8]], stage: TrainedStage, seed: int
+) -> list[str]:
+    """List the photos of an epoch: those of rare classes several times, if that is asked for."""
+    from affinitynet.training.samples import repeat_rare
+
+    share = stage.training.rare_share
+    if not (share and tags):
+        return [*tags]
+    return [*np.repeat([*tags], repeat_rare(np.array([*tags.values()]), share, seed)).tolist()]
 
 
 def _cache(stage: TrainedStage) -> float:

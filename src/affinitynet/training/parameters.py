@@ -11,6 +11,7 @@ from affinitynet.core.ranges import (
     Number,
     PositiveInt,
     Probability,
+    Share,
     Text,
     parameters,
 )
@@ -23,6 +24,8 @@ class TrainingParameters:
     Attributes:
         epochs: Passes over the samples; 0 keeps the weights that training would start from.
         least_steps: Where so many passes are fewer steps, there are more of them.
+        rare_share: A photo of a class that a smaller share of the photos shows comes
+            sqrt(rare_share / share) times in an epoch; 0: each comes once.
         batch_size: Samples a step; the last ones of an epoch are left out if they are fewer.
         learning_rate: Of the backbone, at the start.
         head_learning_rate: Of all that is new above the backbone.
@@ -44,6 +47,7 @@ class TrainingParameters:
 
     epochs: NonNegativeInt
     least_steps: NonNegativeInt = 0
+    rare_share: Share = 0.0
     batch_size: PositiveInt = 16
     learning_rate: NonNegative = 0.01
     head_learning_rate: NonNegative = 0.1

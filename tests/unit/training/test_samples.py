@@ -9,7 +9,7 @@ from PIL import Image
 
 from affinitynet.core.label_maps import IGNORE_INDEX
 from affinitynet.training.parameters import Augmentation
-from affinitynet.training.samples import LabelledPhotos, TaggedPhotos
+from affinitynet.training.samples import LabelledPhotos, TaggedPhotos, repeat_rare
 
 STILL = {"flip": 0.0, "jitter": 0.0}
 
@@ -131,3 +131,14 @@ def test_hue_varies_the_photo_alone():
     torch.manual_seed(1)
 
     assert not torch.equal(varied[0][0], still[0][0])
+
+
+def test_photos_of_rare_classes_come_more_often():
+    """As often as LVIS's repeat factors say: on average, as parts of a photo cannot come."""
+    shown = np.zeros((100, 4), np.uint8)
+    shown[:64, 0] = shown[60:80, 1] = shown[79:83, 2] = 1  # nothing shows the last one
+    drawn = np.mean([repeat_rare(shown, 0.36, seed) for seed in range(2000)], axis=0)
+    expected = [1.0] * 60 + [(0.36 / 0.2) ** 0.5] * 19 + [3.0] * 4 + [1.0] * 17
+    assert drawn == pytest.approx(expected, abs=0.05)
+    assert (repeat_rare(shown, 0.0, 0) == 1).all()
+    assert (repeat_rare(shown, 0.36, 5) == repeat_rare(shown, 0.36, 5)).all()

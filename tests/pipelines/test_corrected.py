@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -124,6 +125,45 @@ def test_what_is_wrong_is_named(tmp_path, index, make, line):
         check(make(tmp_path), index)
 
 
+def of_many(count):
+    rows = [("train", 48, 32, ("cat", "dog")[i % 2]) for i in range(count)]
+    ids = [f"p{i}" for i in range(count)]
+    return pd.DataFrame(rows, ids, ["split", "width", "height", "tags"]).rename_axis("id")
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ((255, 255), "the masks have the values 0 and 255 only, but there are 2 classes"),
+        ((12, 8), "the masks are not numbered as the classes are"),
+    ],
+)
+def test_masks_of_another_numbering_are_not_trained_on(tmp_path, values, line):
+    index = of_many(6)
+    for i, name in enumerate(index.index):
+        path = write_png(tmp_path / "m", name, values[i % 2])
+    with pytest.raises(UserError, match="the masks cannot be trained on") as error:
+        check(path, index)
+    assert line in str(error.value).replace("the values of the masks", "the masks")
+
+
+def test_a_corrected_mask_may_show_what_its_tags_do_not_say(tmp_path):
+    index = of_many(6)
+    for i, name in enumerate(index.index):
+        path = write_png(tmp_path / "m", name, 12 if i in (0, 1, 3, 5) else 8)  # p0 was tagged cat
+    assert check(path, index)["photos"] == 6
+
+
+def test_outlines_need_the_size_of_their_image(tmp_path, index):
+    path = write_coco(tmp_path / "c.json", ["tom.jpg"], ["dog"])
+    content = json.loads((tmp_path / "c.json").read_text())
+    for image in content["images"]:
+        del image["width"], image["height"]
+    (tmp_path / "c.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"tom: .*gives no width and height of the image"):
+        check(path, index)
+
+
 def test_they_take_the_place_of_labels_and_come_as_often_as_asked(index):
     labels = {"tom": lambda: mask(8)}
     true = {"a/rex": lambda: mask(8), "tom": lambda: mask(12)}
@@ -132,9 +172,14 @@ def test_they_take_the_place_of_labels_and_come_as_often_as_asked(index):
         training=TrainingParameters(epochs=1),
         augmentation=Augmentation(crop=32, long_side=None, flip=0, jitter=0),
     )
-    samples = _labelled_photos(index, photos, CLASSES, stage, labels, Corrected(true), 3)()
+    samples = _labelled_photos(index, photos, CLASSES, stage, 0, (labels, Corrected(true), 3))()
     assert samples.ids == ["a/rex"] * 3 + ["tom"] * 3
     assert samples[3][1].unique().tolist() == [0, 2]
+    rare = replace(stage.training, rare_share=0.9)  # each class is on a third of the photos
+    stage = SimpleNamespace(training=rare, augmentation=stage.augmentation)
+    often = _labelled_photos(index, photos, CLASSES, stage, 1, (labels, Corrected(true), 3))().ids
+    assert len(often) > len(samples.ids)
+    assert {*often} == {*samples.ids}
 
 
 def test_the_graph_tells_corrected_masks_from_those_for_scoring():

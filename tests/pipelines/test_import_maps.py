@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from affinitynet.data.score_files import read_score_maps
+from affinitynet.datasets import FolderDataset
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution
 from affinitynet.pipelines.import_maps.nodes import check_maps, import_maps
@@ -190,6 +191,10 @@ WRONG = {
         folder / "tom.npy", {2: plane(3), 20: plane(3)}
     ),
     "NaN or infinite": lambda folder: np.save(folder / "tom.npy", {2: plane(3) * np.nan}),
+    "or beyond what 32 bits hold": lambda folder: np.save(
+        folder / "tom.npy", {2: plane(3).astype(float) * 1e300}
+    ),
+    "the maps have no pixels": lambda folder: np.save(folder / "tom.npy", {2: np.zeros((0, 16))}),
     "scores below 0": lambda folder: np.save(folder / "tom.npy", {2: -plane(3)}),
     "the photo turned": lambda folder: np.save(folder / "tom.npy", {2: plane(3).T}),
     "has 5 maps without keys": lambda folder: np.save(folder / "tom.npy", np.ones((5, 6, 8))),
@@ -208,6 +213,13 @@ def test_what_does_not_fit_is_named(tmp_path, index, line):
         check(tmp_path, index)
     assert line in str(error.value)
     assert "\n  tom: " in str(error.value)
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path, index):
+    np.save(path := tmp_path / "tom.npy", {2: plane(3)})
+    given = FolderDataset(path=str(path), dataset="json.JSONDataset").load()
+    with pytest.raises(UserError, match=r"tom\.npy: is a file; name the folder"):
+        check_maps(index, given, CLASSES, str(path), Execution(workers=1))
 
 
 def test_a_folder_without_maps_is_named(tmp_path, index):

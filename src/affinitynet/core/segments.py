@@ -18,12 +18,18 @@ def read_segments(image: Image.Image) -> Segments:
     """Read the regions of an image: by values, indices, or colours, of which black is no region.
 
     Raises:
-        ValueError: If the image is a JPEG, whose values are not those that were written.
+        ValueError: If the image is a JPEG, whose values are not those that were written, or has
+            numbers that are none of regions.
     """
     if image.format in ("JPEG", "MPO"):
         raise ValueError("is a JPEG, which does not keep the regions' numbers; save it as PNG")
-    if image.mode in ("L", "P") or image.mode.startswith("I"):
-        return np.asarray(image).astype(np.int32)
+    if image.mode in ("L", "P", "F") or image.mode.startswith("I"):
+        numbers = np.asarray(image)
+        if (numbers < 0).any() or (numbers % 1 != 0).any():
+            raise ValueError(
+                "has numbers below 0 or with fractions; regions are 1, 2, …, 0 is none"
+            )
+        return numbers.astype(np.int32)
     colours = np.asarray(image.convert("RGB")).astype(np.int32)
     segments: Segments = colours @ np.array([1 << 16, 1 << 8, 1], np.int32)
     return segments

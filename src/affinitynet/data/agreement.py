@@ -81,8 +81,9 @@ def compare(
         return Agreement(
             [
                 f"the masks of all {both.sum()} tagged photos show none of the classes that the "
-                f"photos are tagged with; their values are {', '.join(map(str, seen)) or 'only 0'}"
-                f" and mean {', '.join(f'{v} {n}' for n, v in classes.items())} (parameter "
+                "photos are tagged with; their values are "
+                f"{', '.join(map(str, seen)) or 'only 0 and 255'} and mean "
+                f"{', '.join(f'{v} {n}' for n, v in classes.items())} (parameter "
                 f"{parameter} names them in their order)"
             ]
         )
@@ -102,6 +103,14 @@ def compare(
             [_describe(match, len(ids), uses, moved, table, parameter, has_background)]
         )
     return Agreement(warnings=_list_differences(ids, names, tagged, masked[:, own]))
+
+
+def binary_of_many(num_classes: int) -> str:
+    """Say that masks of object and background are of several classes."""
+    return (
+        f"the masks have the values 0 and 255 only, but there are {num_classes} classes: "
+        "write the classes' values into them, or learn one class with classes=<name>"
+    )
 
 
 def _overlap(

@@ -423,9 +423,10 @@ def _yolo_names(files: Files) -> dict[int, str]:
     for file, read in sorted(files.items()):
         if file.lower().endswith((".yaml", ".yml")):
             try:
-                given = yaml.safe_load(read())
-            except yaml.YAMLError:
-                continue
+                given = yaml.load(read(), yaml.BaseLoader)  # texts only: yes and no are names
+            except yaml.YAMLError as error:
+                reason = str(error).splitlines()[0]
+                raise ValueError(f"{file}: cannot be read as YAML ({reason})") from error
             names = given.get("names") if isinstance(given, dict) else None
             if isinstance(names, list):
                 return {index: str(name) for index, name in enumerate(names)}

@@ -48,7 +48,7 @@ def parse_coco(coco: Any, path: str) -> TagFile:
         if isinstance(each, dict) and isinstance(each.get("segments_info"), list):
             raise ValueError(f"tags={path}: is COCO's panoptic format; give its file of instances")
         image, category = (
-            str(each.get(key)) if isinstance(each, dict) else ""
+            _id(each.get(key)) if isinstance(each, dict) else ""
             for key in ("image_id", "category_id")
         )
         if image not in images or category not in names:
@@ -103,10 +103,15 @@ def _by_id(
         if not isinstance(each, dict) or "id" not in each or _first(each, names) is None:
             skipped[f"{what} without id or {names[0]}, left out"] += 1
             continue
-        other = found.setdefault(str(each["id"]), each)
+        other = found.setdefault(_id(each["id"]), each)
         if any(each.get(name) != other.get(name) for name in names):
             raise ValueError(f"tags={path}: two {what} have the id {each['id']}")
     return found
+
+
+def _id(given: Any) -> str:
+    """Write an id: 7, "7", and 7.0 as pandas has it are one."""
+    return str(int(given) if isinstance(given, float) and given.is_integer() else given)
 
 
 def _by_number(key: str) -> tuple[bool, int, str]:

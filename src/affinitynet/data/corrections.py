@@ -1,6 +1,6 @@
 """Masks that were corrected by hand: which photos they are of, and what their values mean."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap
+from affinitynet.data.agreement import binary_of_many, compare
 from affinitynet.data.checks import MaskInspection
 from affinitynet.data.files import Partitions
 from affinitynet.data.mask_files import MaskFiles, match_mask_files
@@ -85,13 +86,18 @@ def without_corrected(
 
 
 def list_problems(
-    corrected: Corrected, looks: Mapping[str, MaskInspection], classes: Classes
+    corrected: Corrected,
+    looks: Mapping[str, MaskInspection],
+    tags: Mapping[str, Sequence[str]],
+    classes: Classes,
 ) -> Iterator[str]:
     """List the problems of corrected masks.
 
     Args:
         corrected: As the files have them.
         looks: Inspection of the mask of each corrected training photo.
+        tags: Of these photos. A mask may well show other classes than they say, but where all do
+            the masks are numbered otherwise.
     """
     if corrected.problem:
         yield corrected.problem
@@ -105,3 +111,12 @@ def list_problems(
         known = range(1, len(corrected.classes) + 1) if corrected.classes else classes.values()
         if look.shown and not {*look.shown} & {*known}:
             yield f"{photo}: the mask has no value of a class, but {[*look.shown]}"
+    if corrected.classes:
+        return
+    if getattr(corrected.masks, "binary", False) and len(classes) > 1:
+        yield binary_of_many(len(classes))
+        return
+    names = {value: name for name, value in classes.items()}
+    numbered = [names.get(value, f"value {value}") for value in range(1, max(names) + 1)]
+    shown = {photo: look.shown for photo, look in looks.items() if look.shown}
+    yield from compare(tags, shown, classes, numbered, "mask_classes").problems

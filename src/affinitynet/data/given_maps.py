@@ -155,9 +155,13 @@ def inspect_maps(
         given = read_maps(readers, keys)
     except Exception as error:
         return MapsInspection(problems=(f"the maps cannot be read: {why_unreadable(error)}",))
+    if 0 in given.maps.shape[1:]:
+        return MapsInspection(problems=("the maps have no pixels",))
     problems = []
-    if not np.isfinite(given.maps).all():
-        problems.append("the maps are NaN or infinite")
+    with np.errstate(over="ignore"):
+        is_finite = np.isfinite(given.maps.astype(np.float32)).all()
+    if not is_finite:
+        problems.append("the maps are NaN or infinite, or beyond what 32 bits hold")
     elif given.maps.min(initial=0) < 0:
         problems.append("the maps have scores below 0; write probabilities, or what a ReLU gives")
     if width != height and given.maps.shape[1:] == (width, height):

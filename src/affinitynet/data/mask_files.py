@@ -60,7 +60,7 @@ def match_mask_files(masks: Collection[str], photos: Collection[str], path: str)
             found,
             problems=[
                 f"masks={path}: photos have several masks, as '{first}' and '{second}' of "
-                f"'{photo}'; name the folder that has one for each photo"
+                f"'{photo}'; keep one for each photo, or name the folder that has one"
             ],
         )
     return MaskFiles(
@@ -127,11 +127,13 @@ def _find(names: Mapping[str, str], photos: Collection[str]) -> dict[str, str]:
 
 
 def _list_rivals(masks: Collection[str], photos: Collection[str]) -> tuple[str, str, str] | None:
-    """Find two masks that have the name of one photo in different folders."""
+    """Find two masks of one photo: in different folders, or with different suffixes."""
     bases = _unique((PurePosixPath(photo).name, photo) for photo in photos)
     first: dict[str, str] = {}
     for mask in sorted(masks):
         base = PurePosixPath(mask).name
+        if base not in bases:  # of two that differ in their suffix alone it is in their names
+            base = PurePosixPath(base).stem
         if base in bases and base in first:
             return first[base], mask, bases[base]
         first[base] = mask

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from affinitynet.core.images import TURNED
-from affinitynet.data.agreement import Agreement
+from affinitynet.data.agreement import Agreement, binary_of_many
 from affinitynet.data.checks import UNKNOWN_VALUES
 from affinitynet.data.layouts import LAYOUTS
 from affinitynet.data.parameters import DataSet
@@ -106,9 +106,6 @@ def list_mask_problems(
         wrong = {line: ids for line, ids in wrong.items() if UNKNOWN_VALUES not in line}
     yield from name_together(wrong)
     if binary and num_values > 1:
-        yield (
-            f"the masks have the values 0 and 255 only, but there are {num_values} classes: "
-            "write the classes' values into them, or learn one class with classes=<name>"
-        )
+        yield binary_of_many(num_values)
     else:
         yield from agreement.problems

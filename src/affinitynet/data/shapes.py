@@ -52,8 +52,17 @@ def draw_mask(
 
 
 def encode_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> Runs:
-    """Encode the union of polygons, each a list of x, y, x, y, …."""
-    runs: Runs = coco_mask.merge(coco_mask.frPyObjects([list(p) for p in polygons], height, width))
+    """Encode the union of polygons, each a list of x, y, x, y, ….
+
+    Points further outside the photo than its side is long are moved nearer: pycocotools walks
+    along every edge, pixel by pixel.
+    """
+    sides = np.array([width, height])
+    near = [
+        np.clip(np.reshape(polygon, (-1, 2)), -sides, 2 * sides).ravel().tolist()
+        for polygon in polygons
+    ]
+    runs: Runs = coco_mask.merge(coco_mask.frPyObjects(near, height, width))
     return runs
 
 

@@ -1,6 +1,8 @@
 """A folder of the user's: photos, masks or tags that are not the project's own."""
 
 import hashlib
+import logging
+import os
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -13,6 +15,8 @@ from kedro_datasets.partitions import PartitionedDataset
 
 from affinitynet.datasets.atomic import PART_SUFFIX, register_atomic_file_systems, sweep
 from affinitynet.datasets.contact_sheet import contact_sheet
+
+logger = logging.getLogger(__name__)
 
 END = 4096
 """Bytes at each end of a file that are compared with another file of its size."""
@@ -117,6 +121,9 @@ class FolderDataset(PartitionedDataset):
     def fingerprint(self) -> str:
         """Summarise the folder by its files' names and sizes: `640 files, 3f2a9c01`."""
         files = self._files()
+        if self._protocol == "file":  # fsspec passes over them without a word
+            for _ in os.walk(self._normalized_path, onerror=_warn_of_unreadable):
+                pass
         listing = sorted((name, info["size"]) for name, info in files.items())
         digest = hashlib.sha256(repr(listing).encode()).hexdigest()[:8]
         return f"{len(listing)} files, {digest}"
@@ -130,10 +137,13 @@ class FolderDataset(PartitionedDataset):
         info = files[path]
         if self._protocol != "file":
             return FileState(info["size"], str(info.get("ETag") or info.get("LastModified")))
-        with open(path, "rb") as file:
-            ends = file.read(END)
-            file.seek(max(info["size"] - END, 0))
-            ends += file.read(END)
+        try:
+            with open(path, "rb") as file:
+                ends = file.read(END)
+                file.seek(max(info["size"] - END, 0))
+                ends += file.read(END)
+        except OSError as error:  # a link to nothing: the checks of the photos say so
+            return FileState(0, f"unreadable: {error.strerror}")
         return FileState(info["size"], hashlib.sha256(ends).hexdigest()[:8])
 
     def _files(self) -> dict[str, dict[str, Any]]:
@@ -149,6 +159,14 @@ class FolderDataset(PartitionedDataset):
                 if path.endswith(self._filename_suffix) and not path.endswith(PART_SUFFIX)
             ]
         return self._cached_partitions
+
+
+def _warn_of_unreadable(error: OSError) -> None:
+    if isinstance(error, PermissionError):
+        logger.warning(
+            "%s: the folder cannot be read (%s); what lies in it is left out",
+            *(error.filename, error.strerror),
+        )
 
 
 def _save_one(folder: FolderDataset, name: str, data: Any) -> Saved:

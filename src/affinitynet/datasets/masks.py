@@ -80,7 +80,7 @@ class MasksDataset(FolderDataset):
             return _read_images({photo: files[file] for photo, file in matched.files.items()})
         try:
             drawn = read_drawn(self._path, self._photos)
-        except ValueError:
+        except (OSError, ValueError):
             return Masks({})  # as a folder without masks: the checks of the input say why
         return Masks(drawn.masks)
 
@@ -158,7 +158,7 @@ def match_folder(
 def find_labelmap(path: str) -> str | None:
     """Find the `labelmap.txt` in a folder of masks, or beside it."""
     beside = (Path(path) / LABELMAP, Path(path).parent / LABELMAP)
-    return next((str(file) for file in beside if file.is_file()), None)
+    return next((str(file) for file in beside if os.path.isfile(file)), None)
 
 
 def _read_images(readers: dict[str, Callable[[], LabelMap]]) -> Masks:
@@ -233,6 +233,9 @@ class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
             return MasksHeader(classes, matched.notes, "; ".join(problems), among)
         try:
             drawn = read_drawn(self._path, self._photos)
+        except OSError as error:
+            problem = f"masks={self._path}: cannot be read ({error.strerror})"
+            return MasksHeader([], [], problem)
         except ValueError as error:
             problem = str(error).replace("tags=", "masks=", 1)
             if Path(self._path).is_dir() and "is a folder without" in problem:
@@ -255,6 +258,10 @@ def list_images(path: str, photos: str | None) -> list[str]:
     return choose_images(names, among=lie_among(path, photos))
 
 
+def _has_no_size() -> NoReturn:
+    raise ValueError("its file gives no width and height of the image; add them")
+
+
 def read_drawn(path: str, photos: str | None) -> DrawnMasks:
     """Read a file, or a folder, of outlines.
 
@@ -263,5 +270,5 @@ def read_drawn(path: str, photos: str | None) -> DrawnMasks:
     """
     given = parse_source(TagsDataset(filepath=path).load() or {}, path, ";")
     if photos is None:
-        return draw_masks(given, {row.file: bytes for row in given.rows}, path)
+        return draw_masks(given, {row.file: _has_no_size for row in given.rows}, path)
     return draw_masks(given, PhotosDataset(path=photos).load(), path)

@@ -2,8 +2,24 @@
 
 from typing import Any
 
+from kedro.io.core import get_filepath_str
+from kedro_datasets.pillow import ImageDataset
+from PIL import Image
+
 from affinitynet.core.segments import SLIC
 from affinitynet.datasets.folder import FolderDataset
+
+
+class RegionsDataset(ImageDataset):
+    """An image that knows its file's format, so that a JPEG can be refused."""
+
+    def load(self) -> Image.Image:
+        """Read the image in full."""
+        path = get_filepath_str(self._get_load_path(), self._protocol)
+        with self._fs.open(path, **self._fs_open_args_load) as file:
+            image = Image.open(file)
+            image.load()
+            return image
 
 
 class SegmentsDataset(FolderDataset):
@@ -22,7 +38,8 @@ class SegmentsDataset(FolderDataset):
     """
 
     def __init__(self, *, path: str | None, **kwargs: Any) -> None:
-        super().__init__(**{"path": path or SLIC, "dataset": "pillow.ImageDataset"} | kwargs)
+        options: dict[str, Any] = {"path": path or SLIC, "dataset": RegionsDataset}
+        super().__init__(**options | kwargs)
         self._given = path not in (None, SLIC)
 
     def _list_partitions(self) -> list[str]:

@@ -57,9 +57,10 @@ class TagsDataset(AbstractDataset[NoReturn, Source]):
         """
         if self._filepath and self._filepath.is_file():
             return self._filepath.read_bytes()
-        return {
+        files: dict[str, Callable[[], bytes]] = {
             file: partial(Path.read_bytes, path) for file, path in self._files().items()
-        } or None
+        }
+        return files if files or (self._filepath and self._filepath.is_dir()) else None
 
     def save(self, data: NoReturn) -> NoReturn:
         """Refuse: the file is the user's own."""

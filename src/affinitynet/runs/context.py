@@ -54,6 +54,7 @@ class RunContext(KedroContext):
         # Kedro imports this module for each command, also for those that make no context.
         from affinitynet.runs.configuration import Configuration
         from affinitynet.runs.parameters import anchor_paths, check_parameters
+        from affinitynet.runs.places import check_database
         from affinitynet.runs.searched import add_best
 
         check_platform()
@@ -67,7 +68,9 @@ class RunContext(KedroContext):
         given = {**(self.config_loader.runtime_params or {})}
         _choose_tracking(given, os.environ.get("MLFLOW_TRACKING_URI"))
         folder = Path(self.project_path)
-        self.config_loader.runtime_params = anchor_paths(given, folder)
+        self.config_loader.runtime_params = given = anchor_paths(given, folder)
+        if "mlflow_tracking_uri" not in given:
+            check_database(Path(folder, given["mlflow_db"]))
         raw = anchor_paths(self.config_loader["parameters"], folder)
         if raw["best"]:
             self.config_loader.runtime_params = add_best(
@@ -113,6 +116,16 @@ class RunContext(KedroContext):
         """Folder of everything that is read and made, a path or the URL of an object store."""
         data = str(self.raw_parameters["data"])
         return data if "://" in data else str(Path(self.project_path, data))
+
+    @property
+    def places(self) -> dict[str, Path]:
+        """Folders of this machine that runs write to, by the parameters that name them."""
+        given = self.config_loader.runtime_params or {}
+        names = {"data": self.data} | {
+            name: given[name] for name in ("exported", "mlflow_artifacts") if given.get(name)
+        }
+        local = {name: str(place) for name, place in names.items() if "://" not in str(place)}
+        return {name: Path(self.project_path, place) for name, place in local.items()}
 
     @property
     def records(self) -> str:

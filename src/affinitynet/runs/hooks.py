@@ -8,18 +8,20 @@ import socket
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
 import pandas as pd
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
-from kedro.io import CatalogProtocol
+from kedro.io import CatalogProtocol, DatasetError
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 
 from affinitynet.core.segments import SLIC
+from affinitynet.data.files import why_unreadable
 from affinitynet.data.layouts import LAYOUTS
 from affinitynet.data.parameters import DataSet
 from affinitynet.datasets.atomic import sweep
@@ -38,7 +40,8 @@ from affinitynet.runs.lock import IsHeldError, Lock, acquire
 from affinitynet.runs.models import MODEL, describe_model
 from affinitynet.runs.networks import check_networks
 from affinitynet.runs.parameters import check_device, check_packages
-from affinitynet.runs.photos import INDEX, check_photos, forget_photos, note_photos
+from affinitynet.runs.photos import INDEX, PHOTOS, check_photos, forget_photos, note_photos
+from affinitynet.runs.places import check_places
 from affinitynet.runs.record import (
     RunRecord,
     code_fingerprint,
@@ -106,6 +109,10 @@ class RunHooks:
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
         check_runner(run_params["runner"])
+        photos = catalog.get(PHOTOS)
+        given = photos.path if isinstance(photos, FolderDataset) else "://"
+        folder = None if "://" in given else Path(self.context.project_path, given)
+        check_places(self.context.places, folder)
         names = run_params["pipeline_names"] or ["__default__"]
         if before := self.context.find_unfinished(names):
             before = self.context.resumed = self._take_over(before)
@@ -478,10 +485,14 @@ def _fingerprints(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tupl
         dataset = catalog.get(name)
         if isinstance(dataset, OutputFolderDataset):  # of a node that is left out
             continue
-        if (
-            isinstance(dataset, FolderDataset | TagsDataset | CorrectedDataset)
-            and (fingerprint := dataset.fingerprint()) != "none"
-        ):
+        if not isinstance(dataset, FolderDataset | TagsDataset | CorrectedDataset):
+            continue
+        try:
+            fingerprint = dataset.fingerprint()
+        except (OSError, DatasetError) as error:
+            reason = why_unreadable(error)
+            raise UserError(f"{name}: cannot be read ({reason})") from error
+        if fingerprint != "none":
             yield name, fingerprint
 
 

@@ -88,7 +88,7 @@ def test_masks_of_background_only_stop():
     tags, classes = draw(7)
     (problem,) = compare(tags, dict.fromkeys(tags, ()), classes, NAMES, "mask_classes").problems
     assert "the masks of all 40 tagged photos show none of the classes" in problem
-    assert "their values are only 0" in problem
+    assert "their values are only 0 and 255" in problem
 
 
 def test_classes_that_are_always_together_and_no_masks_are_fine():

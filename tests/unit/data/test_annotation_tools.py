@@ -220,6 +220,16 @@ def test_yolo(names, text):
     assert pixels(masks, "rex")["dog"] == pytest.approx(0.16 * 64 * 48, abs=30)
 
 
+def test_yolo_s_names_are_texts():
+    given, _ = read({f: t.encode for f, t in (YOLO | {"data.yaml": "names: [yes, no]"}).items()})
+    assert given.classes == ["yes", "no"]
+
+
+def test_yolo_s_broken_yaml_is_named():
+    with pytest.raises(ValueError, match=r"data\.yaml: cannot be read as YAML"):
+        read({f: t.encode for f, t in (YOLO | {"data.yaml": "names: [cat"}).items()})
+
+
 def test_yolo_without_names_is_reported():
     with pytest.raises(ValueError, match="the class 0 has no name \\(there is none\\); names are"):
         read({file: each.encode for file, each in YOLO.items()})

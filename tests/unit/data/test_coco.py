@@ -204,3 +204,17 @@ def test_files_of_two_splits_are_one_data_set():
     photos = dict.fromkeys(["train2014/COCO_train2014_1", "val2014/COCO_val2014_1"])
     drawn = draw_masks(given, photos, "annotations")
     assert [np.unique(read()).tolist() for read in drawn.masks.values()] == [[0, 2], [0, 1]]
+
+
+def test_ids_may_be_floats_as_pandas_writes_them():
+    content = coco({"segmentation": [SQUARE], "image_id": 1.0, "category_id": 7.0})
+    given, drawn = draw(content)
+    assert given.rows[0].tags == ["dog"]
+    assert areas(drawn)[2] == 400
+    assert not given.notes
+
+
+def test_a_point_far_outside_the_photo_costs_no_memory():
+    """pycocotools walks along edges: this one would take it 20 GB."""
+    _, drawn = draw(coco({"segmentation": [[1e9, 10, -1e9, 10, -1e9, 30, 1e9, 30]]}))
+    assert areas(drawn) == {0: 48 * 64 - 20 * 64, 2: 20 * 64}

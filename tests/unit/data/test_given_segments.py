@@ -70,3 +70,19 @@ def test_without_a_folder_there_are_none(path, index):
     assert segments.load() == {}
     assert segments.fingerprint() == "none"
     assert check_segments(index, {}, Vote(segments=SLIC), Execution()) == {}
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda values: Image.fromarray(values.astype(np.uint8)), "is a JPEG"),
+        (lambda values: Image.fromarray(-values.astype(np.int32)), "numbers below 0"),
+        (lambda values: Image.fromarray((values / 3).astype(np.float32)), "with fractions"),
+    ],
+)
+def test_numbers_that_are_no_regions_are_refused(tmp_path, index, make, reason):
+    suffix = "jpg" if "JPEG" in reason else "tif"
+    for name in ("rex", "tom"):
+        make(np.arange(48 * 32).reshape(32, 48) % 3).save(tmp_path / f"{name}.{suffix}")
+    with pytest.raises(UserError, match=reason):
+        check(tmp_path, index)

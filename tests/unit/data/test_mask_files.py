@@ -178,11 +178,12 @@ def test_jpegs_are_reported(folder):
         masks["rex"]()
 
 
-def test_several_masks_of_one_photo_are_named():
-    matched = match_mask_files(["cat/rex", "dog/rex"], ["rex"], "m")
+@pytest.mark.parametrize("masks", [["cat/rex", "dog/rex"], ["rex.gif", "rex.png"]])
+def test_several_masks_of_one_photo_are_named(masks):
+    matched = match_mask_files(masks, ["rex"], "m")
     assert matched.problems == [
-        "masks=m: photos have several masks, as 'cat/rex' and 'dog/rex' of 'rex'; name the folder "
-        "that has one for each photo"
+        f"masks=m: photos have several masks, as '{masks[0]}' and '{masks[1]}' of 'rex'; keep one "
+        "for each photo, or name the folder that has one"
     ]
 
 

@@ -211,6 +211,32 @@ def test_a_missing_folder_has_no_partitions(tmp_path):
     assert folder(tmp_path / "nowhere").fingerprint().startswith("0 files")
 
 
+def test_a_link_to_nothing_has_a_state_too(tmp_path):
+    """Folders of git-annex consist of such links until their files are fetched."""
+    (tmp_path / "a.json").write_text("1")
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere.json")
+    states = folder(tmp_path).states()
+    assert states["a"].size == 1
+    assert states["gone"].digest == "unreadable: No such file or directory"
+
+
+def test_a_folder_that_cannot_be_listed_is_named_as_a_run_begins(tmp_path, monkeypatch, caplog):
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "a.json").write_text("1")
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    dataset = folder(tmp_path)
+    assert dataset.load().keys() == {"a"}
+    assert dataset.fingerprint().startswith("1 files")
+    assert caplog.text.count("locked: the folder cannot be read (Permission denied)") == 1
+
+
 def test_the_user_s_folder_is_never_written_to(tmp_path):
     with pytest.raises(DatasetError, match="only read"):
         folder(tmp_path).save({"a": 1})

@@ -52,6 +52,8 @@ def check_maps(
     """
     index, names = tagged_photos(index), ClassNames(classes)
     files = assign_files([*given], index.index, names)
+    if [*given] == [""]:
+        raise UserError(f"maps={maps}: is a file; name the folder that it is in")
     if not files:
         raise UserError(
             f"maps={maps}: has no class maps of the {len(index)} training photos: {len(given)} "

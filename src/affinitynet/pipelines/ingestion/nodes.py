@@ -165,6 +165,8 @@ def check_data_set(
     layout = LAYOUTS[data_set.layout]
     more, warnings = _check_masks(masked, findings, masks, layout.mask_names, execution)
     if problems := [*problems, *more]:
+        for line in findings["warnings"]:  # they may be the reason
+            logger.warning(line)
         raise _refuse(problems, parameters[layout.folder], layout.folder)
     ids = [*map(str, masked.index)]
     warnings = [*findings["warnings"], *warnings, *list_warnings(inspected, classes, ids)]
@@ -190,12 +192,15 @@ def _check_masks(
         for line in look.problems:
             wrong.setdefault(line, []).append(image_id)
     shown = {i: look.shown for i, look in looks.items() if look.shown is not None}
-    tags = {str(i): tags.split(TAG_SEPARATOR) for i, tags in masked["tags"].items()}
-    agreement = compare(tags, shown, classes, names, parameter)
+    agreement = compare(_list_tags(masked), shown, classes, names, parameter)
     binary = getattr(masks, "binary", False)
     problems = [*list_mask_problems(wrong, agreement, len(names), binary=binary)]
     known = [f"the masks have the values 0 and 255 only: 255 is {', '.join(classes)}"]
     return problems, [*agreement.warnings, *(known if binary else ())]
+
+
+def _list_tags(images: pd.DataFrame) -> dict[str, list[str]]:
+    return {str(i): tags.split(TAG_SEPARATOR) for i, tags in images["tags"].items()}
 
 
 def _look_at_masks(
@@ -264,7 +269,8 @@ def check_corrections(
     own = {i: corrected.masks[name] for i, name in matched.files.items()}
     train = index[(index["split"] == "train") & index.index.isin([*own])]
     looks = _look_at_masks(train, own, MAX_VALUE, execution, "Checking the corrected masks")
-    problems = [*matched.problems, *list_problems(corrected, looks, classes)]
+    tags = _list_tags(train)
+    problems = [*matched.problems, *list_problems(corrected, looks, tags, classes)]
     if not problems and not looks:
         problems.append(f"none of the {len(corrected.masks)} masks is of a training photo")
     if problems:

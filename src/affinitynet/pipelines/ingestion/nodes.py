@@ -165,8 +165,8 @@ def check_data_set(
     layout = LAYOUTS[data_set.layout]
     more, warnings = _check_masks(masked, findings, masks, layout.mask_names, execution)
     if problems := [*problems, *more]:
-        for line in findings["warnings"]:  # they may be the reason
-            logger.warning(line)
+        for line in findings["warnings"]:  # they may be the reason; half characters cannot be shown
+            logger.warning(line.encode(errors="backslashreplace").decode())
         raise _refuse(problems, parameters[layout.folder], layout.folder)
     ids = [*map(str, masked.index)]
     warnings = [*findings["warnings"], *warnings, *list_warnings(inspected, classes, ids)]

@@ -401,8 +401,16 @@ def test_scores_need_no_masks_where_none_are_asked_for(finished_copy):
 
 
 def test_a_run_that_made_nothing_is_forgotten(project, tmp_path):
-    tags = tmp_path / "tags.csv"
+    photos, tags = tmp_path / "photos", tmp_path / "tags.csv"
+    photos.mkdir()
     tags.write_text("")
     with pytest.raises(UserError, match=r"tags\.csv"):
-        project.run(env="tagged", parameters={"images": str(tmp_path), "tags": str(tags)})
+        project.run(env="tagged", parameters={"images": str(photos), "tags": str(tags)})
     assert not project.records
+
+
+def test_a_run_among_the_photos_is_refused(project):
+    photos = project.folder
+    with pytest.raises(UserError, match=r"data=.*/data: lies among the photos"):
+        project.run(env="tagged", parameters={"images": str(photos)})
+    assert not project.data.exists()

@@ -41,6 +41,9 @@ def parse_once(load):
     return lambda file: pickle.loads(parsed(file.read()))  # a fifth of what copies take
 
 
+OmegaConf.load = parse_once(OmegaConf.load)
+omegaconf.base.parse = cache(omegaconf.base.parse)  # the same for interpolations
+
 os.sync = lambda: None  # no test has a power failure
 
 
@@ -48,9 +51,6 @@ os.sync = lambda: None  # no test has a power failure
 def _trust_in_power(connection, _):
     connection.execute("pragma synchronous = off")
 
-
-OmegaConf.load = parse_once(OmegaConf.load)
-omegaconf.base.parse = cache(omegaconf.base.parse)  # the same for interpolations
 
 bootstrap = cache(bootstrap_project)
 """Read the project's settings, once a process: dynaconf looks at the whole stack of calls."""

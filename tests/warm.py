@@ -10,6 +10,7 @@ import subprocess
 import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Thread
 
 IMPORTED = (
     "affinitynet.settings",  # first: it sets MLflow's environment
@@ -29,16 +30,13 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([*IMPORTED])
 
 
-def _run(
-    arguments: list[str], folder: str, environment: dict[str, str], output: Connection | int
-) -> None:
+def _run(arguments: list[str], environment: dict[str, str], output: Connection) -> None:
     """Be a process of `kedro`: run it, then what it has registered for its end."""
     os.environ.clear()
     os.environ.update(environment)
-    os.chdir(folder)
-    descriptor = output if isinstance(output, int) else output.fileno()
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
+    os.chdir(PROJECT)
+    os.dup2(output.fileno(), 1)
+    os.dup2(output.fileno(), 2)
     from kedro.framework.cli.cli import main
 
     sys.argv = ["kedro", *arguments]
@@ -61,15 +59,12 @@ class WarmProcess:
         reader, writer = CONTEXT.Pipe(duplex=False)
         if stdout != subprocess.PIPE:
             os.dup2(stdout.fileno(), writer.fileno())
-        self._process = CONTEXT.Process(
-            target=_run, args=(arguments, PROJECT, {**os.environ}, writer)
-        )
+        self._process = CONTEXT.Process(target=_run, args=(arguments, {**os.environ}, writer))
         self._process.start()
         writer.close()
         self.stdout = os.fdopen(os.dup(reader.fileno()), encoding="utf-8")
         reader.close()
         self.pid = self._process.pid
-        self.kill, self.terminate = self._process.kill, self._process.terminate
 
     @property
     def returncode(self):
@@ -88,7 +83,10 @@ class WarmProcess:
         return self.returncode
 
     def communicate(self, timeout=None):
-        """All that it prints, once it has ended."""
-        printed = self.stdout.read()
+        """All that it prints, once it has ended; read meanwhile, as a full pipe would stop it."""
+        printed = []
+        reader = Thread(target=lambda: printed.append(self.stdout.read()), daemon=True)
+        reader.start()
         self.wait(timeout)
-        return printed, None
+        reader.join(timeout)
+        return printed[0], None

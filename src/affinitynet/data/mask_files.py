@@ -132,7 +132,7 @@ def _list_rivals(masks: Collection[str], photos: Collection[str]) -> tuple[str, 
     first: dict[str, str] = {}
     for mask in sorted(masks):
         base = PurePosixPath(mask).name
-        if base not in bases:  # of two that differ in their suffix alone it is in their names
+        if base not in bases:  # two that differ only in their suffix keep it in their names
             base = PurePosixPath(base).stem
         if base in bases and base in first:
             return first[base], mask, bases[base]

@@ -18,6 +18,7 @@ from affinitynet.core.checkpoint import Checkpoint, NetworkConfig
 from affinitynet.core.label_maps import Classes, LabelMap, decode
 from affinitynet.data.corrections import Corrected, corrected_labels
 from affinitynet.data.files import Partitions
+from affinitynet.data.report import one_hot
 from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, RankDiedError, launch, pick_device, track
@@ -236,8 +237,7 @@ def _labelled_photos(
 
 
 def _tags(photos: pd.DataFrame, classes: Classes) -> dict[str, npt.NDArray[np.uint8]]:
-    shown = photos["tags"].str.get_dummies("|").reindex(columns=list(classes), fill_value=0)
-    return dict(zip(photos.index, shown.to_numpy(np.uint8), strict=True))
+    return dict(zip(photos.index, one_hot(photos, classes).to_numpy(np.uint8), strict=True))
 
 
 def _repeated(

@@ -1,7 +1,5 @@
 """The data set that a run's inputs were made of: a stage refuses inputs of another one."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from typing import Any

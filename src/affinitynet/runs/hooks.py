@@ -1,7 +1,5 @@
 """Hooks that keep a run's record, check its inputs, and continue an unfinished run."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket
@@ -110,8 +108,8 @@ class RunHooks:
     ) -> None:
         check_runner(run_params["runner"])
         photos = catalog.get(PHOTOS)
-        given = photos.path if isinstance(photos, FolderDataset) else "://"
-        folder = None if "://" in given else Path(self.context.project_path, given)
+        local = isinstance(photos, FolderDataset) and "://" not in photos.path and photos.path
+        folder = Path(self.context.project_path, local) if local else None
         check_places(self.context.places, folder)
         names = run_params["pipeline_names"] or ["__default__"]
         if before := self.context.find_unfinished(names):

@@ -3,8 +3,6 @@
 And of a registered model: which run, data set and score it has, and which is the best.
 """
 
-from __future__ import annotations
-
 import shlex
 import warnings
 from collections.abc import Iterable, Iterator, Mapping

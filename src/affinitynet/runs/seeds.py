@@ -1,7 +1,5 @@
 """Mean and spread of scores over seeds: a table, and an MLflow run above those of the seeds."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any

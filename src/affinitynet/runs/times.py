@@ -1,7 +1,5 @@
 """How long a run will take on this machine: estimated at its start, compared at its end."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace

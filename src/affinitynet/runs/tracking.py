@@ -18,8 +18,6 @@ What is left is driven by `metadata: {mlflow: …}` of the catalog entries:
   under the name that the parameter `export.registered_model` gives.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

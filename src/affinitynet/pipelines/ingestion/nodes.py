@@ -269,8 +269,10 @@ def check_corrections(
     own = {i: corrected.masks[name] for i, name in matched.files.items()}
     train = index[(index["split"] == "train") & index.index.isin([*own])]
     looks = _look_at_masks(train, own, MAX_VALUE, execution, "Checking the corrected masks")
-    tags = _list_tags(train)
-    problems = [*matched.problems, *list_problems(corrected, looks, tags, classes)]
+    problems = [
+        *matched.problems,
+        *list_problems(corrected, looks, _list_tags(train), classes),
+    ]
     if not problems and not looks:
         problems.append(f"none of the {len(corrected.masks)} masks is of a training photo")
     if problems:

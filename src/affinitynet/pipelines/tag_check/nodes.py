@@ -10,6 +10,7 @@ from PIL import Image
 
 from affinitynet.core.label_maps import Classes
 from affinitynet.data.files import Partitions
+from affinitynet.data.report import one_hot
 from affinitynet.deferred import pandas as pd
 from affinitynet.execution import Execution
 from affinitynet.pipelines.parameters import CAM, TagCheck
@@ -47,10 +48,9 @@ def predict_tags(
     backbone = initialise_classifier(cam, classes, seed)
     work = NetworkWork(PhotoFeatures, backbone, tag_check.features, execution, "Checking the tags")
     features = dict(map_on_devices(work, index, photos))
-    shown = index["tags"].str.get_dummies("|").reindex(columns=list(classes), fill_value=0)
-    shown = shown.loc[list(features)]
+    shown = one_hot(index, classes).loc[list(features)]
     found = predict_out_of_fold(
-        np.array([*features.values()]), shown.to_numpy(bool), folds=tag_check.folds, seed=seed
+        np.array([*features.values()]), shown.to_numpy(), folds=tag_check.folds, seed=seed
     )
     return pd.DataFrame(found, shown.index, shown.columns).sort_index()
 
@@ -71,8 +71,8 @@ def check_tags(
         these are distinguished (1: always, 0.5: by chance).
     """
     names = [*classes]
-    tags = index.loc[probabilities.index, "tags"]
-    shown = tags.str.get_dummies("|").reindex(columns=names, fill_value=0).to_numpy(bool)
+    photos = index.loc[probabilities.index]
+    tags, shown = photos["tags"], one_hot(photos, names).to_numpy()
     found = probabilities[names].to_numpy(float)
     suspects = _rank(tags, names, shown, found)
     pairs = compare_classes(names, shown, found)

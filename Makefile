@@ -35,7 +35,7 @@ test: $(VENV)/.installed-dev ## Run all tests
 	$(PYTEST)
 
 test-unit: $(VENV)/.installed-dev ## Run the fast tests, of single functions
-	$(PYTEST) tests/unit
+	$(PYTEST) --numprocesses=logical tests/unit
 
 bench: $(VENV)/.installed-dev ## Measure against plain baselines (BENCH="-k walk": some of it)
 	$(BIN)/python -m pytest benchmarks --quiet --benchmark-quiet $(BENCH)

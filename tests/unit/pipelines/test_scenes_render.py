@@ -16,7 +16,7 @@ from affinitynet.pipelines.scenes.render import (
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
-    return [render_scene([0, i]) for i in range(200)]
+    return [render_scene([0, i]) for i in range(120)]
 
 
 def test_a_seed_determines_the_scene_whatever_was_rendered_before(scenes: list[Scene]) -> None:

@@ -1,4 +1,7 @@
-"""ResNet-38 and the authors' checkpoints, against the networks written out layer by layer."""
+"""ResNet-38 and the authors' checkpoints, against the networks written out layer by layer.
+
+Whole networks of 105 million parameters, which take too long for `tests/unit`.
+"""
 
 import copy
 
@@ -9,6 +12,7 @@ from torch.nn.functional import avg_pool2d, batch_norm, conv2d, elu, relu
 from affinitynet.networks import psa
 from affinitynet.networks.backbones import Backbone
 from affinitynet.networks.checkpoint import Checkpoint, initialise, restore
+from affinitynet.networks.cuda import Canvas
 
 REPEATS = {2: 2, 3: 2, 4: 5, 5: 2}
 """Level -> blocks after its first."""
@@ -254,3 +258,11 @@ def test_weights_for_other_classes_are_refused(cam_state, tmp_path):
 def test_resnet38_has_stride_8_alone():
     with pytest.raises(ValueError, match="output stride 8, not 16"):
         Backbone("resnet38", output_stride=16)
+
+
+@pytest.mark.parametrize("name", ["resnet38", "vgg16_deeplab"])
+def test_the_paper_s_backbones_fit_on_a_canvas(name):
+    backbone = {"name": name, "weights": None, "output_stride": 8}
+    config = {"kind": "cam", "classes": {"a": 1, "b": 2}, "backbone": backbone}
+    network = restore(initialise(config, seed=0))
+    assert Canvas(network, network.cam).is_exact()

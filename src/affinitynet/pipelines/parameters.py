@@ -403,6 +403,7 @@ class Parameters:
     execution: Execution
 
     data: FilePath
+    working_size: Annotated[PositiveInt, Ge(32)] | None
     scenes: Scenes | None
     voc_root: FilePath
     mask_folder: Annotated[Text, MinLen(1)]

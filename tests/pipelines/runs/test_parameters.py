@@ -193,6 +193,34 @@ def test_the_parameters_of_each_environment_are_right(env):
     assert check_parameters(loader["parameters"]).seed == 0
 
 
+@pytest.mark.parametrize("env", ["base", "coco", "tagged", "voc", "voc_cpu"])
+def test_one_parameter_sets_the_working_size_of_all_stages(env):
+    given = {"runtime_params": {"working_size": 400}}
+    loader = OmegaConfigLoader(str(PROJECT / "conf"), env=env, **given, **CONFIG_LOADER_ARGS)
+    found = check_parameters(loader["parameters"])
+    assert {
+        found.cam.inference.long_side,
+        found.affinity_labels.features.long_side,
+        found.affinity_labels.long_side,
+        found.revision.random_walk.long_side,
+        found.revision.long_side,
+        found.segmentation.inference.long_side,
+        found.inference.long_side,
+    } == {400}
+    if env not in ("coco", "voc"):  # these train on the release's sizes
+        trained = (found.cam, found.affinity_training, found.segmentation)
+        assert all(300 <= stage.augmentation.crop <= 400 for stage in trained)
+        assert all(stage.augmentation.long_side[1] >= 500 for stage in trained)
+
+
+@pytest.mark.parametrize("value", ["large", 0, 31, -256, 2.5])
+def test_a_working_size_that_is_none_is_named(value):
+    given = {"runtime_params": {"working_size": value}}
+    loader = OmegaConfigLoader(str(PROJECT / "conf"), env="tagged", **given, **CONFIG_LOADER_ARGS)
+    with pytest.raises(UserError, match=f"\n  working_size is {value!r}; it must be"):
+        check_parameters(loader["parameters"])
+
+
 @pytest.mark.parametrize(("name", "values"), WRONG.items(), ids=WRONG)
 def test_wrong_values_are_named(parameters, name, values):
     """Each message has the parameter, or its block, and what it must be."""

@@ -1,4 +1,4 @@
-"""One training loop for every network: SGD, polynomial decay, a checkpoint an epoch."""
+"""One training loop for every network: SGD or AdamW, polynomial decay, a checkpoint an epoch."""
 
 import copy
 import logging
@@ -174,7 +174,7 @@ def _frozen_parts(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
     return [modules[name].requires_grad_(False) for name in names]
 
 
-def _optimiser(network: nn.Module, parameters: TrainingParameters) -> torch.optim.SGD:
+def _optimiser(network: nn.Module, parameters: TrainingParameters) -> torch.optim.Optimizer:
     """Group the weights: backbone or head; weight decay for kernels, neither norms nor biases."""
     norms = {
         parameter
@@ -201,10 +201,12 @@ def _optimiser(network: nn.Module, parameters: TrainingParameters) -> torch.opti
             (biases, parameters.bias_rate, 0.0),
         ):
             groups.append({"params": members, "initial_lr": factor * rate, "weight_decay": decay})
+    if parameters.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=0.0, betas=(parameters.momentum, 0.999), fused=True)
     return torch.optim.SGD(groups, lr=0.0, momentum=parameters.momentum, fused=True)
 
 
-def _snapshot_optimiser(optimiser: torch.optim.SGD) -> dict[str, Any]:
+def _snapshot_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     """Copy the optimiser's state to the CPU, as `snapshot` does the weights."""
     state = optimiser.state_dict()
     return {

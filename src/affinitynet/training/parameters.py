@@ -30,8 +30,9 @@ class TrainingParameters:
         learning_rate: Of the backbone, at the start.
         head_learning_rate: Of all that is new above the backbone.
         bias_rate: Factor on both rates for the biases of convolutions.
-        momentum: Of SGD.
-        weight_decay: L2 penalty; biases and norms are spared.
+        optimiser: "sgd" (paper), or "adamw" (Loshchilov and Hutter, ICLR 2019).
+        momentum: Of SGD; AdamW's beta_1.
+        weight_decay: L2 penalty, AdamW's apart from the gradient; biases and norms are spared.
         power: Of the polynomial decay: rate x (1 - step / steps)^power.
         warmup: Share of the steps over which both rates rise linearly from zero.
         frozen: Parts of the network that keep their weights, and their norms' statistics, by
@@ -52,6 +53,7 @@ class TrainingParameters:
     learning_rate: NonNegative = 0.01
     head_learning_rate: NonNegative = 0.1
     bias_rate: NonNegative = 1.0
+    optimiser: Literal["sgd", "adamw"] = "sgd"
     momentum: Annotated[Number, Ge(0), Lt(1)] = 0.9
     weight_decay: NonNegative = 5e-4
     power: NonNegative = 0.9

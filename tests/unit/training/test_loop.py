@@ -28,6 +28,7 @@ PARAMETERS = TrainingParameters(  # a random backbone has no statistics worth fi
     warmup=0.1,
     fixed_norms=False,
 )
+ADAMW = {"optimiser": "adamw", "learning_rate": 0.001, "head_learning_rate": 0.01}
 
 
 class Colours(Dataset):
@@ -75,8 +76,9 @@ def test_few_samples_are_passed_over_until_the_steps_are_enough(initial):
     assert replace(few, epochs=0).count_epochs(4) == 0
 
 
-def test_it_learns_a_small_problem(initial):
-    (*_, final) = run(initial, replace(PARAMETERS, epochs=12))
+@pytest.mark.parametrize("rates", [{}, ADAMW])
+def test_it_learns_a_small_problem(initial, rates):
+    (*_, final) = run(initial, replace(PARAMETERS, epochs=12, **rates))
 
     losses = [entry["loss"] for entry in final.progress["history"]]
     assert losses[-1] < 0.2 < losses[0]
@@ -85,9 +87,9 @@ def test_it_learns_a_small_problem(initial):
     assert torch.equal(predicted.float(), torch.stack(tags))
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_an_interrupted_training_gives_the_same(initial, workers, tmp_path):
-    parameters = replace(PARAMETERS, workers=workers)
+@pytest.mark.parametrize(("workers", "rates"), [(0, {}), (1, {}), (0, ADAMW)])
+def test_an_interrupted_training_gives_the_same(initial, workers, rates, tmp_path):
+    parameters = replace(PARAMETERS, workers=workers, **rates)
     (*_, whole) = run(initial, parameters)
     torch.save(run(initial, parameters)[0].state_dict(), tmp_path / "model.pt")
     torch.rand(100)  # whatever else draws random numbers meanwhile

@@ -13,9 +13,14 @@ VAL_NAMES = {"val", "valid", "validation", "dev", "valset", "eval", "evaluation"
 TEST_NAMES = {"test", "testing", "testset", "holdout"}
 
 
+def compose(name: str) -> str:
+    """Write a file's name in NFC: file systems spell é in two ways."""
+    return unicodedata.normalize("NFC", name)
+
+
 def normal_form(name: str) -> str:
     """Write a class's name in NFC, with single blanks and nothing around them."""
-    return " ".join(unicodedata.normalize("NFC", name).translate(INVISIBLE).split())
+    return " ".join(compose(name).translate(INVISIBLE).split())
 
 
 def is_background(name: str) -> bool:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,16 @@ from affinitynet.core.label_maps import LabelMap
 
 Runs = dict[str, Any]
 """Run lengths as pycocotools has them: `size` and `counts`."""
+Encode = Callable[[int, int], Runs]
+"""Maps a photo's height and width to the run lengths of a shape in it."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The outline of something in a photo.
-
-    Attributes:
-        label: Name of its class.
-        encode: Maps the photo's height and width to the shape's run lengths.
-    """
+    """The outline of something in a photo; `label` is the name of its class."""
 
     label: str
-    encode: Callable[[int, int], Runs]
+    encode: Encode
 
 
 def draw_mask(
@@ -37,10 +35,7 @@ def draw_mask(
         shapes: Those with a label that has no value are left out.
         values: Label to mask value.
         height: Of the photo, in pixels.
-        width: Of the photo, in pixels.
-
-    Returns:
-        (H, W) uint8.
+        width: In pixels.
     """
     mask: npt.NDArray[np.uint8] = np.zeros((height, width), np.uint8)
     runs = [
@@ -73,6 +68,19 @@ def encode_scaled_polygons(
     size = (width / whole, height / whole)
     scaled = [[number * size[i % 2] for i, number in enumerate(each)] for each in polygons]
     return encode_polygons(scaled, height, width)
+
+
+def outline(given: Any, whole: float | None = None) -> Encode | None:
+    """Make the shape of polygons as a file has them, see `read_polygons`; None if it has none.
+
+    Args:
+        whole: As `encode_scaled_polygons` takes it; None for polygons in pixels.
+    """
+    if not (polygons := read_polygons(given)):
+        return None
+    if whole is None:
+        return partial(encode_polygons, polygons)
+    return partial(encode_scaled_polygons, polygons, whole)
 
 
 def encode_runs(counts: Sequence[int] | str | bytes, size: tuple[int, int], *_: int) -> Runs:

@@ -191,14 +191,6 @@ class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
         path: Of the masks; None for none.
         photos: Folder of the photos.
         labelmap: CVAT's `labelmap.txt`, see `MasksDataset`.
-
-    Example:
-        ```yaml
-        masks_header:
-          type: affinitynet.datasets.MasksHeaderDataset
-          path: data/01_raw/instances_val2017.json
-          photos: data/01_raw/val2017
-        ```
     """
 
     def __init__(
@@ -244,11 +236,11 @@ class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
         return MasksHeader(drawn.classes, drawn.notes)
 
     def save(self, data: NoReturn) -> NoReturn:
-        """Refuse: the file is the user's own."""
-        raise DatasetError(f"'{self._path}' is the user's own file: it is only read.")
+        """Refuse: the files are the user's own."""
+        raise DatasetError(f"'{self._path}' is the user's own: it is only read.")
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": self._path, "photos": self._photos}
+        return {"path": self._path, "photos": self._photos, "labelmap": self._labelmap}
 
 
 def list_images(path: str, photos: str | None) -> list[str]:

@@ -2,34 +2,18 @@
 
 import os
 from collections.abc import Callable
-from pathlib import PurePosixPath
 from typing import Any
 
 from kedro.io.core import get_filepath_str
 from kedro_datasets.pillow import ImageDataset
 from PIL import Image, UnidentifiedImageError
 
-from affinitynet.data.files import (
-    PHOTO_SUFFIXES,
-    UNREAD_SUFFIXES,
-    is_hidden,
-    is_readable,
-    name_photos,
-    why_not_read,
-)
+from affinitynet.data.files import is_hidden, is_photo, name_photos, why_not_read, without_raws
 from affinitynet.datasets.folder import FolderDataset
 
 
 class PhotoDataset(ImageDataset):
-    """A photo: upright, in 8-bit RGB, whatever its file holds; see `core.images.load_photo`.
-
-    Example:
-        ```yaml
-        photo:
-          type: affinitynet.datasets.PhotoDataset
-          filepath: data/01_raw/photos/rex.heic
-        ```
-    """
+    """A photo: upright, in 8-bit RGB, whatever its file holds; see `core.images.load_photo`."""
 
     def load(self) -> Image.Image:
         """Read the photo in full."""
@@ -66,13 +50,6 @@ class PhotosDataset(FolderDataset):
     photos differ in nothing but their suffix, both keep it. Files that are photos but cannot be
     read (camera raw files, HEIC without pillow-heif) are listed too, so that they are reported,
     unless the same photo is there in another format.
-
-    Example:
-        ```yaml
-        photos:
-          type: affinitynet.datasets.PhotosDataset
-          path: data/01_raw/photos
-        ```
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -81,22 +58,13 @@ class PhotosDataset(FolderDataset):
     def load(self) -> Photos:
         """List the folder: photo id to a function that loads the photo."""
         files = super().load()
-        readable = {_stem(file) for file in files if is_readable(file)}
-        listed = [file for file in files if is_readable(file) or _stem(file) not in readable]
-        photos = {image_id: files[file] for image_id, file in name_photos(listed).items()}
+        named = name_photos(without_raws(files))
+        photos = {image_id: files[file] for image_id, file in named.items()}
         others = {*self._files()}.difference(self._list_partitions())
         links = [path for path in others if self._protocol == "file" and os.path.isdir(path)]
         names = map(self._path_to_partition, others.difference(links))
         return Photos(photos, [*names], [*map(self._path_to_partition, links)])
 
     def _list_partitions(self) -> list[str]:
-        return [path for path in super()._list_partitions() if self._is_photo(path)]
-
-    def _is_photo(self, path: str) -> bool:
-        file = self._path_to_partition(path)
-        suffix = PurePosixPath(file).suffix.lower()
-        return suffix in (*PHOTO_SUFFIXES, *UNREAD_SUFFIXES) and not is_hidden(file)
-
-
-def _stem(file: str) -> str:
-    return PurePosixPath(file).with_suffix("").as_posix()
+        files = {path: self._path_to_partition(path) for path in super()._list_partitions()}
+        return [path for path, file in files.items() if is_photo(file) and not is_hidden(file)]

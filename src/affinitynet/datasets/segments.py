@@ -28,13 +28,6 @@ class SegmentsDataset(FolderDataset):
     Args:
         path: Of the folder; None, or `slic`, for no images.
         **kwargs: Of `FolderDataset`.
-
-    Example:
-        ```yaml
-        segments:
-          type: affinitynet.datasets.SegmentsDataset
-          path: data/01_raw/sam_masks
-        ```
     """
 
     def __init__(self, *, path: str | None, **kwargs: Any) -> None:

@@ -27,15 +27,7 @@ class LocalFile:
 
 
 class StoredFileDataset(TextDataset):
-    """The bytes of a file; or, to save without holding them, a `LocalFile` to take over.
-
-    Example:
-        ```yaml
-        photo:
-          type: affinitynet.datasets.StoredFileDataset
-          filepath: data/08_reporting/photo.jpg
-        ```
-    """
+    """The bytes of a file; or, to save without holding them, a `LocalFile` to take over."""
 
     DEFAULT_FS_ARGS: ClassVar[dict[str, Any]] = {
         "open_args_save": {"mode": "wb"},

@@ -27,13 +27,6 @@ class TagsDataset(AbstractDataset[NoReturn, Source]):
     Args:
         filepath: The file or folder; None for `metadata.csv` or `metadata.jsonl` among the photos.
         photos: Their folder.
-
-    Example:
-        ```yaml
-        tags:
-          type: affinitynet.datasets.TagsDataset
-          filepath: data/01_raw/tags.csv
-        ```
     """
 
     def __init__(

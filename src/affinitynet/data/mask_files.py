@@ -1,6 +1,5 @@
 """Which of a folder's mask files belongs to which photo."""
 
-import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ FEW = 0.1
 """Share of the masks, or of the photos if these are fewer, below which nothing matches."""
 MAX_TRIED = 50
 """Masks whose names are compared with those of all photos."""
-SEPARATORS = "_-. "
 
 
 @dataclass(frozen=True)
@@ -56,21 +54,17 @@ def match_mask_files(masks: Collection[str], photos: Collection[str], path: str)
         return MaskFiles(changed, [note, *_list_unused(changed, masks, path)])
     if several := _list_rivals(masks, photos):
         first, second, photo = several
-        return MaskFiles(
-            found,
-            problems=[
-                f"masks={path}: photos have several masks, as '{first}' and '{second}' of "
-                f"'{photo}'; keep one for each photo, or name the folder that has one"
-            ],
+        problem = (
+            f"photos have several masks, as '{first}' and '{second}' of '{photo}'; keep one for "
+            "each photo, or name the folder that has one"
         )
-    return MaskFiles(
-        found,
-        problems=[
-            f"masks={path}: {len(found) or 'none'} of the {len(masks)} masks "
+    else:
+        problem = (
+            f"{len(found) or 'none'} of the {len(masks)} masks "
             f"{'have' if len(found) > 1 else 'has'} the name of a photo: there is a mask "
             f"'{min(masks)}' and a photo '{min(photos)}'; name them alike"
-        ],
-    )
+        )
+    return MaskFiles(found, problems=[f"masks={path}: {problem}"])
 
 
 def shared_affix(masks: Collection[str], photos: Collection[str]) -> tuple[str, str]:
@@ -149,4 +143,4 @@ def _unique(pairs: Iterator[tuple[str, str]]) -> dict[str, str]:
 
 def _list_unused(found: Mapping[str, str], masks: Collection[str], path: str) -> Iterator[str]:
     if unused := sorted({*masks}.difference(found.values())):
-        yield f"masks={path}: {len(unused)} masks are of no photo: {os.fspath(unused[0])}, …"
+        yield f"masks={path}: {len(unused)} masks are of no photo: {unused[0]}, …"

@@ -11,6 +11,7 @@ from affinitynet.core.label_maps import Classes
 from affinitynet.data.checks import BLANK, SEPARATOR
 from affinitynet.data.tagged import SPLITS, TAG_SEPARATOR
 from affinitynet.deferred import pandas as pd
+from affinitynet.errors import name_some
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,8 +22,6 @@ FEW_PHOTOS = 20
 """Training photos of a class below which a classifier hardly learns it."""
 MAX_LISTED = 100
 """Files or groups that the report names; it counts all of them."""
-MAX_NAMED = 5
-"""Names in a line of the log."""
 
 
 def one_hot(photos: pd.DataFrame, classes: Collection[str]) -> pd.DataFrame:
@@ -105,12 +104,12 @@ def list_warnings(
     """
     left_out = inspected.loc[inspected["problem"] != "", "problem"]
     if len(left_out):
-        listed = _some([f"{image_id} {problem}" for image_id, problem in left_out.items()])
+        listed = name_some([f"{image_id} {problem}" for image_id, problem in left_out.items()])
         yield f"{len(left_out)} photos are left out: {listed}"
     sound = inspected[inspected["problem"] == ""]
     blank = sound.index[sound["repairs"].str.contains(BLANK)]
     if len(blank):
-        yield f"{len(blank)} photos are {BLANK} and show nothing: {_some([*map(str, blank)])}"
+        yield f"{len(blank)} photos are {BLANK} and show nothing: {name_some([*map(str, blank)])}"
     if repaired := {k: uses for k, uses in count_repairs(sound).items() if k != BLANK}:
         listed = ", ".join(f"{repair} ({uses})" for repair, uses in repaired.items())
         yield f"photos that are not read as they are stored: {listed}"
@@ -139,14 +138,15 @@ def list_warnings(
                 f"always seen together: {', '.join(names)}. Tags cannot distinguish them; "
                 "add photos that show one without the other, or make them one class"
             )
-    alike = _near_duplicates(sound)
-    if alike:
-        yield f"{len(alike)} groups of near-duplicates: {_some([*map(_alike, alike)])}"
-    across = [ids for ids in alike if len(set(sound.loc[ids, "split"])) > 1]
+    groups = _near_duplicates(sound)
+    if alike := [name_some(ids, " = ") for ids in groups]:
+        yield f"{len(alike)} groups of near-duplicates: {name_some(alike)}"
+    splits = [{*sound.loc[ids, "split"]} for ids in groups]
+    across = [line for line, named in zip(alike, splits, strict=True) if len(named) > 1]
     if across:
         yield (
             f"{len(across)} groups of near-duplicates lie in train and val, so that the scores of "
-            f"val flatter: {_some([*map(_alike, across)])}"
+            f"val flatter: {name_some(across)}"
         )
     if not masked:
         yield "there are no masks: no stage has a mIoU, everything else is computed"
@@ -198,13 +198,3 @@ def plot_data(photos: pd.DataFrame, counts: pd.DataFrame, together: pd.DataFrame
 def _near_duplicates(photos: pd.DataFrame) -> list[list[str]]:
     alike = photos[photos["group"].duplicated(keep=False)]
     return [[str(i) for i in rows.index] for _, rows in alike.groupby("group")]
-
-
-def _alike(ids: list[str]) -> str:
-    more = len(ids) - MAX_NAMED
-    return " = ".join(ids[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - MAX_NAMED
-    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -26,6 +26,7 @@ from affinitynet.data.tag_table import (
     transpose,
 )
 from affinitynet.data.tagged import SPLITS, Tagged, choose_classes
+from affinitynet.errors import MAX_NAMED
 
 Files = Mapping[str, Callable[[], bytes]]
 """The files of a folder: path in the folder to a function that reads the file."""
@@ -33,8 +34,6 @@ TagSource = bytes | Files | None
 """A tag file, the files of a folder of annotations, or nothing."""
 MALFORMED = (TypeError, KeyError, IndexError, AttributeError, OverflowError)
 """Of files of annotation tools that are not as the tools write them."""
-MAX_NAMED = 5
-"""Names in a message."""
 TABLES = (".csv", ".tsv", ".jsonl", "coco.json")
 """Files that may lie in the folders of several splits, as Roboflow writes them."""
 INSTANCES = re.compile(r"instances_([a-z]+)\d*\.json")

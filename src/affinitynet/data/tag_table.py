@@ -419,9 +419,8 @@ def _find_roles(table: Table, path: str) -> Roles:
     rest = [column for column in rest if column not in (*tags, split)]
     unread = [column for column in rest if UNNAMED.fullmatch(column.strip())]
     for column in unread:
-        number = re.compile(r"\s*\d+(\.0)?\s*")
         given = [cell for cell in cells[column] if not _blank(cell)]
-        if odd := [cell for cell in given if not number.fullmatch(str(cell))]:
+        if odd := [cell for cell in given if not re.fullmatch(r"\s*\d+(\.0)?\s*", str(cell))]:
             raise ValueError(f"tags={path}: a column without a name has cells, '{odd[0]}'; name it")
     unread += [column for column in rest if _key(column) in NUMBERING | LABEL_STUDIO]
     rest = [column for column in rest if column not in unread]

@@ -17,16 +17,13 @@ from kedro.io import DatasetError
 from affinitynet.data.files import is_hidden
 from affinitynet.datasets.folder import FolderDataset, Saved, check_no_symlink
 from affinitynet.datasets.named_photos import NamedPhotosDataset
-from affinitynet.errors import UserError
+from affinitynet.errors import UserError, name_some
 
 RECORD_FOLDER = ".affinitynet"
 """Hidden folder in an output folder, for the record and for files that are being written."""
 
 RECORD = "written.jsonl"
 """A line for each file that was written: its name in the folder and its SHA-256."""
-
-NAMED = 5
-"""Files that a message names."""
 
 
 class OutputFolderDataset(FolderDataset):
@@ -84,10 +81,9 @@ class OutputFolderDataset(FolderDataset):
         """
         resumed_remotely = since is not None and not self.is_local
         if not resumed_remotely and (foreign := [*self._foreign()]):
-            more = f" and {len(foreign) - NAMED} more" if len(foreign) > NAMED else ""
             raise UserError(
                 f"{self.parameter}={self._path} holds files that no inference of this project "
-                f"wrote: {', '.join(foreign[:NAMED])}{more}. It would replace files of those "
+                f"wrote: {name_some(foreign)}. It would replace files of those "
                 f"names. Name another folder: --params {self.parameter}=<folder>"
             )
         self._made = None

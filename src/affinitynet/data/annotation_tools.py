@@ -34,6 +34,7 @@ from affinitynet.data.tag_table import decode_text
 from affinitynet.data.voc import parse_annotation
 
 Files = Mapping[str, Callable[[], bytes]]
+"""The files of a folder: path in the folder to a function that reads the file."""
 VIA_LABELS = {"label", "class", "name", "category", "type", "object"}
 """Names of VIA's attributes that are the label of a region."""
 NO_SHAPES = "boxes, lines and points, read for their tags only"

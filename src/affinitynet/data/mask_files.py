@@ -1,5 +1,6 @@
 """Which of a folder's mask files belongs to which photo."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -44,10 +45,11 @@ def match_mask_files(masks: Collection[str], photos: Collection[str], path: str)
     if not masks or not photos or len(found) > few:
         return MaskFiles(found, [*_list_unused(found, masks, path)])
     prefix, suffix = shared_affix(masks, photos)
+    affixed = re.compile(f"{re.escape(prefix)}(.+){re.escape(suffix)}", re.DOTALL)
     bare = {
-        mask: str(PurePosixPath(mask).with_name(name))
+        mask: str(PurePosixPath(mask).with_name(name[1]))
         for mask in masks
-        if (name := _strip(PurePosixPath(mask).name, prefix, suffix))
+        if (name := affixed.fullmatch(PurePosixPath(mask).name))
     }
     if (prefix or suffix) and len(changed := _find(bare, photos)) > max(few, len(found)):
         note = f"masks={path}: the masks are named {prefix}<photo>{suffix}"
@@ -86,13 +88,6 @@ def shared_affix(masks: Collection[str], photos: Collection[str]) -> tuple[str, 
     # of affixes that as many have the shortest
     best = max(votes, key=lambda affix: (votes[affix], -len("".join(affix))), default=("", ""))
     return best if votes[best] > len(chosen) / 2 else ("", "")
-
-
-def _strip(name: str, prefix: str, suffix: str) -> str:
-    """Take an affix away; empty if the name has no such."""
-    if not (name.startswith(prefix) and name.endswith(suffix)):
-        return ""
-    return name[len(prefix) : len(name) - len(suffix)]
 
 
 def _find(names: Mapping[str, str], photos: Collection[str]) -> dict[str, str]:

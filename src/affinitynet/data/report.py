@@ -56,6 +56,8 @@ def summarise_photos(
     left_out = inspected.loc[inspected["problem"] != "", "problem"]
     sound = inspected[inspected["problem"] == ""]
     splits = {split: sound.index[sound["split"] == split] for split in SPLITS}
+    sizes = sound[["width", "height"]].quantile([0, 0.5, 1], interpolation="nearest")
+    sizes.index = pd.Index(["smallest", "median", "largest"])
     alike = _near_duplicates(sound)
     listed = [ids[:MAX_LISTED] for ids in alike[:MAX_LISTED]]
     return {
@@ -63,17 +65,7 @@ def summarise_photos(
         "masks": {split: int(ids.isin(masked).sum()) for split, ids in splits.items()},
         "classes": len(classes),
         "without_tags": int((sound["tags"] == "").sum()),
-        "sizes": {
-            side: dict(
-                zip(
-                    ("smallest", "median", "largest"),
-                    map(int, sound[side].quantile([0, 0.5, 1], interpolation="nearest")),
-                    strict=True,
-                )
-            )
-            for side in ("width", "height")
-            if len(sound)
-        },
+        "sizes": sizes.astype(int).to_dict() if len(sound) else {},
         "left_out": {
             "photos": len(left_out),
             "reasons": _count(left_out),
@@ -96,12 +88,7 @@ def _count(values: pd.Series) -> dict[str, int]:
 def list_warnings(
     inspected: pd.DataFrame, classes: Classes, masked: Collection[str]
 ) -> Iterator[str]:
-    """List what may spoil the training or its scores, one line each.
-
-    Args:
-        inspected: One row a photo, see `affinitynet.pipelines.ingestion.nodes.inspect_photos`.
-        masked: Ids of the photos that have a mask.
-    """
+    """List what may spoil the training or its scores, one line each; see `summarise_photos`."""
     left_out = inspected.loc[inspected["problem"] != "", "problem"]
     if len(left_out):
         listed = name_some([f"{image_id} {problem}" for image_id, problem in left_out.items()])
@@ -128,10 +115,9 @@ def list_warnings(
             f"all training photos show {', '.join(always)}: without photos that do not, nothing "
             "tells the classifier what it looks like"
         )
-    columns = {name: train[name].to_numpy() for name in train if train[name].any()}
     same: dict[bytes, list[str]] = {}
-    for name, column in columns.items():
-        same.setdefault(column.tobytes(), []).append(str(name))
+    for name in train.columns[train.any()]:
+        same.setdefault(train[name].to_numpy().tobytes(), []).append(str(name))
     for names in same.values():
         if len(names) > 1:
             yield (
@@ -153,12 +139,7 @@ def list_warnings(
 
 
 def plot_data(photos: pd.DataFrame, counts: pd.DataFrame, together: pd.DataFrame) -> Figure:
-    """Plot the photos of each class, which classes are seen together, and the photos' sizes.
-
-    Args:
-        counts: From `count_classes`.
-        together: From `count_together`.
-    """
+    """Plot what `count_classes` and `count_together` count, and the photos' sizes."""
     from matplotlib.figure import Figure
 
     names = together["class"].tolist()

@@ -210,9 +210,7 @@ KNOWN: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _DType,
     ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy.core.multiarray", "scalar"): lambda dtype, data: np.frombuffer(data, dtype.resolve())[
-        0
-    ],
+    ("numpy.core.multiarray", "scalar"): lambda dtype, data: _frombuffer(data, dtype, -1, "C")[0],
     ("numpy.core.numeric", "_frombuffer"): _frombuffer,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch.storage", "_load_from_bytes"): _storage,

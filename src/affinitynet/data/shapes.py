@@ -1,7 +1,7 @@
 """Outlines as annotation files have them: polygons, run lengths, small bitmaps."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
-
-from affinitynet.core.label_maps import LabelMap
 
 Runs = dict[str, Any]
 """Run lengths as pycocotools has them: `size` and `counts`."""
@@ -24,26 +22,6 @@ class Shape:
 
     label: str
     encode: Encode
-
-
-def draw_mask(
-    shapes: Iterable[Shape], values: Mapping[str, int], height: int, width: int
-) -> LabelMap:
-    """Draw shapes into one mask, smaller ones over larger ones.
-
-    Args:
-        shapes: Those with a label that has no value are left out.
-        values: Label to mask value.
-        height: Of the photo, in pixels.
-        width: In pixels.
-    """
-    mask: npt.NDArray[np.uint8] = np.zeros((height, width), np.uint8)
-    runs = [
-        (each.encode(height, width), values[each.label]) for each in shapes if each.label in values
-    ]
-    for run, value in sorted(runs, key=lambda each: -int(coco_mask.area(each[0]))):
-        mask[coco_mask.decode(run) > 0] = value
-    return mask
 
 
 def encode_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> Runs:

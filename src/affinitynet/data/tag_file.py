@@ -3,12 +3,13 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from affinitynet.data import annotation_tools as tools
+from affinitynet.data.annotation_tools import Files
 from affinitynet.data.coco import parse_coco
 from affinitynet.data.files import PHOTO_SUFFIXES, Partitions, is_hidden
 from affinitynet.data.folders import class_of, read_places
@@ -28,8 +29,6 @@ from affinitynet.data.tag_table import (
 from affinitynet.data.tagged import SPLITS, Tagged, choose_classes
 from affinitynet.errors import MAX_NAMED
 
-Files = Mapping[str, Callable[[], bytes]]
-"""The files of a folder: path in the folder to a function that reads the file."""
 TagSource = bytes | Files | None
 """A tag file, the files of a folder of annotations, or nothing."""
 MALFORMED = (TypeError, KeyError, IndexError, AttributeError, OverflowError)
@@ -68,10 +67,8 @@ def read_tagged(
     """Read the tags of a folder of photos.
 
     Args:
-        photos: Photo id to a function that reads the photo; only the ids are used.
         data_set: See `conf/tagged/parameters.yml`; its `tags` is the file's path.
-        source: The tag file, or the files of the folder `tags`; None without one, for sub-folders
-            that are named by class.
+        source: None for sub-folders that are named by class.
         masks: Of the file that masks are drawn from; None for masks that are images.
 
     Raises:
@@ -218,9 +215,7 @@ def _join(files: Files, prefix: str, separator: str) -> TagFile:
     """Join the tag files of several splits, which their folders or COCO's names tell.
 
     Args:
-        files: Path to a function that reads the file.
         prefix: Of the paths, for messages.
-        separator: Characters, any of which separates two tags in a cell.
     """
     rows: list[Row] = []
     notes: list[str] = []
@@ -257,8 +252,6 @@ def read_known_tags(
     """Read the tags of photos that are not learned from; splits do not matter.
 
     Args:
-        source: The tag file, or the files of a folder.
-        path: Its path.
         separator: Characters, any of which separates two tags in a cell.
 
     Returns:

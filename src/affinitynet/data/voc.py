@@ -97,11 +97,9 @@ def format_annotation(
     """Write an annotation: one `object` element a tag, and no bounding boxes.
 
     Args:
-        filename: Of the photo.
-        width: Of the photo, in pixels.
-        height: Of the photo, in pixels.
-        tags: Names of the classes in it.
-        source: Origin of its labels, VOC's `source/annotation`.
+        width: In pixels.
+        height: In pixels.
+        source: Origin of the labels, VOC's `source/annotation`.
     """
     annotation = ElementTree.Element("annotation")
     ElementTree.SubElement(annotation, "filename").text = filename
@@ -125,8 +123,6 @@ def parse_split(source: bytes, path: str, photos: Collection[str] = ()) -> list[
     the paths of photo and mask, as other tools write them.
 
     Args:
-        source: The list.
-        path: Of the list, for messages.
         photos: Ids of the photos there are, which tell what a line means.
     """
     known = {compose(image_id): image_id for image_id in photos}

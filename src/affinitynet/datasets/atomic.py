@@ -35,7 +35,7 @@ ABANDONED = 86_400.0
 
 SYNCED = (".json", ".csv", ".pt")
 """Suffixes of files that are on the disk before they appear under their name: markers, records,
-tables and checkpoints. Of images and maps there are many: `flush` does them all at once."""
+tables and checkpoints. Of images and maps there are many: `os.sync` does them all at once."""
 
 _PART = re.compile(r"\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}\.part|.+\.[0-9a-f]{8}\.part")
 
@@ -44,11 +44,6 @@ def part_path(destination: str | Path) -> str:
     """Name a new file beside a destination, renamed to it later; it names the process."""
     name = f".{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{PART_SUFFIX}"
     return os.path.join(os.path.dirname(destination), name)
-
-
-def flush() -> None:
-    """Wait until all that was written is on the disk, so that a power failure cannot undo it."""
-    os.sync()
 
 
 def sweep(folder: str | Path) -> int:

@@ -1,7 +1,7 @@
 """Masks for scoring: a folder of images, or drawn from a file of outlines."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
@@ -37,9 +37,7 @@ class Masks(dict[str, Callable[[], LabelMap]]):
         binary: Whether the files have 255 for the object and nothing but 0 beside it.
     """
 
-    def __init__(self, readers: Mapping[str, Callable[[], LabelMap]], *, binary: bool = False):
-        super().__init__(readers)
-        self.binary = binary
+    binary = False
 
 
 class MasksDataset(FolderDataset):
@@ -171,8 +169,9 @@ def _read_images(readers: dict[str, Callable[[], LabelMap]]) -> Masks:
             continue
     if 255 not in values or not values <= BINARY:
         return Masks(readers)
-    objects = {image_id: partial(_read_object, read) for image_id, read in readers.items()}
-    return Masks(objects, binary=True)
+    masks = Masks({image_id: partial(_read_object, read) for image_id, read in readers.items()})
+    masks.binary = True
+    return masks
 
 
 def _read_object(read: Callable[[], LabelMap]) -> LabelMap:

@@ -108,10 +108,7 @@ class OutputFolderDataset(FolderDataset):
         _sweep(self.folder / RECORD_FOLDER)
 
     def save(self, data: dict[str, Any]) -> None:
-        """Write files into the folder.
-
-        Args:
-            data: Partition id to data, or to `Saved` where a `saver` has written it.
+        """Write files into the folder; see `FolderDataset`.
 
         Raises:
             DatasetError: If a file of that name is not ours, or is a symlink.

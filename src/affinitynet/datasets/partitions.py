@@ -1,6 +1,7 @@
 """Per-image outputs: one version folder per run, one file per image, complete only when closed."""
 
 import json
+import os
 from collections.abc import Callable
 from datetime import datetime
 from html import escape
@@ -12,7 +13,6 @@ from kedro.io import AbstractVersionedDataset, DatasetError, Version
 from kedro.io.core import get_protocol_and_path
 from kedro_datasets._typing import HTMLPreview, ImagePreview
 
-from affinitynet.datasets.atomic import flush
 from affinitynet.datasets.contact_sheet import contact_sheet
 from affinitynet.datasets.folder import FolderDataset, Saved
 
@@ -82,8 +82,7 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         """Add items to this run's version.
 
         Args:
-            data: Item id to data, or to `Saved` where a `saver` has written it; an item that is
-                there already is replaced.
+            data: As of `FolderDataset`; an item that is there already is replaced.
 
         Raises:
             DatasetError: If the version has been confirmed before.
@@ -111,7 +110,7 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
                 f"'{path}' was never completed, so it is not read. "
                 "Continue the run that began it with: --params resume=true"
             )
-        items = self._items(path)
+        items = self._partitions(path).load()
         expected = json.loads(self._fs.cat_file(f"{path}{MARKER_SUFFIX}"))["items"]
         if len(items) != expected:
             raise DatasetError(
@@ -143,8 +142,8 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         """Close this run's version: from now on it is complete, and loaded."""
         path = self._own_path()
         if self._protocol == "file":
-            flush()  # the items are on the disk before the marker that vouches for them
-        marker = json.dumps({"items": len(self._items(path))})
+            os.sync()  # the items are on the disk before the marker that vouches for them
+        marker = json.dumps({"items": len(self._partitions(path).load())})
         with self._fs.open(f"{path}{MARKER_SUFFIX}", "wb") as file:
             file.write(marker.encode())
         self._clear_version_cache()
@@ -195,10 +194,6 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
             read_only=False,
         )
 
-    def _items(self, path: PurePosixPath) -> dict[str, Callable[[], Any]]:
-        items: dict[str, Callable[[], Any]] = self._partitions(path).load()
-        return items
-
     def _exists(self) -> bool:
         return self._complete(str(self._get_load_path()))
 
@@ -222,7 +217,7 @@ class LastPartitionsDataset(VersionedPartitionsDataset):
         """Add items to this run's version, and remove the first ones."""
         super().save(data)
         path = self._get_save_path()
-        for item in sorted(self._items(path))[: -self._keep]:
+        for item in sorted(self._partitions(path).load())[: -self._keep]:
             self._fs.rm(f"{path}/{item}{self._filename_suffix}")
 
 

@@ -24,12 +24,7 @@ MAX_FILLED = 30
 
 @dataclass(frozen=True)
 class Agreement:
-    """How tags and masks compare.
-
-    Attributes:
-        problems: They stop the run.
-        warnings: Possible faults.
-    """
+    """How tags and masks compare: problems, which stop the run, and warnings."""
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

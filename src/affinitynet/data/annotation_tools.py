@@ -135,9 +135,7 @@ def is_labelme(value: Any) -> bool:
 def parse_labelme(entries: Iterable[tuple[str, Any]], path: str) -> TagFile:
     """Read LabelMe's files: image flags that are set, and the labels of all shapes.
 
-    Args:
-        entries: File and JSON value; those of other programs are left out.
-        path: For messages.
+    `entries` are the name and the JSON value of each; those of other programs are left out.
     """
     skipped: Counter[str] = Counter()
     rows = []

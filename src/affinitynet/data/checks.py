@@ -63,9 +63,7 @@ def inspect_photo(read: Callable[[], Any]) -> Inspection:
 class MaskInspection:
     """Result of reading a mask in full.
 
-    Attributes:
-        problems: Its faults.
-        shown: Values that it has, 0 and `IGNORE_INDEX` apart; None if it cannot be read.
+    `shown` are its values, 0 and `IGNORE_INDEX` apart; None if it cannot be read.
     """
 
     problems: list[str]

@@ -42,11 +42,7 @@ class Corrected:
 
 
 def corrected_photos(corrected: Corrected, index: "pd.DataFrame") -> dict[str, str]:
-    """Find the corrected training photos. Those of val are never trained on.
-
-    Returns:
-        Photo id to the mask's name.
-    """
+    """Name the mask of each corrected training photo. Those of val are never trained on."""
     if not corrected.masks:
         return {}
     train = {*index.index[index["split"] == "train"]}

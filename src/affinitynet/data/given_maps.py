@@ -25,11 +25,7 @@ File = tuple[str, Key | None]
 
 
 class ClassNames:
-    """Finds the label that a name or number stands for.
-
-    Args:
-        names: Of the classes, in the order of their labels 1, 2, ….
-    """
+    """Finds the label that a name or number stands for: 1, 2, … in the order of `names`."""
 
     def __init__(self, names: Collection[str]) -> None:
         self.names = [*names]
@@ -61,9 +57,6 @@ def assign_files(
     A file of arrays has the photo's name. An image of one class lies in a folder that is named by
     the class or by the photo, or has the class after the photo's name (`rex_dog.png`): whichever
     fits most images.
-
-    Args:
-        files: Relative to their folder.
     """
     finder = PhotoFinder(photos)
     found: dict[str, list[File]] = {}

@@ -93,10 +93,8 @@ def shared_affix(masks: Collection[str], photos: Collection[str]) -> tuple[str, 
 def _find(names: Mapping[str, str], photos: Collection[str]) -> dict[str, str]:
     """Find the photo of each mask, exact names first; of several masks of one photo none.
 
-    Folders are of no interest where a file's name is the only one of its kind on either side.
-
-    Args:
-        names: Mask to the name that it is looked for by.
+    Each is looked for by a name. Folders are of no interest where a file's name is the only one of
+    its kind on either side.
     """
     known = {*photos}
     exact = {photo: mask for mask, photo in names.items() if photo in known}

@@ -14,11 +14,7 @@ UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 
 
 class PhotoFinder:
-    """Finds photos by the names that files have for them.
-
-    Attributes:
-        names: Photo id by its normal form.
-    """
+    """Finds photos by the names that files have for them; `names` are the ids by normal form."""
 
     def __init__(self, photos: Collection[str]) -> None:
         self.names = {compose(image_id): image_id for image_id in photos if is_utf8(image_id)}
@@ -51,8 +47,8 @@ class PhotoFinder:
         """List the photos that a name may mean, where it does not mean one of them only."""
         path = next(_spellings(file))
         names = {compose(path.name), compose(PurePosixPath(_stem(path)).name)}
-        found = {each for name in names for each in self._by_name.get(name, [])}
-        found |= {each for name in names for each in self._by_stem.get(name, [])}
+        tables = (self._by_name, self._by_stem)
+        found = {each for name in names for table in tables for each in table.get(name, [])}
         return sorted(self.names[each] for each in found)
 
     def _find_name(self, name: str) -> str | None:

@@ -56,7 +56,7 @@ def summarise_photos(
     left_out = inspected.loc[inspected["problem"] != "", "problem"]
     sound = inspected[inspected["problem"] == ""]
     splits = {split: sound.index[sound["split"] == split] for split in SPLITS}
-    sizes = sound[["width", "height"]].quantile([0, 0.5, 1], interpolation="nearest")
+    sizes = sound[["width", "height"]].astype(int).quantile([0, 0.5, 1], interpolation="nearest")
     sizes.index = pd.Index(["smallest", "median", "largest"])
     alike = _near_duplicates(sound)
     listed = [ids[:MAX_LISTED] for ids in alike[:MAX_LISTED]]

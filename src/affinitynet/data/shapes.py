@@ -49,10 +49,9 @@ def encode_scaled_polygons(
 
 
 def outline(given: Any, whole: float | None = None) -> Encode | None:
-    """Make the shape of polygons as a file has them, see `read_polygons`; None if it has none.
+    """Make a shape of polygons, see `read_polygons`, in pixels or in parts of `whole`.
 
-    Args:
-        whole: As `encode_scaled_polygons` takes it; None for polygons in pixels.
+    It is None without any polygon.
     """
     if not (polygons := read_polygons(given)):
         return None
@@ -82,10 +81,9 @@ def encode_bitmap(
 
 
 def read_polygons(given: Any) -> list[list[float]]:
-    """Read polygons: of lists of numbers, of points, or one such list; degenerate ones are dropped.
+    """Read polygons: of lists of numbers, of points, or one such list.
 
-    Returns:
-        Polygons of three points or more.
+    Those of less than three points are left out.
     """
     if not isinstance(given, list | tuple) or not given:
         return []

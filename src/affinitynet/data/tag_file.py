@@ -68,7 +68,8 @@ def read_tagged(
 
     Args:
         data_set: See `conf/tagged/parameters.yml`; its `tags` is the file's path.
-        source: None for sub-folders that are named by class.
+        source: None for sub-folders that are named by class: `dog/rex` shows a dog, and so does
+            `train/dog/rex`. Photos that lie in no folder of a class have no tags.
         masks: Of the file that masks are drawn from; None for masks that are images.
 
     Raises:
@@ -82,9 +83,11 @@ def read_tagged(
     if masks and masks.among:
         photos = {i: read for i, read in photos.items() if i not in masks.among}
     if source is None:
-        given = read_folders(photos)
-        named = {row.file for row in given.rows}  # not what lies in folders of masks
-        photos = {i: read for i, read in photos.items() if i in named or not is_utf8(i)}
+        places, problems, notes = read_places([i for i in photos if is_utf8(i)])
+        rows = [Row(i, i, class_of(place), place.split) for i, place in places.items()]
+        given = TagFile(rows, notes=notes, problems=problems)
+        # not what lies in folders of masks
+        photos = {i: read for i, read in photos.items() if i in places or not is_utf8(i)}
         if photos and not any(row.tags for row in given.rows):
             beside = sorted(file for file in others if file.lower().endswith(ANNOTATIONS))
             raise ValueError(
@@ -212,11 +215,7 @@ def _is_photo(name: str) -> bool:
 
 
 def _join(files: Files, prefix: str, separator: str) -> TagFile:
-    """Join the tag files of several splits, which their folders or COCO's names tell.
-
-    Args:
-        prefix: Of the paths, for messages.
-    """
+    """Join the tag files of several splits, which their folders or COCO's names tell."""
     rows: list[Row] = []
     notes: list[str] = []
     classes: list[str] = []
@@ -232,18 +231,6 @@ def _join(files: Files, prefix: str, separator: str) -> TagFile:
         classes += part.classes or []
         partial |= part.partial
     return TagFile(rows, [*dict.fromkeys(classes)] or None, notes, partial)
-
-
-def read_folders(photos: Collection[str]) -> TagFile:
-    """Take the names of sub-folders for tags: `dog/rex` shows a dog, and so does `train/dog/rex`.
-
-    Photos that lie in no folder of a class have no tags.
-    """
-    places, problems, notes = read_places([image_id for image_id in photos if is_utf8(image_id)])
-    rows = [
-        Row(image_id, image_id, class_of(place), place.split) for image_id, place in places.items()
-    ]
-    return TagFile(rows, notes=notes, problems=problems)
 
 
 def read_known_tags(

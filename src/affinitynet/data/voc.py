@@ -120,10 +120,7 @@ def parse_split(source: bytes, path: str, photos: Collection[str] = ()) -> list[
     """Read a list of image ids, one a line, in UTF-8 or UTF-16.
 
     A line may be an id, also one with blanks; an id and a flag, as in VOC's lists of a class; or
-    the paths of photo and mask, as other tools write them.
-
-    Args:
-        photos: Ids of the photos there are, which tell what a line means.
+    the paths of photo and mask, as other tools write them. The photos that there are tell which.
     """
     known = {compose(image_id): image_id for image_id in photos}
     lines = (line.strip() for line in decode_text(source, path)[0].splitlines())

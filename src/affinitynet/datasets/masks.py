@@ -97,10 +97,8 @@ def lie_among(path: str, photos: str | None) -> bool:
 def choose_images(files: list[str], *, among: bool = False) -> list[str]:
     """Choose the masks among the files of a folder.
 
-    Args:
-        files: Relative to the folder.
-        among: Whether photos are among them: then masks are known by their folder (`masks/`), by
-            their name (`rex_mask.png`), or as `rex.png` beside `rex.jpg`.
+    Where photos are among them, masks are known by their folder (`masks/`), by their name
+    (`rex_mask.png`), or as `rex.png` beside `rex.jpg`.
     """
     images = [
         file
@@ -130,11 +128,7 @@ def _stem(file: str) -> str:
 def match_folder(
     path: str, files: list[str], photos: str | None
 ) -> tuple[MaskFiles, frozenset[str]]:
-    """Find the photos of a folder's masks.
-
-    Returns:
-        The masks, and the ids that they have where they lie among the photos.
-    """
+    """Find the photos of a folder's masks, and the masks' own ids where they lie among these."""
     names = name_photos(files)
     if photos is None:
         return MaskFiles(names), frozenset()
@@ -186,10 +180,7 @@ class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
 
     It has no pixels, so that the numbering of the classes is known where masks must not be.
 
-    Args:
-        path: Of the masks; None for none.
-        photos: Folder of the photos.
-        labelmap: CVAT's `labelmap.txt`, see `MasksDataset`.
+    The arguments are those of `MasksDataset`; `path` is None for no masks.
     """
 
     def __init__(

@@ -47,8 +47,7 @@ class NamedPhotosDataset(FolderDataset):
     def lie_in(self, folder: Path) -> bool:
         """Whether photos lie in a folder, or files that are put into it would be taken for photos.
 
-        Args:
-            folder: An absolute path without symlinks.
+        It is an absolute path without symlinks.
         """
         path = self._path
         below = Path(os.path.dirname(path.split("**")[0]) if "**" in path else path)

@@ -124,11 +124,7 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         return contact_sheet(self.load())
 
     def done(self, since: datetime | None = None) -> dict[str, Callable[[], Any]]:
-        """List the items that this run's version holds so far, complete or not.
-
-        Args:
-            since: Start of the run; of no interest here, where each run has its own version.
-        """
+        """List the items that this run's own version holds so far, complete or not."""
         return self._partitions(self._own_path()).done()
 
     def reopen(self) -> None:

@@ -23,12 +23,7 @@ class RegionsDataset(ImageDataset):
 
 
 class SegmentsDataset(FolderDataset):
-    """Images of regions by file name: a `FolderDataset` that may be of no folder.
-
-    Args:
-        path: Of the folder; None, or `slic`, for no images.
-        **kwargs: Of `FolderDataset`.
-    """
+    """Images of regions by file name; a `path` of None, or `slic`, has none."""
 
     def __init__(self, *, path: str | None, **kwargs: Any) -> None:
         options: dict[str, Any] = {"path": path or SLIC, "dataset": RegionsDataset}

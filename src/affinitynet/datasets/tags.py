@@ -45,8 +45,7 @@ class TagsDataset(AbstractDataset[NoReturn, Source]):
     def load(self) -> Source:
         """Read the file, or list the folder: path in it to a function that reads the file.
 
-        Returns:
-            None if there is no such file, or none is named.
+        It is None if there is no such file, or none is named.
         """
         if self._filepath and self._filepath.is_file():
             return self._filepath.read_bytes()

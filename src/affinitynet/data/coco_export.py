@@ -40,15 +40,10 @@ def image_entries(images: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def encode_results(mask: LabelMap, confidence: npt.NDArray[np.uint8]) -> list[Segment]:
-    """Encode a predicted mask as COCO's results: a segment a class.
+    """Encode a predicted mask (H, W) as COCO's results: a segment a class, in run lengths.
 
-    Args:
-        mask: (H, W) mask values.
-        confidence: (H, W) probability of each pixel's class in 255ths.
-
-    Returns:
-        `category_id`, `segmentation` (run lengths) and `score` in [0, 1], the mean probability of
-        the segment's pixels.
+    `confidence` (H, W) is the probability of each pixel's class in 255ths; a segment's `score` is
+    its mean, in [0, 1].
     """
     return [
         {

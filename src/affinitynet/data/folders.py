@@ -137,10 +137,8 @@ def _stem(file: str) -> str:
 
 def is_instances(file: str) -> bool:
     """Whether a folder's name means masks of objects: VOC's `SegmentationObject`."""
-    folders = PurePosixPath(file).parts[:-1]
-    return any(
-        _words(folder) & {"object", "objects", "instance", "instances"} for folder in folders
-    )
+    named = {"object", "objects", "instance", "instances"}
+    return any(_words(folder) & named for folder in PurePosixPath(file).parts[:-1])
 
 
 def class_of(place: Place) -> list[str]:

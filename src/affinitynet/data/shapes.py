@@ -24,40 +24,26 @@ class Shape:
     encode: Encode
 
 
-def encode_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> Runs:
-    """Encode the union of polygons, each a list of x, y, x, y, ….
+def encode_polygons(
+    polygons: Sequence[Sequence[float]], height: int, width: int, whole: float | None = None
+) -> Runs:
+    """Encode the union of polygons, each a list of x, y, x, y, …, in pixels or in parts of `whole`.
 
     Points further outside the photo than its side is long are moved nearer: pycocotools walks
     along every edge, pixel by pixel.
     """
     sides = np.array([width, height])
-    near = [
-        np.clip(np.reshape(polygon, (-1, 2)), -sides, 2 * sides).ravel().tolist()
-        for polygon in polygons
-    ]
+    scale = sides / whole if whole else 1
+    points = (np.reshape(polygon, (-1, 2)) * scale for polygon in polygons)
+    near = [np.clip(each, -sides, 2 * sides).ravel().tolist() for each in points]
     runs: Runs = coco_mask.merge(coco_mask.frPyObjects(near, height, width))
     return runs
 
 
-def encode_scaled_polygons(
-    polygons: Sequence[Sequence[float]], whole: float, height: int, width: int
-) -> Runs:
-    """Encode polygons whose numbers are shares of the photo's sides, in parts of `whole`."""
-    size = (width / whole, height / whole)
-    scaled = [[number * size[i % 2] for i, number in enumerate(each)] for each in polygons]
-    return encode_polygons(scaled, height, width)
-
-
 def outline(given: Any, whole: float | None = None) -> Encode | None:
-    """Make a shape of polygons, see `read_polygons`, in pixels or in parts of `whole`.
-
-    It is None without any polygon.
-    """
-    if not (polygons := read_polygons(given)):
-        return None
-    if whole is None:
-        return partial(encode_polygons, polygons)
-    return partial(encode_scaled_polygons, polygons, whole)
+    """Make a shape of polygons, see `read_polygons` and `encode_polygons`; None without any."""
+    polygons = read_polygons(given)
+    return partial(encode_polygons, polygons, whole=whole) if polygons else None
 
 
 def encode_runs(counts: Sequence[int] | str | bytes, size: tuple[int, int], *_: int) -> Runs:

@@ -162,15 +162,12 @@ def read_csv(text: str, path: str) -> Table:
     if again := [name for name, uses in Counter(names).items() if uses > 1 and name]:
         raise ValueError(f"tags={path}: the column {', '.join(again)} is there twice")
     names = [name or f"Unnamed: {number}" for number, name in enumerate(names)]
-    return Table(names, *_fit(lines[start:], names, path, delimiter, notes))
+    rows, more = _fit(lines[start:], names, path, delimiter)
+    return Table(names, rows, [*notes, *more])
 
 
 def _fit(
-    lines: list[tuple[str, list[str]]],
-    names: list[str],
-    path: str,
-    delimiter: str,
-    notes: list[str],
+    lines: list[tuple[str, list[str]]], names: list[str], path: str, delimiter: str
 ) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
     """Bring each line to the number of columns."""
     rows, empty, short, repeated = [], 0, 0, 0
@@ -199,7 +196,7 @@ def _fit(
         "lines that name the columns again, left out": repeated,
         "lines of totals, left out": int(total),
     }
-    return rows, [*notes, *count_notes(path, counts)]
+    return rows, count_notes(path, counts)
 
 
 def _unquote(cell: str) -> str:
@@ -252,8 +249,7 @@ def _merge_header(lines: list[tuple[str, list[str]]], header: int) -> tuple[list
 def read_json_lines(text: str, path: str) -> list[tuple[str, Any]]:
     r"""Read JSON Lines: `{"file": "rex.jpg", "tags": ["dog"]}`, and `"split"` if it is given.
 
-    Returns:
-        Place, for messages, and value of each line.
+    Each line has its place, for messages.
 
     Raises:
         ValueError: If a line is no JSON.

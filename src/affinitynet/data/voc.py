@@ -96,10 +96,7 @@ def format_annotation(
 ) -> str:
     """Write an annotation: one `object` element a tag, and no bounding boxes.
 
-    Args:
-        width: In pixels.
-        height: In pixels.
-        source: Origin of the labels, VOC's `source/annotation`.
+    `source` is the origin of the labels, VOC's `source/annotation`; sizes are in pixels.
     """
     annotation = ElementTree.Element("annotation")
     ElementTree.SubElement(annotation, "filename").text = filename

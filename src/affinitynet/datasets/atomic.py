@@ -47,12 +47,9 @@ def part_path(destination: str | Path) -> str:
 
 
 def sweep(folder: str | Path) -> int:
-    """Remove the files that dead processes left half-written in a folder and below.
+    """Remove the files that dead processes left half-written in a folder and below; count them.
 
     Those of a process of this machine that is alive stay, and so do young ones of other machines.
-
-    Returns:
-        How many were removed.
     """
     count = 0
     for root, _, names in os.walk(folder):

@@ -201,8 +201,7 @@ class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
         if self._path is None:
             return None
         if not Path(self._path).exists():
-            problem = f"masks={self._path}: there is no such file or folder"
-            return MasksHeader([], [], problem)
+            return MasksHeader([], [], f"masks={self._path}: there is no such file or folder")
         if images := list_images(self._path, self._photos):
             matched, among = match_folder(self._path, images, self._photos)
             classes = []
@@ -217,13 +216,13 @@ class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
             drawn = read_drawn(self._path, self._photos)
         except OSError as error:
             problem = f"masks={self._path}: cannot be read ({error.strerror})"
-            return MasksHeader([], [], problem)
         except ValueError as error:
             problem = str(error).replace("tags=", "masks=", 1)
             if Path(self._path).is_dir() and "is a folder without" in problem:
                 problem = f"masks={self._path}: has no masks ({', '.join(EXACT)}), and no outlines"
-            return MasksHeader([], [], problem)
-        return MasksHeader(drawn.classes, drawn.notes)
+        else:
+            return MasksHeader(drawn.classes, drawn.notes)
+        return MasksHeader([], [], problem)
 
     def save(self, data: NoReturn) -> NoReturn:
         """Refuse: the files are the user's own."""

@@ -25,6 +25,9 @@ RECORD_FOLDER = ".affinitynet"
 RECORD = "written.jsonl"
 """A line for each file that was written: its name in the folder and its SHA-256."""
 
+ABANDONED = 3600.0
+"""Seconds after which nobody writes a file any more that is not complete."""
+
 
 class OutputFolderDataset(FolderDataset):
     """A folder named by a parameter, of which only files are replaced that inference wrote.
@@ -105,7 +108,9 @@ class OutputFolderDataset(FolderDataset):
                 f"{self.parameter}={self._path}: cannot be written to ({error.strerror}). Name "
                 f"another folder: --params {self.parameter}=<folder>"
             ) from error
-        _sweep(self.folder / RECORD_FOLDER)
+        for path in (self.folder / RECORD_FOLDER).iterdir():  # what a killed run has left
+            if path.name != RECORD and path.stat().st_mtime < time.time() - ABANDONED:
+                path.unlink(missing_ok=True)
 
     def save(self, data: dict[str, Any]) -> None:
         """Write files into the folder; see `FolderDataset`.
@@ -246,10 +251,3 @@ def _line(name: str, digest: str) -> bytes:
 
 def _digest(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
-
-
-def _sweep(folder: Path, age: float = 3600.0) -> None:
-    """Remove files that a killed run has left; another run may be writing the younger ones."""
-    for path in folder.iterdir():
-        if path.name != RECORD and path.stat().st_mtime < time.time() - age:
-            path.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 """Characters of no width: soft hyphen, zero-width blank, word joiner, byte order mark."""
@@ -20,6 +21,7 @@ def compose(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+@lru_cache(10_000)  # the same few classes in every row
 def normal_form(name: str) -> str:
     """Write a class's name in NFC, with single blanks and nothing around them."""
     return " ".join(compose(name).translate(INVISIBLE).split())

@@ -43,8 +43,13 @@ def list_problems(problems: Mapping[str, Sequence[str]]) -> str:
 def name_together(problems: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Name each problem once for all its images."""
     for line, ids in problems.items():
-        more = f" and {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else ""
-        yield f"{', '.join(ids[:MAX_NAMED])}{more}: {line}"
+        yield f"{name_some(ids)}: {line}"
+
+
+def name_some(names: Sequence[str], separator: str = ", ") -> str:
+    """Name the first `MAX_NAMED`, and count the others."""
+    more = len(names) - MAX_NAMED
+    return separator.join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def join_lines(lines: Sequence[str]) -> str:

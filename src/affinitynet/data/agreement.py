@@ -8,6 +8,7 @@ import numpy.typing as npt
 import scipy
 
 from affinitynet.core.label_maps import IGNORE_INDEX, Classes
+from affinitynet.errors import MAX_NAMED
 
 MIN_PHOTOS = 3
 """Photos below which a disagreement is no system."""
@@ -19,18 +20,11 @@ MUCH = 0.25
 """… if on more than this share a tag is not in the mask. Masks may well show more than tags say."""
 MAX_FILLED = 30
 """Mask values that are named for those behind them; for more, the masks are to be numbered."""
-MAX_NAMED = 5
-"""Photos in a message."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How tags and masks compare.
-
-    Attributes:
-        problems: They stop the run.
-        warnings: Possible faults.
-    """
+    """How tags and masks compare: problems, which stop the run, and warnings."""
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -63,7 +57,10 @@ def compare(
         masked[row, [value for value in shown[image_id] if 0 < value < IGNORE_INDEX]] = True
     if not ids or not names:
         return Agreement()
-    overlap = _overlap(tagged, masked[:, 1:])
+    uses = tagged.sum(axis=0)
+    both = tagged.astype(float).T @ masked[:, 1:]
+    either = uses[:, None] + masked[:, 1:].sum(axis=0) - both
+    overlap = both / np.maximum(either, 1)  # intersection over union of photos
     own = np.array([classes[name] for name in names])
     now = overlap[np.arange(len(names)), own - 1]
     nudge = np.zeros_like(overlap)  # of two values that agree as well, the own one
@@ -72,15 +69,14 @@ def compare(
     likely = np.zeros(len(names), int)
     likely[rows] = values[columns]
     best = overlap[rows, columns]
-    uses = tagged.sum(axis=0)
     moved = (best - now > CLEAR) & (uses > 1)
     is_moved = (tagged & moved).any(axis=1).sum() >= MIN_PHOTOS
-    both = tagged.any(axis=1)
-    if not is_moved and both.sum() >= MIN_PHOTOS and not (tagged & masked[:, own]).any():
+    count = tagged.any(axis=1).sum()
+    if not is_moved and count >= MIN_PHOTOS and not (tagged & masked[:, own]).any():
         seen = sorted({int(value) for value in np.flatnonzero(masked.any(axis=0))})
         return Agreement(
             [
-                f"the masks of all {both.sum()} tagged photos show none of the classes that the "
+                f"the masks of all {count} tagged photos show none of the classes that the "
                 "photos are tagged with; their values are "
                 f"{', '.join(map(str, seen)) or 'only 0 and 255'} and mean "
                 f"{', '.join(f'{v} {n}' for n, v in classes.items())} (parameter "
@@ -111,15 +107,6 @@ def binary_of_many(num_classes: int) -> str:
         f"the masks have the values 0 and 255 only, but there are {num_classes} classes: "
         "write the classes' values into them, or learn one class with classes=<name>"
     )
-
-
-def _overlap(
-    tagged: npt.NDArray[np.bool_], masked: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float64]:
-    """Intersection over union of the photos of each class and of each value."""
-    both = tagged.astype(float).T @ masked
-    either = tagged.sum(axis=0)[:, None] + masked.sum(axis=0)[None] - both
-    return np.asarray(both / np.maximum(either, 1))
 
 
 @dataclass(frozen=True)

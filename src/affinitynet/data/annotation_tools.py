@@ -21,22 +21,23 @@ import yaml
 from PIL import Image
 
 from affinitynet.data.names import is_background, normal_form, read_split
-from affinitynet.data.rows import Row, TagFile, count_notes
+from affinitynet.data.rows import Mark, Row, TagFile, count_notes, make_row
 from affinitynet.data.shapes import (
+    Encode,
     Runs,
-    Shape,
     ellipse,
     encode_bitmap,
     encode_polygons,
-    encode_scaled_polygons,
-    read_polygons,
+    outline,
 )
 from affinitynet.data.tag_table import decode_text
 from affinitynet.data.voc import parse_annotation
 
 Files = Mapping[str, Callable[[], bytes]]
+"""The files of a folder: path in the folder to a function that reads the file."""
 VIA_LABELS = {"label", "class", "name", "category", "type", "object"}
 """Names of VIA's attributes that are the label of a region."""
+NO_SHAPES = "boxes, lines and points, read for their tags only"
 NAMES_FILES = ("classes.txt", "obj.names", "names.txt")
 """Files that list YOLO's classes, one a line."""
 
@@ -47,20 +48,12 @@ def parse_voc_folder(files: Files, path: str) -> TagFile:
     skipped: Counter[str] = Counter()
     for file, read in with_suffix(files, ".xml"):
         try:
-            annotation = parse_annotation(read())
+            width, height, tags = parse_annotation(read())
         except ValueError:
             skipped["XML files that are no VOC annotations, left out"] += 1
             continue
         photo = PurePosixPath(file).with_suffix("").as_posix()
-        rows.append(
-            Row(
-                f"{path}/{file}",
-                photo,
-                list(annotation.tags),
-                width=annotation.width,
-                height=annotation.height,
-            )
-        )
+        rows.append(Row(f"{path}/{file}", photo, [*tags], width=width, height=height))
     return TagFile(rows, None, count_notes(path, skipped), partial=True)
 
 
@@ -88,48 +81,35 @@ def parse_cvat(text: str, path: str) -> TagFile:
     skipped: Counter[str] = Counter()
     rows = []
     for image in images:
-        width, height = (round(_number(image.get(side))) for side in ("width", "height"))
-        marks = [each for each in image if each.get("label")]
-        shapes = [shape for each in marks if (shape := _cvat_shape(each))]
-        boxes = sum(each.tag not in ("tag", "polygon", "mask", "ellipse") for each in marks)
-        skipped["boxes, lines and points, read for their tags only"] += boxes
-        rows.append(
-            Row(
-                f"{path}, image {image.get('id')}",
-                image.get("name", ""),
-                [each.get("label", "") for each in marks],
-                _known_split(image.get("subset", "")),
-                width,
-                height,
-                tuple(shapes),
-            )
-        )
+        width, height = map(round, _numbers(image, "width", "height"))
+        labelled = [each for each in image if each.get("label")]
+        marks = [(each.get("label", ""), _cvat_shape(each)) for each in labelled]
+        boxes = sum(each.tag not in ("tag", "polygon", "mask", "ellipse") for each in labelled)
+        skipped[NO_SHAPES] += boxes
+        place, split = f"{path}, image {image.get('id')}", image.get("subset", "")
+        split = split if read_split(split) else ""
+        rows.append(make_row(place, image.get("name", ""), marks, split, width, height))
     names = [name for name in dict.fromkeys(labels) if name and not is_background(name)]
     return TagFile(rows, names or None, count_notes(path, skipped), partial=True)
 
 
-def _known_split(name: str) -> str:
-    return name if read_split(name) else ""
-
-
-def _cvat_shape(mark: ElementTree.Element) -> Shape | None:
-    label = normal_form(mark.get("label", ""))
+def _cvat_shape(mark: ElementTree.Element) -> Encode | None:
     if mark.tag == "polygon":
         numbers = re.split("[,;]", mark.get("points", ""))
-        polygons = read_polygons([_number(each, math.nan) for each in numbers])
-        return Shape(label, partial(encode_polygons, polygons)) if polygons else None
+        return outline([_number(each, math.nan) for each in numbers])
     if mark.tag == "ellipse":
-        names = ("cx", "cy", "rx", "ry", "rotation")
-        x, y, radius_x, radius_y, degrees = (_number(mark.get(name)) for name in names)
-        outline = ellipse(x, y, radius_x, radius_y, degrees)
-        return Shape(label, partial(encode_polygons, [outline]))
+        points = ellipse(*_numbers(mark, "cx", "cy", "rx", "ry", "rotation"))
+        return partial(encode_polygons, [points])
     if mark.tag == "mask":
         runs = [int(_number(number, -1)) for number in mark.get("rle", "").split(",")]
-        box = [int(_number(mark.get(name))) for name in ("left", "top", "width", "height")]
-        if min(runs) < 0 or sum(runs) < box[2] * box[3]:
-            return None
-        return Shape(label, partial(_encode_cvat_mask, runs, *box))
+        box = [*map(int, _numbers(mark, "left", "top", "width", "height"))]
+        if min(runs) >= 0 and sum(runs) >= box[2] * box[3]:
+            return partial(_encode_cvat_mask, runs, *box)
     return None
+
+
+def _numbers(element: ElementTree.Element, *names: str) -> list[float]:
+    return [_number(element.get(name)) for name in names]
 
 
 def _number(text: str | None, default: float = 0.0) -> float:
@@ -155,9 +135,7 @@ def is_labelme(value: Any) -> bool:
 def parse_labelme(entries: Iterable[tuple[str, Any]], path: str) -> TagFile:
     """Read LabelMe's files: image flags that are set, and the labels of all shapes.
 
-    Args:
-        entries: File and JSON value; those of other programs are left out.
-        path: For messages.
+    `entries` are the name and the JSON value of each; those of other programs are left out.
     """
     skipped: Counter[str] = Counter()
     rows = []
@@ -166,41 +144,33 @@ def parse_labelme(entries: Iterable[tuple[str, Any]], path: str) -> TagFile:
             skipped["JSON files that are not LabelMe's, left out"] += 1
             continue
         flags = [name for name, is_set in (entry.get("flags") or {}).items() if is_set]
-        marks = [each for each in entry["shapes"] if each.get("label") not in (None, "__ignore__")]
-        found = [(each, _labelme_shape(each)) for each in marks]
-        skipped["boxes, lines and points, read for their tags only"] += sum(
-            shape is None for _, shape in found
-        )
+        marks: list[Mark] = [
+            (str(each["label"]), _labelme_shape(each))
+            for each in entry["shapes"]
+            if each.get("label") not in (None, "__ignore__")
+        ]
+        skipped[NO_SHAPES] += sum(encode is None for _, encode in marks)
         image = str(entry.get("imagePath") or PurePosixPath(file).with_suffix(""))
         folder = "" if file == path else PurePosixPath(file).parent.as_posix()
         photo = posixpath.normpath(posixpath.join(folder, image.replace("\\", "/")))
-        rows.append(
-            Row(
-                path if file == path else f"{path}/{file}",
-                photo.removeprefix("../") if photo.startswith("../") else photo,
-                [*flags, *(str(each["label"]) for each in marks)],
-                width=int(entry.get("imageWidth") or 0),
-                height=int(entry.get("imageHeight") or 0),
-                shapes=tuple(shape for _, shape in found if shape),
-            )
-        )
+        width, height = (int(entry.get(side) or 0) for side in ("imageWidth", "imageHeight"))
+        marks = [*((flag, None) for flag in flags), *marks]
+        place = path if file == path else f"{path}/{file}"
+        rows.append(make_row(place, photo.removeprefix("../"), marks, "", width, height))
     return TagFile(rows, None, count_notes(path, skipped), partial=True)
 
 
-def _labelme_shape(mark: Mapping[str, Any]) -> Shape | None:
-    label, kind = normal_form(str(mark["label"])), mark.get("shape_type") or "polygon"
-    points = mark.get("points") or []
+def _labelme_shape(mark: Mapping[str, Any]) -> Encode | None:
+    kind, points = mark.get("shape_type") or "polygon", mark.get("points") or []
     if kind == "polygon":
-        polygons = read_polygons(points)
-        return Shape(label, partial(encode_polygons, polygons)) if polygons else None
+        return outline(points)
     if kind == "circle" and len(points) == 2:
         (x, y), (edge_x, edge_y) = points
         radius = math.hypot(edge_x - x, edge_y - y)
-        outline = ellipse(x, y, radius, radius)
-        return Shape(label, partial(encode_polygons, [outline]))
+        return partial(encode_polygons, [ellipse(x, y, radius, radius)])
     if kind == "mask" and mark.get("mask") and points:
-        left, top = (round(number) for number in points[0])
-        return Shape(label, partial(_encode_png, mark["mask"], left, top))
+        left, top = map(round, points[0])
+        return partial(_encode_png, mark["mask"], left, top)
     return None
 
 
@@ -225,19 +195,13 @@ def parse_via(value: Mapping[str, Any], path: str) -> TagFile:
     rows = []
     for key, entry in value.get("_via_img_metadata", value).items():
         regions = entry["regions"]
-        tags: list[str] = []
-        shapes: list[Shape] = []
+        marks: list[Mark] = []
         for region in regions.values() if isinstance(regions, dict) else regions:
             labels = _via_labels(region.get("region_attributes") or {})
-            outline = _via_outline(region.get("shape_attributes") or {})
-            tags += labels
-            shapes += [
-                Shape(normal_form(label), partial(encode_polygons, outline))
-                for label in labels
-                if outline
-            ]
-            skipped["boxes, lines and points, read for their tags only"] += not outline
-        rows.append(Row(f"{path}, {key}", str(entry["filename"]), tags, shapes=tuple(shapes)))
+            encode = _via_shape(region.get("shape_attributes") or {})
+            marks += [(label, encode) for label in labels]
+            skipped[NO_SHAPES] += encode is None
+        rows.append(make_row(f"{path}, {key}", str(entry["filename"]), marks))
     return TagFile(rows, None, count_notes(path, skipped), partial=True)
 
 
@@ -255,17 +219,17 @@ def _via_labels(attributes: Mapping[str, Any]) -> list[str]:
     return [str(given)]
 
 
-def _via_outline(shape: Mapping[str, Any]) -> list[list[float]]:
+def _via_shape(shape: Mapping[str, Any]) -> Encode | None:
     kind = shape.get("name")
     if kind == "polygon":
-        points = zip(shape["all_points_x"], shape["all_points_y"], strict=False)
-        return read_polygons([list(point) for point in points])
+        return outline([*zip(shape["all_points_x"], shape["all_points_y"], strict=False)])
     if kind in ("circle", "ellipse"):
         radius_x = shape.get("rx", shape.get("r", 0))
         radius_y = shape.get("ry", radius_x)
         turn = math.degrees(shape.get("theta") or 0)
-        return [ellipse(shape["cx"], shape["cy"], radius_x, radius_y, turn)]
-    return []
+        points = ellipse(shape["cx"], shape["cy"], radius_x, radius_y, turn)
+        return partial(encode_polygons, [points])
+    return None
 
 
 def parse_label_studio(tasks: Iterable[Mapping[str, Any]], path: str) -> TagFile:
@@ -282,39 +246,25 @@ def parse_label_studio(tasks: Iterable[Mapping[str, Any]], path: str) -> TagFile
             skipped["tasks without annotations, left out"] += 1
             continue
         skipped["tasks of several annotators, their labels are united"] += len(kept) > 1
-        tags: list[str] = []
-        shapes: list[Shape] = []
+        marks: list[Mark] = []
         for result in (each for one in kept for each in one.get("result") or []):
             value = result.get("value") or {}
             names = value.get(result.get("type")) or []
             names = names if isinstance(names, list) else []  # a rating is a number
-            labels = [str(name[-1] if isinstance(name, list) else name) for name in names]
-            tags += labels
             encode = _label_studio_region(result, value)
-            shapes += [Shape(normal_form(label), encode) for label in labels if encode]
-        rows.append(
-            Row(
-                f"{path}, task {task.get('id', number)}",
-                _label_studio_file(task),
-                tags,
-                shapes=tuple(shapes),
-            )
-        )
+            labels = (name[-1] if isinstance(name, list) else name for name in names)
+            marks += [(str(label), encode) for label in labels]
+        data = task["data"]
+        texts = [value for value in data.values() if isinstance(value, str)]
+        file = data.get("image") or task.get("file_upload") or next(iter(texts), "")
+        rows.append(make_row(f"{path}, task {task.get('id', number)}", str(file), marks))
     return TagFile(rows, None, count_notes(path, skipped), partial=True)
 
 
-def _label_studio_file(task: Mapping[str, Any]) -> str:
-    data = task["data"]
-    texts = [value for value in data.values() if isinstance(value, str)]
-    return str(data.get("image") or task.get("file_upload") or next(iter(texts), ""))
-
-
-def _label_studio_region(
-    result: Mapping[str, Any], value: Mapping[str, Any]
-) -> Callable[[int, int], Runs] | None:
+def _label_studio_region(result: Mapping[str, Any], value: Mapping[str, Any]) -> Encode | None:
     """Sizes are in hundredths of the photo's."""
-    if result.get("type") == "polygonlabels" and (polygons := read_polygons(value.get("points"))):
-        return partial(encode_scaled_polygons, polygons, 100.0)
+    if result.get("type") == "polygonlabels":
+        return outline(value.get("points"), 100.0)
     if result.get("type") == "ellipselabels":
         names = ("x", "y", "radiusX", "radiusY", "rotation")
         return partial(_encode_scaled_ellipse, [float(value.get(name) or 0) for name in names])
@@ -389,13 +339,11 @@ def parse_yolo(files: Files, path: str) -> TagFile:
         text, _ = decode_text(read(), file)
         lines = [line.split() for line in text.splitlines() if line.strip()]
         try:
-            objects = [
-                (int(float(first)), [float(each) for each in rest]) for first, *rest in lines
-            ]
+            objects = [(int(float(first)), [*map(float, rest)]) for first, *rest in lines]
         except ValueError:
             skipped["text files that are no labels, left out"] += 1
             continue
-        tags, shapes = [], []
+        marks: list[Mark] = []
         for index, numbers in objects:
             if index not in names:
                 known = ", ".join(f"{key} {name}" for key, name in names.items()) or "there is none"
@@ -403,16 +351,14 @@ def parse_yolo(files: Files, path: str) -> TagFile:
                     f"{path}/{file}: the class {index} has no name ({known}); names are read from "
                     "names: in a YAML file, or from classes.txt"
                 )
-            tags.append(names[index])
-            if polygons := read_polygons(numbers) if len(numbers) > 4 else []:
-                label = normal_form(names[index])
-                shapes.append(Shape(label, partial(encode_scaled_polygons, polygons, 1.0)))
-            else:
+            encode = outline(numbers, 1.0) if len(numbers) > 4 else None
+            marks.append((names[index], encode))
+            if encode is None:
                 skipped["boxes, read for their tags only"] += 1
         photo = PurePosixPath(file).with_suffix("")
         parts = ["images" if part == "labels" else part for part in photo.parts]
         split = next((part for part in photo.parts[:-1] if read_split(part)), "")
-        rows.append(Row(f"{path}/{file}", "/".join(parts), tags, split, shapes=tuple(shapes)))
+        rows.append(make_row(f"{path}/{file}", "/".join(parts), marks, split))
     if not rows:
         raise ValueError(f"tags={path}: none of its text files has labels as YOLO writes them")
     classes = [names[key] for key in sorted(names)]

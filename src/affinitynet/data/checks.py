@@ -26,11 +26,9 @@ UNKNOWN_VALUES = "are no class"
 
 
 class Inspection(NamedTuple):
-    """Result of reading a photo in full.
+    """Result of reading a photo in full; its sizes are upright, in pixels, 0 if it cannot be read.
 
     Attributes:
-        width: Upright, in pixels; 0 if the photo cannot be read.
-        height: Upright, in pixels; 0 as above.
         hash: 32 hexadecimal digits for finding near-duplicates; empty where something is wrong.
         problem: Why the photo is left out; empty where it is sound.
         repairs: Repairs that reading it needed, and oddities, joined by `SEPARATOR`.
@@ -48,11 +46,7 @@ CRASHES = Inspection(0, 0, problem="the process that reads it dies, each time")
 
 
 def inspect_photo(read: Callable[[], Any]) -> Inspection:
-    """Read a photo in full.
-
-    Args:
-        read: Reads the photo, a PIL image.
-    """
+    """Read a photo, a PIL image, in full."""
     try:
         photo = to_rgb(read())
     except Exception as error:
@@ -69,9 +63,7 @@ def inspect_photo(read: Callable[[], Any]) -> Inspection:
 class MaskInspection:
     """Result of reading a mask in full.
 
-    Attributes:
-        problems: Its faults.
-        shown: Values that it has, 0 and `IGNORE_INDEX` apart; None if it cannot be read.
+    `shown` are its values, 0 and `IGNORE_INDEX` apart; None if it cannot be read.
     """
 
     problems: list[str]
@@ -84,9 +76,8 @@ def inspect_mask(
     """Read a mask in full.
 
     Args:
-        read_mask: Reads the mask, (H, W) uint8.
         width: Of its photo, in pixels; 0 if that is not known.
-        height: Of its photo, in pixels.
+        height: In pixels.
         num_values: Number of classes that mask values may stand for.
     """
     try:

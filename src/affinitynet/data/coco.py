@@ -7,10 +7,11 @@ from typing import Any
 
 from affinitynet.core.label_maps import IGNORE_INDEX
 from affinitynet.data.names import is_background, normal_form
-from affinitynet.data.rows import Row, TagFile, count_notes
-from affinitynet.data.shapes import Shape, encode_polygons, encode_runs, read_polygons
+from affinitynet.data.rows import Mark, TagFile, count_notes, make_row
+from affinitynet.data.shapes import Encode, encode_runs, outline
 
-TABLES = ("images", "annotations", "categories")
+FILES = ("file_name", "path", "coco_url", "file")
+"""Keys of an image that name its file, the first one counts."""
 
 
 def parse_coco(coco: Any, path: str) -> TagFile:
@@ -41,9 +42,7 @@ def parse_coco(coco: Any, path: str) -> TagFile:
     images = _by_id(coco, "images", FILES, path, skipped)
     order = sorted(categories, key=_by_number)
     names = {key: normal_form(str(categories[key]["name"])) for key in order}
-    tags: dict[str, list[str]] = {key: [] for key in images}
-    shapes: dict[str, list[Shape]] = {key: [] for key in images}
-    used = dict.fromkeys(names.values(), False)
+    marks: dict[str, list[Mark]] = {key: [] for key in images}
     for each in coco["annotations"]:
         if isinstance(each, dict) and isinstance(each.get("segments_info"), list):
             raise ValueError(f"tags={path}: is COCO's panoptic format; give its file of instances")
@@ -55,43 +54,26 @@ def parse_coco(coco: Any, path: str) -> TagFile:
             what = "images" if image not in images else "categories"
             skipped[f"annotations of {what} that are not there, left out"] += 1
             continue
-        label = names[category]
-        used[label] = True
-        tags[image].append(label)
-        shape = _read_shape(label, each.get("segmentation"), images[image])
+        encode = _read_shape(each.get("segmentation"), images[image])
+        marks[image].append((names[category], encode))
         skipped["crowds, counted as the class that they are of"] += bool(each.get("iscrowd"))
-        if shape is None:
+        if encode is None:
             skipped["annotations without a usable outline, read for their tags only"] += 1
-        else:
-            shapes[image].append(shape)
     classes = [name for name in dict.fromkeys(names.values()) if name and not is_background(name)]
     if len(classes) >= IGNORE_INDEX:
-        classes = [name for name in classes if used[name]]
-    rows = [
-        Row(
-            f"{path}, image {key}",
-            _file(image),
-            tags[key],
-            width=_length(image.get("width")),
-            height=_length(image.get("height")),
-            shapes=tuple(shapes[key]),
-        )
-        for key, image in images.items()
-    ]
+        used = {label for own in marks.values() for label, _ in own}
+        classes = [name for name in classes if name in used]
+    rows = []
+    for key, entry in images.items():
+        width, height = (_length(entry.get(side)) for side in ("width", "height"))
+        place, file = f"{path}, image {key}", str(_first(entry, FILES))
+        rows.append(make_row(place, file, marks[key], "", width, height))
     return TagFile(rows, classes, count_notes(path, skipped), partial=True)
-
-
-FILES = ("file_name", "path", "coco_url", "file")
-"""Keys of an image that name its file, the first one counts."""
 
 
 def _first(entry: Mapping[str, Any], names: tuple[str, ...]) -> str | int | None:
     values = (entry.get(name) for name in names)
     return next((each for each in values if isinstance(each, str | int) and each != ""), None)
-
-
-def _file(image: Mapping[str, Any]) -> str:
-    return str(_first(image, FILES))
 
 
 def _by_id(
@@ -125,20 +107,18 @@ def _length(value: Any) -> int:
         return 0
 
 
-def _read_shape(label: str, segmentation: Any, image: Mapping[str, Any]) -> Shape | None:
-    if isinstance(segmentation, dict):
-        counts, size = segmentation.get("counts"), segmentation.get("size")
-        height, width = _length(image.get("height")), _length(image.get("width"))
-        if not counts or not isinstance(size, list) or len(size) != 2:
-            return None
-        if height and width and [_length(side) for side in size] != [height, width]:
-            return None
-        if isinstance(counts, list):
-            total = (
-                sum(counts) if all(isinstance(each, int) and each >= 0 for each in counts) else -1
-            )
-            if total != size[0] * size[1]:
-                return None
-        return Shape(label, partial(encode_runs, counts, (int(size[0]), int(size[1]))))
-    polygons = read_polygons(segmentation)
-    return Shape(label, partial(encode_polygons, polygons)) if polygons else None
+def _read_shape(segmentation: Any, image: Mapping[str, Any]) -> Encode | None:
+    if not isinstance(segmentation, dict):
+        return outline(segmentation)
+    counts, size = segmentation.get("counts"), segmentation.get("size")
+    known = [_length(image.get(side)) for side in ("height", "width")]
+    if not counts or not isinstance(size, list) or len(size) != 2:
+        return None
+    if all(known) and [_length(side) for side in size] != known:
+        return None
+    if isinstance(counts, list) and (
+        not all(isinstance(each, int) and each >= 0 for each in counts)
+        or sum(counts) != size[0] * size[1]
+    ):
+        return None
+    return partial(encode_runs, counts, (int(size[0]), int(size[1])))

@@ -40,15 +40,10 @@ def image_entries(images: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def encode_results(mask: LabelMap, confidence: npt.NDArray[np.uint8]) -> list[Segment]:
-    """Encode a predicted mask as COCO's results: a segment a class.
+    """Encode a predicted mask (H, W) as COCO's results: a segment a class, in run lengths.
 
-    Args:
-        mask: (H, W) mask values.
-        confidence: (H, W) probability of each pixel's class in 255ths.
-
-    Returns:
-        `category_id`, `segmentation` (run lengths) and `score` in [0, 1], the mean probability of
-        the segment's pixels.
+    `confidence` (H, W) is the probability of each pixel's class in 255ths; a segment's `score` is
+    its mean, in [0, 1].
     """
     return [
         {
@@ -61,13 +56,9 @@ def encode_results(mask: LabelMap, confidence: npt.NDArray[np.uint8]) -> list[Se
 
 
 def encode_stuff(mask: LabelMap) -> list[Segment]:
-    """Encode a mask as COCO does stuff: an annotation a class, in run lengths.
+    """Encode a mask (H, W) as COCO does stuff: an annotation a class, in run lengths.
 
-    Args:
-        mask: (H, W) mask values; background and neutral pixels are in no annotation.
-
-    Returns:
-        `category_id`, `segmentation`, `area`, `bbox` and `iscrowd`, 0.
+    Background and neutral pixels are in no annotation. `iscrowd` is 0.
     """
     return [_annotation(value, _run_lengths(mask == value)) for value in _classes(mask)]
 
@@ -78,7 +69,7 @@ def encode_components(
     """Encode a mask as COCO does objects: an annotation a connected part of a class, in polygons.
 
     Args:
-        mask: (H, W) mask values; background and neutral pixels are in no annotation.
+        mask: (H, W) mask values.
         min_area: In pixels: smaller parts are left out, smaller holes filled.
         tolerance: In pixels, by which an outline may differ. With 0 polygons follow the pixels'
             edges, so that nothing is lost.
@@ -176,26 +167,21 @@ def trace_polygons(
 def _trace_outline(part: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """Follow the edges between a part without holes and the rest, clockwise: its corners."""
     padded = np.pad(part, 1).astype(np.int8)
-    following: dict[tuple[int, int], tuple[int, int]] = {}
+    following: dict[tuple[int, ...], tuple[int, ...]] = {}
     for axis, direction in ((0, 1), (0, -1), (1, 1), (1, -1)):
         # An edge along `axis` lies where the part begins (1) or ends (-1).
         y, x = np.nonzero(np.diff(padded, axis=axis) == direction)
-        y, x = y - axis, x - (1 - axis)
-        begin = [y, x]
-        end = [y + axis, x + (1 - axis)]
+        begin = np.column_stack([x - (1 - axis), y - axis])
+        end = begin + np.array([1 - axis, axis])
         if (direction == 1) == (axis == 1):
             begin, end = end, begin
-        following |= zip(_corners(*begin), _corners(*end), strict=True)
+        following |= zip(map(tuple, begin.tolist()), map(tuple, end.tolist()), strict=True)
     corners = [min(following)]
     while (corner := following[corners[-1]]) != corners[0]:
         corners.append(corner)
     points = np.array(corners)
     turns = np.roll(points, 1, axis=0) + np.roll(points, -1, axis=0) != 2 * points
     return np.asarray(points[turns.any(axis=1)])
-
-
-def _corners(y: npt.NDArray[np.int64], x: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-    return list(zip(x.tolist(), y.tolist(), strict=True))
 
 
 def _classes(mask: LabelMap) -> list[int]:

@@ -42,11 +42,7 @@ class Corrected:
 
 
 def corrected_photos(corrected: Corrected, index: "pd.DataFrame") -> dict[str, str]:
-    """Find the corrected training photos. Those of val are never trained on.
-
-    Returns:
-        Photo id to the mask's name.
-    """
+    """Name the mask of each corrected training photo. Those of val are never trained on."""
     if not corrected.masks:
         return {}
     train = {*index.index[index["split"] == "train"]}
@@ -58,9 +54,7 @@ def corrected_labels(
 ) -> dict[str, Callable[[], LabelMap]]:
     """Read the masks of the corrected training photos in the data set's mask values.
 
-    Args:
-        corrected: As the files have them.
-        classes: Class name to mask value. Pixels of others become void.
+    Pixels of other classes become void.
     """
     table = np.arange(256, dtype=np.uint8)
     if corrected.classes:
@@ -94,7 +88,6 @@ def list_problems(
     """List the problems of corrected masks.
 
     Args:
-        corrected: As the files have them.
         looks: Inspection of the mask of each corrected training photo.
         tags: Of these photos. A mask may well show other classes than they say, but where all do
             the masks are numbered otherwise.

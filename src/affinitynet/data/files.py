@@ -56,12 +56,23 @@ def name_photos(files: Collection[str]) -> dict[str, str]:
     }
 
 
+def is_photo(file: str) -> bool:
+    """Tell files that are photos by their suffix, read here or not."""
+    return os.path.splitext(file)[1].lower() in (*PHOTO_SUFFIXES, *UNREAD_SUFFIXES)
+
+
 def is_readable(file: str) -> bool:
     """Tell whether a photo's format is one that is read here, by its suffix."""
     suffix = PurePosixPath(file).suffix.lower()
     if suffix in HEIC_SUFFIXES:
         return find_spec("pillow_heif") is not None
     return suffix in PHOTO_SUFFIXES
+
+
+def without_raws(files: Collection[str]) -> list[str]:
+    """Leave files that are not read out where the same photo is there in another format."""
+    stems = {os.path.splitext(file)[0] for file in files if is_readable(file)}
+    return [file for file in files if is_readable(file) or os.path.splitext(file)[0] not in stems]
 
 
 def why_not_read(file: str) -> str:

@@ -122,11 +122,7 @@ def _list_doubtful(places: dict[str, Place]) -> Iterator[str]:
 
 
 def named_as_masks(files: Collection[str]) -> set[str]:
-    """Choose files that are named as the mask of another one: `rex_mask` beside `rex`.
-
-    Args:
-        files: With or without suffix.
-    """
+    """Choose files that are named as the mask of another one: `rex_mask` beside `rex`."""
     stems = {_stem(file) for file in files}
     return {
         file for file in files if (name := MASK_NAME.fullmatch(_stem(file))) and name[1] in stems
@@ -141,10 +137,8 @@ def _stem(file: str) -> str:
 
 def is_instances(file: str) -> bool:
     """Whether a folder's name means masks of objects: VOC's `SegmentationObject`."""
-    folders = PurePosixPath(file).parts[:-1]
-    return any(
-        _words(folder) & {"object", "objects", "instance", "instances"} for folder in folders
-    )
+    named = {"object", "objects", "instance", "instances"}
+    return any(_words(folder) & named for folder in PurePosixPath(file).parts[:-1])
 
 
 def class_of(place: Place) -> list[str]:

@@ -25,11 +25,7 @@ File = tuple[str, Key | None]
 
 
 class ClassNames:
-    """Finds the label that a name or number stands for.
-
-    Args:
-        names: Of the classes, in the order of their labels 1, 2, ….
-    """
+    """Finds the label that a name or number stands for: 1, 2, … in the order of `names`."""
 
     def __init__(self, names: Collection[str]) -> None:
         self.names = [*names]
@@ -38,9 +34,7 @@ class ClassNames:
     def find(self, key: Key, shift: int) -> int | None:
         """Return the label, 0 for the background; None if it is no class.
 
-        Args:
-            key: A class's number or name.
-            shift: Label of the class with the number 0.
+        `shift` is the label of the class with the number 0.
         """
         if isinstance(key, str):
             return 0 if is_background(key) else self._labels.get(_bare(key))
@@ -63,9 +57,6 @@ def assign_files(
     A file of arrays has the photo's name. An image of one class lies in a folder that is named by
     the class or by the photo, or has the class after the photo's name (`rex_dog.png`): whichever
     fits most images.
-
-    Args:
-        files: Relative to their folder.
     """
     finder = PhotoFinder(photos)
     found: dict[str, list[File]] = {}
@@ -143,14 +134,7 @@ def inspect_maps(
     height: int,
     num_classes: int,
 ) -> MapsInspection:
-    """Read all maps of a photo.
-
-    Args:
-        readers: Of its files.
-        keys: Class in the name of each file.
-        width: Of the photo, in pixels.
-        height: In pixels.
-    """
+    """Read all maps of a photo of a width and height in pixels; see `read_maps`."""
     try:
         given = read_maps(readers, keys)
     except Exception as error:
@@ -175,7 +159,12 @@ def inspect_maps(
 
 
 def read_maps(readers: Sequence[Callable[[], ScoreMaps]], keys: Sequence[Key | None]) -> ScoreMaps:
-    """Read the maps of a photo from its file, or from its files of one class each."""
+    """Read the maps of a photo from its file, or from its files of one class each.
+
+    Args:
+        readers: Of its files.
+        keys: Class in the name of each file.
+    """
     parts = [read() for read in readers]
     if len(parts) == 1 and keys[0] is None:
         return parts[0]
@@ -187,28 +176,7 @@ def read_maps(readers: Sequence[Callable[[], ScoreMaps]], keys: Sequence[Key | N
     return ScoreMaps(named, np.concatenate([part.maps for part in parts]))
 
 
-def choose_shift(
-    keys: Mapping[str, list[Key]], tags: Mapping[str, set[int]], classes: ClassNames
-) -> int:
-    """Find out where numbers of classes begin, by the photos' tags: the label of number 0.
-
-    Args:
-        keys: Photo id to the keys of its maps.
-        tags: Photo id to the labels of its tags.
-    """
-
-    def fitting(shift: int) -> int:
-        return sum(
-            {classes.find(key, shift) for key in own} - {0} == tags[photo]
-            for photo, own in keys.items()
-        )
-
-    return max(SHIFTS, key=fitting)
-
-
-def compare_with_tags(
-    keys: Sequence[Key], tags: set[int], classes: ClassNames, shift: int
-) -> Iterator[str]:
+def _compare(keys: Sequence[Key], tags: set[int], classes: ClassNames, shift: int) -> Iterator[str]:
     """Say which maps a photo lacks, and which are of no tag of its.
 
     Maps of classes that it does not show are no mistake where there is one of every class.
@@ -235,15 +203,22 @@ def compare_all(
         tags: Photo id to the labels of its tags, of all photos that need maps.
 
     Returns:
-        The label of number 0, see `choose_shift`; and the photos of each problem.
+        The label of number 0, with which most photos' maps fit their tags; and the photos of each
+        problem.
     """
     keys = {photo: look.keys for photo, look in looks.items() if look.keys is not None}
-    shift = choose_shift(keys, tags, classes)
+
+    def fitting(shift: int) -> int:
+        return sum(
+            {classes.find(key, shift) for key in own} - {0} == tags[photo]
+            for photo, own in keys.items()
+        )
+
+    shift = max(SHIFTS, key=fitting)
     wrong: dict[str, list[str]] = {}
     for photo, own in tags.items():
         look = looks.get(photo, MapsInspection(problems=("the photo has no class maps",)))
-        known = photo in keys
-        compared = compare_with_tags(keys[photo], own, classes, shift) if known else ()
+        compared = _compare(keys[photo], own, classes, shift) if photo in keys else ()
         for line in (*look.problems, *compared):
             wrong.setdefault(line, []).append(photo)
     return shift, wrong

@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 def match_segments(
     files: "Partitions[Image.Image]", photos: Collection[str]
 ) -> "Partitions[Image.Image]":
-    """Find the image of each photo's regions by its name; of several the first.
-
-    Args:
-        files: Relative path to a function that reads the image.
-    """
+    """Find the image of each photo's regions by its name; of several the first."""
     finder = PhotoFinder(photos)
     found: dict[str, Callable[[], Image.Image]] = {}
     for file in sorted(files):
@@ -27,16 +23,7 @@ def match_segments(
 
 
 def inspect_segments(read: "Callable[[], Image.Image]", width: int, height: int) -> int | str:
-    """Read the regions of a photo.
-
-    Args:
-        read: Reads their image.
-        width: Of the photo, in pixels.
-        height: In pixels.
-
-    Returns:
-        Their number, or what is wrong with them.
-    """
+    """Count the regions of a photo of a width and height in pixels, or say what is wrong."""
     import numpy as np
 
     from affinitynet.core.segments import read_segments

@@ -69,13 +69,9 @@ def _brushes(mask: LabelMap, classes: Classes) -> Iterator[dict[str, Any]]:
 
 
 def encode_brush(shown: npt.NDArray[np.bool_]) -> list[int]:
-    """Encode a brush: runs of equal values, four values a pixel, as a stream of bits.
+    """Encode a brush (H, W): runs of equal values, four values a pixel, as a stream of bits.
 
-    Args:
-        shown: (H, W).
-
-    Returns:
-        Bytes; see `affinitynet.data.annotation_tools.decode_brush`.
+    See `affinitynet.data.annotation_tools.decode_brush`.
     """
     flat = np.concatenate([[False], shown.ravel(), [not shown.ravel()[-1]]])
     ends = np.flatnonzero(np.diff(flat.astype(np.int8)))

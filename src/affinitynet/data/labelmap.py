@@ -55,9 +55,7 @@ def parse_labelmap(source: bytes, path: str) -> ColourMap:
 
 def format_labelmap(classes: Classes) -> str:
     """Write a `labelmap.txt`: the names and colours of the mask values."""
-    colours = {
-        name: ",".join(map(str, voc_palette()[value]))
-        for name, value in {"background": 0, **classes}.items()
-    }
-    lines = (f"{name}:{colour}::\n" for name, colour in colours.items())
-    return "# label:color_rgb:parts:actions\n" + "".join(lines)
+    text = "# label:color_rgb:parts:actions\n"
+    for name, value in {"background": 0, **classes}.items():
+        text += f"{name}:{','.join(map(str, voc_palette()[value]))}::\n"
+    return text

@@ -1,6 +1,6 @@
 """Which of a folder's mask files belongs to which photo."""
 
-import os
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,6 @@ FEW = 0.1
 """Share of the masks, or of the photos if these are fewer, below which nothing matches."""
 MAX_TRIED = 50
 """Masks whose names are compared with those of all photos."""
-SEPARATORS = "_-. "
 
 
 @dataclass(frozen=True)
@@ -46,31 +45,28 @@ def match_mask_files(masks: Collection[str], photos: Collection[str], path: str)
     if not masks or not photos or len(found) > few:
         return MaskFiles(found, [*_list_unused(found, masks, path)])
     prefix, suffix = shared_affix(masks, photos)
+    affixed = re.compile(f"{re.escape(prefix)}(.+){re.escape(suffix)}", re.DOTALL)
     bare = {
-        mask: str(PurePosixPath(mask).with_name(name))
+        mask: str(PurePosixPath(mask).with_name(name[1]))
         for mask in masks
-        if (name := _strip(PurePosixPath(mask).name, prefix, suffix))
+        if (name := affixed.fullmatch(PurePosixPath(mask).name))
     }
     if (prefix or suffix) and len(changed := _find(bare, photos)) > max(few, len(found)):
         note = f"masks={path}: the masks are named {prefix}<photo>{suffix}"
         return MaskFiles(changed, [note, *_list_unused(changed, masks, path)])
     if several := _list_rivals(masks, photos):
         first, second, photo = several
-        return MaskFiles(
-            found,
-            problems=[
-                f"masks={path}: photos have several masks, as '{first}' and '{second}' of "
-                f"'{photo}'; keep one for each photo, or name the folder that has one"
-            ],
+        problem = (
+            f"photos have several masks, as '{first}' and '{second}' of '{photo}'; keep one for "
+            "each photo, or name the folder that has one"
         )
-    return MaskFiles(
-        found,
-        problems=[
-            f"masks={path}: {len(found) or 'none'} of the {len(masks)} masks "
+    else:
+        problem = (
+            f"{len(found) or 'none'} of the {len(masks)} masks "
             f"{'have' if len(found) > 1 else 'has'} the name of a photo: there is a mask "
             f"'{min(masks)}' and a photo '{min(photos)}'; name them alike"
-        ],
-    )
+        )
+    return MaskFiles(found, problems=[f"masks={path}: {problem}"])
 
 
 def shared_affix(masks: Collection[str], photos: Collection[str]) -> tuple[str, str]:
@@ -94,20 +90,11 @@ def shared_affix(masks: Collection[str], photos: Collection[str]) -> tuple[str, 
     return best if votes[best] > len(chosen) / 2 else ("", "")
 
 
-def _strip(name: str, prefix: str, suffix: str) -> str:
-    """Take an affix away; empty if the name has no such."""
-    if not (name.startswith(prefix) and name.endswith(suffix)):
-        return ""
-    return name[len(prefix) : len(name) - len(suffix)]
-
-
 def _find(names: Mapping[str, str], photos: Collection[str]) -> dict[str, str]:
     """Find the photo of each mask, exact names first; of several masks of one photo none.
 
-    Folders are of no interest where a file's name is the only one of its kind on either side.
-
-    Args:
-        names: Mask to the name that it is looked for by.
+    Each is looked for by a name. Folders are of no interest where a file's name is the only one of
+    its kind on either side.
     """
     known = {*photos}
     exact = {photo: mask for mask, photo in names.items() if photo in known}
@@ -149,4 +136,4 @@ def _unique(pairs: Iterator[tuple[str, str]]) -> dict[str, str]:
 
 def _list_unused(found: Mapping[str, str], masks: Collection[str], path: str) -> Iterator[str]:
     if unused := sorted({*masks}.difference(found.values())):
-        yield f"masks={path}: {len(unused)} masks are of no photo: {os.fspath(unused[0])}, …"
+        yield f"masks={path}: {len(unused)} masks are of no photo: {unused[0]}, …"

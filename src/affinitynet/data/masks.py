@@ -1,16 +1,19 @@
 """Masks that are drawn from the outlines in a tag file: COCO, CVAT, LabelMe, Label Studio, YOLO."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
 
 from affinitynet.core.label_maps import IGNORE_INDEX, LabelMap
 from affinitynet.data.files import Partitions
 from affinitynet.data.matching import PhotoFinder
 from affinitynet.data.names import clean_tags, is_background, normal_form
 from affinitynet.data.rows import Row, TagFile, count_notes
-from affinitynet.data.shapes import draw_mask
+from affinitynet.data.shapes import Shape
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,8 @@ class DrawnMasks:
 def draw_masks(given: TagFile, photos: Partitions[Any], path: str) -> DrawnMasks:
     """Bring outlines and photos together.
 
-    A photo with a tag that has no outline gets no mask: its pixels would count as background.
-
-    Args:
-        given: Content of the file.
-        photos: Photo id to a function that reads the photo, for its size where the file has none.
-        path: The file, for messages.
+    A photo with a tag that has no outline gets no mask: its pixels would count as background. The
+    photos are read where the file does not give their size.
 
     Raises:
         ValueError: If it has no outlines, or too many classes.
@@ -52,9 +51,12 @@ def draw_masks(given: TagFile, photos: Partitions[Any], path: str) -> DrawnMasks
     values |= {name: 0 for name in names if is_background(name)}
     finder = PhotoFinder(photos)
     found: dict[str, list[Row]] = {}
+    absent = 0
     for row in given.rows:
         if (image_id := finder.find(row.file)) is not None:
             found.setdefault(image_id, []).append(row)
+        else:
+            absent += 1
     masks: dict[str, Callable[[], LabelMap]] = {}
     for image_id, rows in found.items():
         shapes = tuple(shape for row in rows for shape in row.shapes)
@@ -65,9 +67,7 @@ def draw_masks(given: TagFile, photos: Partitions[Any], path: str) -> DrawnMasks
         read = None if height and width else photos[image_id]
         masks[image_id] = partial(_draw, shapes, values, height, width, read)
     counts = {
-        "images that are not in the folder, their masks are left out": sum(
-            finder.find(row.file) is None for row in given.rows
-        ),
+        "images that are not in the folder, their masks are left out": absent,
         "photos with a tag that has no outline, they have no mask": len(found) - len(masks),
     }
     if len(classes) >= IGNORE_INDEX:
@@ -79,12 +79,18 @@ def draw_masks(given: TagFile, photos: Partitions[Any], path: str) -> DrawnMasks
 
 
 def _draw(
-    shapes: Any,
-    values: dict[str, int],
+    shapes: Iterable[Shape],
+    values: Mapping[str, int],
     height: int,
     width: int,
     read: Callable[[], Any] | None,
 ) -> LabelMap:
+    """Draw shapes, smaller ones over larger ones; those without a value are left out."""
     if read is not None:
         width, height = read().size
-    return draw_mask(shapes, values, height, width)
+    mask: LabelMap = np.zeros((height, width), np.uint8)
+    known = (shape for shape in shapes if shape.label in values)
+    runs = [(shape.encode(height, width), values[shape.label]) for shape in known]
+    for run, value in sorted(runs, key=lambda each: -int(coco_mask.area(each[0]))):
+        mask[coco_mask.decode(run) > 0] = value
+    return mask

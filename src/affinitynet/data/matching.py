@@ -1,27 +1,23 @@
 """Finds the photo that a file's name means: the same rules for tags and masks."""
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from affinitynet.data.files import PHOTO_SUFFIXES, UNREAD_SUFFIXES
+from affinitynet.data.files import is_photo
+from affinitynet.data.names import compose
 
 UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 """Prefix that Label Studio gives the names of uploaded files."""
 
 
 class PhotoFinder:
-    """Finds photos by the names that files have for them.
-
-    Attributes:
-        names: Photo id by its normal form.
-    """
+    """Finds photos by the names that files have for them; `names` are the ids by normal form."""
 
     def __init__(self, photos: Collection[str]) -> None:
-        self.names = {_normal(image_id): image_id for image_id in photos if is_utf8(image_id)}
+        self.names = {compose(image_id): image_id for image_id in photos if is_utf8(image_id)}
         self._by_case: dict[str, list[str]] = defaultdict(list)
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._by_stem: dict[str, list[str]] = defaultdict(list)
@@ -37,10 +33,10 @@ class PhotoFinder:
         or fewer, before its name (where it means one photo only); as a URL; as Label Studio names
         uploads; as a number that lost its leading zeros in a spreadsheet.
         """
-        if (exact := _normal(file)) in self.names:  # as folders' names may be what is mended below
+        if (exact := compose(file)) in self.names:  # as folders' names may be what is mended below
             return self.names[exact]
         for path in _spellings(file):
-            for name in map(_normal, (path.as_posix(), _stem(path))):
+            for name in map(compose, (path.as_posix(), _stem(path))):
                 if found := self._find_name(name):
                     return self.names[found]
         if len(same := self._by_stem.get(_without_zeros(exact), [])) == 1:
@@ -50,9 +46,9 @@ class PhotoFinder:
     def list_possible(self, file: str) -> list[str]:
         """List the photos that a name may mean, where it does not mean one of them only."""
         path = next(_spellings(file))
-        names = {_normal(path.name), _normal(PurePosixPath(_stem(path)).name)}
-        found = {each for name in names for each in self._by_name.get(name, [])}
-        found |= {each for name in names for each in self._by_stem.get(name, [])}
+        names = {compose(path.name), compose(PurePosixPath(_stem(path)).name)}
+        tables = (self._by_name, self._by_stem)
+        found = {each for name in names for table in tables for each in table.get(name, [])}
         return sorted(self.names[each] for each in found)
 
     def _find_name(self, name: str) -> str | None:
@@ -79,8 +75,8 @@ def is_utf8(name: str) -> bool:
 
 def same_file(first: str, second: str) -> bool:
     """Whether two names are of one file: one may lack the suffix, and case does not count."""
-    paths = [PurePosixPath(_normal(each.strip().replace("\\", "/"))) for each in (first, second)]
-    suffixes = {path.suffix.lower() for path in paths if _has_photo_suffix(path)}
+    paths = [PurePosixPath(compose(each.strip().replace("\\", "/"))) for each in (first, second)]
+    suffixes = {path.suffix.lower() for path in paths if is_photo(path.name)}
     stems = {_stem(path).casefold() for path in paths}
     return len(suffixes) < 2 and len(stems) == 1
 
@@ -97,18 +93,9 @@ def _spellings(file: str) -> Iterator[PurePosixPath]:
         yield path.with_name(UPLOADED.sub("", path.name, count=1))
 
 
-def _has_photo_suffix(path: PurePosixPath) -> bool:
-    return path.suffix.lower() in (*PHOTO_SUFFIXES, *UNREAD_SUFFIXES)
-
-
 def _stem(path: PurePosixPath) -> str:
-    return (path.with_suffix("") if _has_photo_suffix(path) else path).as_posix()
+    return (path.with_suffix("") if is_photo(path.name) else path).as_posix()
 
 
 def _without_zeros(stem: str) -> str:
     return (stem.lstrip("0") or "0") if stem.isdecimal() else stem
-
-
-def _normal(name: str) -> str:
-    """File systems spell é in two ways."""
-    return unicodedata.normalize("NFC", name)

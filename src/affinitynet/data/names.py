@@ -3,19 +3,28 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 """Characters of no width: soft hyphen, zero-width blank, word joiner, byte order mark."""
 BACKGROUND = re.compile(r"[\W_]*background([\W_]*google)?[\W_]*")
 """Names of no class, in small letters: `background`, `_background_`, `BACKGROUND_Google`."""
-TRAIN_NAMES = {"train", "training", "trainset"}
-VAL_NAMES = {"val", "valid", "validation", "dev", "valset", "eval", "evaluation"}
-TEST_NAMES = {"test", "testing", "testset", "holdout"}
+SPLIT_NAMES = {
+    "train": ("train", "training", "trainset"),
+    "val": ("val", "valid", "validation", "dev", "valset", "eval", "evaluation"),
+    "test": ("test", "testing", "testset", "holdout"),
+}
 
 
+def compose(name: str) -> str:
+    """Write a file's name in NFC: file systems spell é in two ways."""
+    return unicodedata.normalize("NFC", name)
+
+
+@lru_cache(10_000)  # the same few classes in every row
 def normal_form(name: str) -> str:
     """Write a class's name in NFC, with single blanks and nothing around them."""
-    return " ".join(unicodedata.normalize("NFC", name).translate(INVISIBLE).split())
+    return " ".join(compose(name).translate(INVISIBLE).split())
 
 
 def is_background(name: str) -> bool:
@@ -44,7 +53,4 @@ def list_names(given: str | Iterable[str] | None, separator: str) -> list[str] |
 def read_split(name: str) -> str | None:
     """Read a split's name: train, val or test; None if it is no split's."""
     word = normal_form(name).casefold()
-    for split, names in (("train", TRAIN_NAMES), ("val", VAL_NAMES), ("test", TEST_NAMES)):
-        if word in names:
-            return split
-    return None
+    return next((split for split, names in SPLIT_NAMES.items() if word in names), None)

@@ -98,7 +98,6 @@ def list_mask_problems(
 
     Args:
         wrong: The photos of each problem of a single mask.
-        agreement: Of masks and tags.
         num_values: Number of classes that mask values may stand for.
         binary: Whether all masks have the values 0 and 255 only.
     """

@@ -11,6 +11,7 @@ from affinitynet.core.label_maps import Classes
 from affinitynet.data.checks import BLANK, SEPARATOR
 from affinitynet.data.tagged import SPLITS, TAG_SEPARATOR
 from affinitynet.deferred import pandas as pd
+from affinitynet.errors import name_some
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,8 +22,6 @@ FEW_PHOTOS = 20
 """Training photos of a class below which a classifier hardly learns it."""
 MAX_LISTED = 100
 """Files or groups that the report names; it counts all of them."""
-MAX_NAMED = 5
-"""Names in a line of the log."""
 
 
 def one_hot(photos: pd.DataFrame, classes: Collection[str]) -> pd.DataFrame:
@@ -57,6 +56,8 @@ def summarise_photos(
     left_out = inspected.loc[inspected["problem"] != "", "problem"]
     sound = inspected[inspected["problem"] == ""]
     splits = {split: sound.index[sound["split"] == split] for split in SPLITS}
+    sizes = sound[["width", "height"]].astype(int).quantile([0, 0.5, 1], interpolation="nearest")
+    sizes.index = pd.Index(["smallest", "median", "largest"])
     alike = _near_duplicates(sound)
     listed = [ids[:MAX_LISTED] for ids in alike[:MAX_LISTED]]
     return {
@@ -64,17 +65,7 @@ def summarise_photos(
         "masks": {split: int(ids.isin(masked).sum()) for split, ids in splits.items()},
         "classes": len(classes),
         "without_tags": int((sound["tags"] == "").sum()),
-        "sizes": {
-            side: dict(
-                zip(
-                    ("smallest", "median", "largest"),
-                    map(int, sound[side].quantile([0, 0.5, 1], interpolation="nearest")),
-                    strict=True,
-                )
-            )
-            for side in ("width", "height")
-            if len(sound)
-        },
+        "sizes": sizes.astype(int).to_dict() if len(sound) else {},
         "left_out": {
             "photos": len(left_out),
             "reasons": _count(left_out),
@@ -97,20 +88,15 @@ def _count(values: pd.Series) -> dict[str, int]:
 def list_warnings(
     inspected: pd.DataFrame, classes: Classes, masked: Collection[str]
 ) -> Iterator[str]:
-    """List what may spoil the training or its scores, one line each.
-
-    Args:
-        inspected: One row a photo, see `affinitynet.pipelines.ingestion.nodes.inspect_photos`.
-        masked: Ids of the photos that have a mask.
-    """
+    """List what may spoil the training or its scores, one line each; see `summarise_photos`."""
     left_out = inspected.loc[inspected["problem"] != "", "problem"]
     if len(left_out):
-        listed = _some([f"{image_id} {problem}" for image_id, problem in left_out.items()])
+        listed = name_some([f"{image_id} {problem}" for image_id, problem in left_out.items()])
         yield f"{len(left_out)} photos are left out: {listed}"
     sound = inspected[inspected["problem"] == ""]
     blank = sound.index[sound["repairs"].str.contains(BLANK)]
     if len(blank):
-        yield f"{len(blank)} photos are {BLANK} and show nothing: {_some([*map(str, blank)])}"
+        yield f"{len(blank)} photos are {BLANK} and show nothing: {name_some([*map(str, blank)])}"
     if repaired := {k: uses for k, uses in count_repairs(sound).items() if k != BLANK}:
         listed = ", ".join(f"{repair} ({uses})" for repair, uses in repaired.items())
         yield f"photos that are not read as they are stored: {listed}"
@@ -129,36 +115,31 @@ def list_warnings(
             f"all training photos show {', '.join(always)}: without photos that do not, nothing "
             "tells the classifier what it looks like"
         )
-    columns = {name: train[name].to_numpy() for name in train if train[name].any()}
     same: dict[bytes, list[str]] = {}
-    for name, column in columns.items():
-        same.setdefault(column.tobytes(), []).append(str(name))
+    for name in train.columns[train.any()]:
+        same.setdefault(train[name].to_numpy().tobytes(), []).append(str(name))
     for names in same.values():
         if len(names) > 1:
             yield (
                 f"always seen together: {', '.join(names)}. Tags cannot distinguish them; "
                 "add photos that show one without the other, or make them one class"
             )
-    alike = _near_duplicates(sound)
-    if alike:
-        yield f"{len(alike)} groups of near-duplicates: {_some([*map(_alike, alike)])}"
-    across = [ids for ids in alike if len(set(sound.loc[ids, "split"])) > 1]
+    groups = _near_duplicates(sound)
+    if alike := [name_some(ids, " = ") for ids in groups]:
+        yield f"{len(alike)} groups of near-duplicates: {name_some(alike)}"
+    splits = [{*sound.loc[ids, "split"]} for ids in groups]
+    across = [line for line, named in zip(alike, splits, strict=True) if len(named) > 1]
     if across:
         yield (
             f"{len(across)} groups of near-duplicates lie in train and val, so that the scores of "
-            f"val flatter: {_some([*map(_alike, across)])}"
+            f"val flatter: {name_some(across)}"
         )
     if not masked:
         yield "there are no masks: no stage has a mIoU, everything else is computed"
 
 
 def plot_data(photos: pd.DataFrame, counts: pd.DataFrame, together: pd.DataFrame) -> Figure:
-    """Plot the photos of each class, which classes are seen together, and the photos' sizes.
-
-    Args:
-        counts: From `count_classes`.
-        together: From `count_together`.
-    """
+    """Plot what `count_classes` and `count_together` count, and the photos' sizes."""
     from matplotlib.figure import Figure
 
     names = together["class"].tolist()
@@ -198,13 +179,3 @@ def plot_data(photos: pd.DataFrame, counts: pd.DataFrame, together: pd.DataFrame
 def _near_duplicates(photos: pd.DataFrame) -> list[list[str]]:
     alike = photos[photos["group"].duplicated(keep=False)]
     return [[str(i) for i in rows.index] for _, rows in alike.groupby("group")]
-
-
-def _alike(ids: list[str]) -> str:
-    more = len(ids) - MAX_NAMED
-    return " = ".join(ids[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - MAX_NAMED
-    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,8 +1,13 @@
 """Entries of a tag file, whatever its format."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from affinitynet.data.shapes import Shape
+from affinitynet.data.names import normal_form
+from affinitynet.data.shapes import Encode, Shape
+
+Mark = tuple[str, Encode | None]
+"""Label of something in a photo, and its shape if that is known."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +20,7 @@ class Row:
         tags: Names of what it shows.
         split: Its split's name; empty where it is to be drawn.
         width: Of the photo, in pixels; 0 if the file does not say.
-        height: Of the photo, in pixels.
+        height: In pixels.
         shapes: Outlines of what it shows.
     """
 
@@ -26,6 +31,15 @@ class Row:
     width: int = 0
     height: int = 0
     shapes: tuple[Shape, ...] = ()
+
+
+def make_row(
+    place: str, file: str, marks: Iterable[Mark], split: str = "", width: int = 0, height: int = 0
+) -> Row:
+    """Make the entry of a photo that shows marks."""
+    marks = [*marks]
+    shapes = tuple(Shape(normal_form(label), encode) for label, encode in marks if encode)
+    return Row(place, file, [label for label, _ in marks], split, width, height, shapes)
 
 
 @dataclass(frozen=True)

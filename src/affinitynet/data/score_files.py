@@ -47,11 +47,7 @@ class ScoreMaps:
 
 
 def read_score_maps(content: bytes, file: str) -> ScoreMaps:
-    """Read the class maps of a file.
-
-    Args:
-        content: Of the file.
-        file: Its name; the suffix is the format.
+    """Read the class maps of a file; the suffix of its name is the format.
 
     Raises:
         ValueError: If it has no such maps, or would have to execute code.
@@ -182,10 +178,6 @@ class _Array:
             self.value = flat.reshape(shape, order="F" if is_fortran else "C")
 
 
-def _scalar(dtype: _DType, data: bytes) -> Any:
-    return np.frombuffer(data, dtype.resolve())[0]
-
-
 def _frombuffer(data: bytes, dtype: _DType, shape: Any, order: str) -> npt.NDArray[Any]:
     return np.frombuffer(data, dtype.resolve()).reshape(shape, order="F" if order == "F" else "C")
 
@@ -218,24 +210,21 @@ KNOWN: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _DType,
     ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy._core.multiarray", "_reconstruct"): _Array,
-    ("numpy.core.multiarray", "scalar"): _scalar,
-    ("numpy._core.multiarray", "scalar"): _scalar,
+    ("numpy.core.multiarray", "scalar"): lambda dtype, data: _frombuffer(data, dtype, -1, "C")[0],
     ("numpy.core.numeric", "_frombuffer"): _frombuffer,
-    ("numpy._core.numeric", "_frombuffer"): _frombuffer,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch.storage", "_load_from_bytes"): _storage,
     ("collections", "OrderedDict"): OrderedDict,
     ("_codecs", "encode"): lambda text, encoding: text.encode("latin1"),
 }
-"""Names that a pickle may have, and what stands for them here."""
+"""Names that a pickle may have, NumPy's as before version 2, and what stands for them here."""
 
 
 class _NumbersOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Look a name of the pickle up; pickle calls this for each."""
         try:
-            return KNOWN[module, name]
+            return KNOWN[module.replace("numpy._core.", "numpy.core.", 1), name]
         except KeyError:
             raise ValueError(
                 f"has pickled objects ({module}.{name}), which are not read, as they could run "

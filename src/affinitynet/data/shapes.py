@@ -1,78 +1,49 @@
 """Outlines as annotation files have them: polygons, run lengths, small bitmaps."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from affinitynet.core.label_maps import LabelMap
-
 Runs = dict[str, Any]
 """Run lengths as pycocotools has them: `size` and `counts`."""
+Encode = Callable[[int, int], Runs]
+"""Maps a photo's height and width to the run lengths of a shape in it."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The outline of something in a photo.
-
-    Attributes:
-        label: Name of its class.
-        encode: Maps the photo's height and width to the shape's run lengths.
-    """
+    """The outline of something in a photo; `label` is the name of its class."""
 
     label: str
-    encode: Callable[[int, int], Runs]
+    encode: Encode
 
 
-def draw_mask(
-    shapes: Iterable[Shape], values: Mapping[str, int], height: int, width: int
-) -> LabelMap:
-    """Draw shapes into one mask, smaller ones over larger ones.
-
-    Args:
-        shapes: Those with a label that has no value are left out.
-        values: Label to mask value.
-        height: Of the photo, in pixels.
-        width: Of the photo, in pixels.
-
-    Returns:
-        (H, W) uint8.
-    """
-    mask: npt.NDArray[np.uint8] = np.zeros((height, width), np.uint8)
-    runs = [
-        (each.encode(height, width), values[each.label]) for each in shapes if each.label in values
-    ]
-    for run, value in sorted(runs, key=lambda each: -int(coco_mask.area(each[0]))):
-        mask[coco_mask.decode(run) > 0] = value
-    return mask
-
-
-def encode_polygons(polygons: Sequence[Sequence[float]], height: int, width: int) -> Runs:
-    """Encode the union of polygons, each a list of x, y, x, y, ….
+def encode_polygons(
+    polygons: Sequence[Sequence[float]], height: int, width: int, whole: float | None = None
+) -> Runs:
+    """Encode the union of polygons, each a list of x, y, x, y, …, in pixels or in parts of `whole`.
 
     Points further outside the photo than its side is long are moved nearer: pycocotools walks
     along every edge, pixel by pixel.
     """
     sides = np.array([width, height])
-    near = [
-        np.clip(np.reshape(polygon, (-1, 2)), -sides, 2 * sides).ravel().tolist()
-        for polygon in polygons
-    ]
+    scale = sides / whole if whole else 1
+    points = (np.reshape(polygon, (-1, 2)) * scale for polygon in polygons)
+    near = [np.clip(each, -sides, 2 * sides).ravel().tolist() for each in points]
     runs: Runs = coco_mask.merge(coco_mask.frPyObjects(near, height, width))
     return runs
 
 
-def encode_scaled_polygons(
-    polygons: Sequence[Sequence[float]], whole: float, height: int, width: int
-) -> Runs:
-    """Encode polygons whose numbers are shares of the photo's sides, in parts of `whole`."""
-    size = (width / whole, height / whole)
-    scaled = [[number * size[i % 2] for i, number in enumerate(each)] for each in polygons]
-    return encode_polygons(scaled, height, width)
+def outline(given: Any, whole: float | None = None) -> Encode | None:
+    """Make a shape of polygons, see `read_polygons` and `encode_polygons`; None without any."""
+    polygons = read_polygons(given)
+    return partial(encode_polygons, polygons, whole=whole) if polygons else None
 
 
 def encode_runs(counts: Sequence[int] | str | bytes, size: tuple[int, int], *_: int) -> Runs:
@@ -96,10 +67,9 @@ def encode_bitmap(
 
 
 def read_polygons(given: Any) -> list[list[float]]:
-    """Read polygons: of lists of numbers, of points, or one such list; degenerate ones are dropped.
+    """Read polygons: of lists of numbers, of points, or one such list.
 
-    Returns:
-        Polygons of three points or more.
+    Those of less than three points are left out.
     """
     if not isinstance(given, list | tuple) or not given:
         return []

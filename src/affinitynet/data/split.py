@@ -42,10 +42,7 @@ def draw_val(
 ) -> npt.NDArray[np.bool_]:
     """Draw val by iterative stratification (Sechidis, Tsoumakas & Vlahavas, 2011).
 
-    Args:
-        tags: (N, K) the classes that each photo shows; photos without any are a class too.
-        groups: (N,) photos of one group stay together.
-        share: Of val, in (0, 1).
+    Photos of one group stay together. The arguments are those of `divide_groups`.
 
     Returns:
         (N,) true for val.

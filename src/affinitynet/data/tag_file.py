@@ -3,12 +3,13 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from affinitynet.data import annotation_tools as tools
+from affinitynet.data.annotation_tools import Files
 from affinitynet.data.coco import parse_coco
 from affinitynet.data.files import PHOTO_SUFFIXES, Partitions, is_hidden
 from affinitynet.data.folders import class_of, read_places
@@ -18,22 +19,20 @@ from affinitynet.data.parameters import DataSet
 from affinitynet.data.rows import Row, TagFile, count_notes
 from affinitynet.data.tag_table import (
     decode_text,
+    interpret,
     is_transposed,
-    parse_csv,
     parse_entries,
-    parse_json_lines,
+    read_csv,
+    read_json_lines,
     transpose,
 )
 from affinitynet.data.tagged import SPLITS, Tagged, choose_classes
+from affinitynet.errors import MAX_NAMED
 
-Files = Mapping[str, Callable[[], bytes]]
-"""The files of a folder: path in the folder to a function that reads the file."""
 TagSource = bytes | Files | None
 """A tag file, the files of a folder of annotations, or nothing."""
 MALFORMED = (TypeError, KeyError, IndexError, AttributeError, OverflowError)
 """Of files of annotation tools that are not as the tools write them."""
-MAX_NAMED = 5
-"""Names in a message."""
 TABLES = (".csv", ".tsv", ".jsonl", "coco.json")
 """Files that may lie in the folders of several splits, as Roboflow writes them."""
 INSTANCES = re.compile(r"instances_([a-z]+)\d*\.json")
@@ -68,10 +67,9 @@ def read_tagged(
     """Read the tags of a folder of photos.
 
     Args:
-        photos: Photo id to a function that reads the photo; only the ids are used.
         data_set: See `conf/tagged/parameters.yml`; its `tags` is the file's path.
-        source: The tag file, or the files of the folder `tags`; None without one, for sub-folders
-            that are named by class.
+        source: None for sub-folders that are named by class: `dog/rex` shows a dog, and so does
+            `train/dog/rex`. Photos that lie in no folder of a class have no tags.
         masks: Of the file that masks are drawn from; None for masks that are images.
 
     Raises:
@@ -85,27 +83,25 @@ def read_tagged(
     if masks and masks.among:
         photos = {i: read for i, read in photos.items() if i not in masks.among}
     if source is None:
-        given = read_folders(photos)
-        named = {row.file for row in given.rows}  # not what lies in folders of masks
-        photos = {i: read for i, read in photos.items() if i in named or not is_utf8(i)}
+        places, problems, notes = read_places([i for i in photos if is_utf8(i)])
+        rows = [Row(i, i, class_of(place), place.split) for i, place in places.items()]
+        given = TagFile(rows, notes=notes, problems=problems)
+        # not what lies in folders of masks
+        photos = {i: read for i, read in photos.items() if i in places or not is_utf8(i)}
         if photos and not any(row.tags for row in given.rows):
-            raise ValueError(_no_tags(others))
+            beside = sorted(file for file in others if file.lower().endswith(ANNOTATIONS))
+            raise ValueError(
+                "no sub-folder names a class: give the tags with tags=<file or folder>"
+                + (f"; there is {beside[0]}" if beside else "")
+            )
     else:
         given = parse_source(source, path, separator)
     if links:
         note = f"links to folders are not followed; copy what they lead to: {', '.join(links)}"
         given = replace(given, notes=[*given.notes, note])
-    listed = list_names(data_set.classes, separator)
-    mask_names = list_names(data_set.mask_classes, separator)
     if path is None and isinstance(source, Mapping):
         path = ", ".join(source)
-    return match(given, photos, listed, mask_names, masks, path, others)
-
-
-def _no_tags(others: Collection[str]) -> str:
-    beside = sorted(file for file in others if file.lower().endswith(ANNOTATIONS))
-    found = f"; there is {beside[0]}" if beside else ""
-    return f"no sub-folder names a class: give the tags with tags=<file or folder>{found}"
+    return _match(given, photos, data_set, masks, path, others)
 
 
 def parse_source(source: bytes | Files, path: str | None, separator: str) -> TagFile:
@@ -178,9 +174,7 @@ def parse_file(source: bytes, path: str, separator: str) -> TagFile:
     if not text.strip():
         raise ValueError(f"tags={path}: the file is empty")
     parsed = _parse_text(text, path, separator)
-    return TagFile(
-        parsed.rows, parsed.classes, [*notes, *parsed.notes], parsed.partial, parsed.complete
-    )
+    return replace(parsed, notes=[*notes, *parsed.notes])
 
 
 def _parse_text(text: str, path: str, separator: str) -> TagFile:
@@ -188,30 +182,32 @@ def _parse_text(text: str, path: str, separator: str) -> TagFile:
     if start == "<":
         return tools.parse_cvat(text, path)
     if start not in "{[":
-        return parse_csv(text, path, separator)
+        return interpret(read_csv(text, path), path, separator)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return parse_json_lines(text, path, separator)
+        return parse_entries(read_json_lines(text, path), path, separator)
     if tools.is_via(value):
         return tools.parse_via(value, path)
     if tools.is_labelme(value):
         return tools.parse_labelme([(path, value)], path)
+    entries: Iterable[tuple[str, Any]]
     if isinstance(value, dict) and isinstance(value.get("labels"), dict):
-        return parse_entries(tools.list_fiftyone(value, path), path, separator)
-    if is_transposed(value):
-        return parse_entries(transpose(value, path), path, separator)
-    if isinstance(value, dict) and value and all(_is_photo(key) for key in value):
-        entries = [{"file": file, "tags": tags} for file, tags in value.items()]
-        value = entries
-    if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
-        if all(isinstance(each.get("data"), dict) for each in value):
-            return tools.parse_label_studio(value, path)
-        numbered = [(f"{path}, entry {number}", each) for number, each in enumerate(value, start=1)]
-        return parse_entries(numbered, path, separator)
-    if isinstance(value, dict) and "images" not in value and "annotations" not in value:
-        return parse_json_lines(json.dumps(value), path, separator)  # a file of one line
-    return parse_coco(value, path)
+        entries = tools.list_fiftyone(value, path)
+    elif is_transposed(value):
+        entries = transpose(value, path)
+    else:
+        if isinstance(value, dict) and value and all(map(_is_photo, value)):
+            value = [{"file": file, "tags": tags} for file, tags in value.items()]
+        if isinstance(value, list) and value and all(isinstance(each, dict) for each in value):
+            if all(isinstance(each.get("data"), dict) for each in value):
+                return tools.parse_label_studio(value, path)
+            entries = ((f"{path}, entry {number}", each) for number, each in enumerate(value, 1))
+        elif isinstance(value, dict) and "images" not in value and "annotations" not in value:
+            entries = [(f"{path}, line 1", value)]
+        else:
+            return parse_coco(value, path)
+    return parse_entries(entries, path, separator)
 
 
 def _is_photo(name: str) -> bool:
@@ -219,13 +215,7 @@ def _is_photo(name: str) -> bool:
 
 
 def _join(files: Files, prefix: str, separator: str) -> TagFile:
-    """Join the tag files of several splits, which their folders or COCO's names tell.
-
-    Args:
-        files: Path to a function that reads the file.
-        prefix: Of the paths, for messages.
-        separator: Characters, any of which separates two tags in a cell.
-    """
+    """Join the tag files of several splits, which their folders or COCO's names tell."""
     rows: list[Row] = []
     notes: list[str] = []
     classes: list[str] = []
@@ -243,26 +233,12 @@ def _join(files: Files, prefix: str, separator: str) -> TagFile:
     return TagFile(rows, [*dict.fromkeys(classes)] or None, notes, partial)
 
 
-def read_folders(photos: Collection[str]) -> TagFile:
-    """Take the names of sub-folders for tags: `dog/rex` shows a dog, and so does `train/dog/rex`.
-
-    Photos that lie in no folder of a class have no tags.
-    """
-    places, problems, notes = read_places([image_id for image_id in photos if is_utf8(image_id)])
-    rows = [
-        Row(image_id, image_id, class_of(place), place.split) for image_id, place in places.items()
-    ]
-    return TagFile(rows, notes=notes, problems=problems)
-
-
 def read_known_tags(
     photos: Collection[str], source: TagSource, path: str, separator: str
 ) -> dict[str, list[str]]:
     """Read the tags of photos that are not learned from; splits do not matter.
 
     Args:
-        source: The tag file, or the files of a folder.
-        path: Its path.
         separator: Characters, any of which separates two tags in a cell.
 
     Returns:
@@ -286,29 +262,24 @@ def read_known_tags(
     return {image_id: clean_tags(some) for image_id, some in tags.items()}
 
 
-def match(
+def _match(
     given: TagFile,
     photos: Collection[str],
-    listed: list[str] | None,
-    mask_names: list[str] | None,
+    data_set: DataSet,
     masks: MasksHeader | None,
     path: str | None,
-    others: Collection[str] = (),
+    others: Collection[str],
 ) -> Tagged:
     """Bring rows and photos together, and say what does not fit.
 
     Args:
-        given: Content of the tag file.
-        photos: Ids of the photos that there are.
-        listed: The classes to learn; None for all.
-        mask_names: Names of the mask values 1, 2, …; None for those of the masks' file, else of
-            the tag file, else the classes.
-        masks: Of the file that masks are drawn from.
         path: The tag file; None for sub-folders.
         others: Files that are there, but are no photos.
     """
     import pandas as pd
 
+    listed = list_names(data_set.classes, data_set.separator)
+    mask_names = list_names(data_set.mask_classes, data_set.separator)
     finder = PhotoFinder(photos)
     found: dict[str, list[Row]] = {}
     problems, missing, respelled = [*given.problems], [], []
@@ -319,7 +290,8 @@ def match(
     for row in rows:
         image_id = finder.find(row.file)
         if image_id is None:
-            if _plain(row.file) in others or is_hidden(PurePosixPath(_plain(row.file)).name):
+            plain = _plain(row.file)
+            if plain in others or is_hidden(PurePosixPath(plain).name):
                 unread.append(row.file)
             elif several := finder.list_possible(row.file):
                 missing.append(
@@ -354,17 +326,15 @@ def match(
     seen = Counter(tag for each in tags.values() for tag in each)
     names = clean_tags(given.classes) if given.classes is not None else None
     ordered = [name for name in names if name in seen] if names is not None else sorted(seen)
-    if listed:
-        problems += list(_list_unseen(clean_tags(listed), seen))
-    if masks and masks.problem:
-        problems.append(masks.problem)
-    in_masks = masks.classes if masks else []
-    default = in_masks or (names if given.partial else None)
+    problems += _list_unseen(clean_tags(listed or ()), seen)
+    masks = masks or MasksHeader([], [])
+    problems += [masks.problem] if masks.problem else []
+    default = masks.classes or (names if given.partial else None)
     classes, mask_names, wrong, notes = choose_classes(ordered, listed, mask_names, default)
     unnamed = len(finder.names) - len(found) - left_out
     warnings = [
         *given.notes,
-        *(masks.notes if masks else []),
+        *masks.notes,
         *notes,
         *count_notes(
             path or "the folders",

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any
 
 from affinitynet.data.files import PHOTO_SUFFIXES
@@ -123,21 +124,12 @@ def _no_text(data: bytes) -> str | None:
     return None
 
 
-def parse_csv(text: str, path: str, separator: str) -> TagFile:
-    """Read a CSV: a column of tags, or a column of flags for each class.
-
-    Args:
-        text: With commas, semicolons, tabs or bars between the columns.
-        path: For messages.
-        separator: Characters, any of which separates two tags in a cell.
+def read_csv(text: str, path: str) -> Table:
+    """Read a CSV with commas, semicolons, tabs or bars between the columns.
 
     Raises:
         ValueError: If columns are missing or lines do not fit.
     """
-    return interpret(_read_csv(text, path), path, separator)
-
-
-def _read_csv(text: str, path: str) -> Table:
     delimiters = ",;\t|"
     if declared := re.match(r"\"?sep=(.)\"?\s*?(\r\n|\r|\n)", text):  # Excel's own first line
         delimiters = declared[1]
@@ -153,11 +145,9 @@ def _read_csv(text: str, path: str) -> Table:
         raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
     if header is None:
         first = next((cells for _, cells in lines if any(cells)), [])
-        if not first or not _is_photo(first[0]):
+        if len(first) != 2 or not _is_photo(first[0]):
             raise _wrong_columns(path, first)
-        names = ["file", "tags"] if len(first) == 2 else ["file", *[""] * (len(first) - 1)]
-        if len(first) != 2:
-            raise _wrong_columns(path, first)
+        names = ["file", "tags"]
         notes.append(f"{path}: has no line that names the columns; the first is the file's name")
         start = next(i for i, (_, cells) in enumerate(lines) if any(cells))
     else:
@@ -165,27 +155,24 @@ def _read_csv(text: str, path: str) -> Table:
         if above := sum(any(cells) for _, cells in lines[:header]):
             notes.append(f"{path}: lines above the columns' names, left out: {above}")
     while names and not names[-1]:
-        if any(
-            cells[len(names) - 1].strip() for _, cells in lines[start:] if len(cells) >= len(names)
-        ):
+        last = (cells[len(names) - 1] for _, cells in lines[start:] if len(cells) >= len(names))
+        if any(map(str.strip, last)):
             break
         names.pop()  # a comma at each line's end
     if again := [name for name, uses in Counter(names).items() if uses > 1 and name]:
         raise ValueError(f"tags={path}: the column {', '.join(again)} is there twice")
     names = [name or f"Unnamed: {number}" for number, name in enumerate(names)]
-    return Table(names, *_fit(lines[start:], names, path, delimiter, notes))
+    rows, more = _fit(lines[start:], names, path, delimiter)
+    return Table(names, rows, [*notes, *more])
 
 
 def _fit(
-    lines: list[tuple[str, list[str]]],
-    names: list[str],
-    path: str,
-    delimiter: str,
-    notes: list[str],
+    lines: list[tuple[str, list[str]]], names: list[str], path: str, delimiter: str
 ) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
     """Bring each line to the number of columns."""
     rows, empty, short, repeated = [], 0, 0, 0
-    total = bool(lines) and _is_total(lines[-1][1])
+    sums = lines[-1][1] if lines else []  # as spreadsheets have them at the end
+    total = any(_key(cell) in TOTALS for cell in sums) and not any(map(_is_photo, sums))
     lines = lines[: len(lines) - total]
     for place, cells in lines:
         if not any(cell.strip() for cell in cells):
@@ -209,7 +196,7 @@ def _fit(
         "lines that name the columns again, left out": repeated,
         "lines of totals, left out": int(total),
     }
-    return rows, [*notes, *count_notes(path, counts)]
+    return rows, count_notes(path, counts)
 
 
 def _unquote(cell: str) -> str:
@@ -250,23 +237,22 @@ def _merge_header(lines: list[tuple[str, list[str]]], header: int) -> tuple[list
     if file is None:
         return names, start
     below = lines[start][1] if start < len(lines) else []
-    lower = [normal_form(cell) for cell in below]
-    lower += [""] * (len(names) - len(lower))
-    if not lower[file] and any(down and not up for up, down in zip(names, lower, strict=False)):
-        names += [""] * (len(lower) - len(names))
-        return [down or up for up, down in zip(names, lower, strict=True)], start + 1
+    pairs = [*zip_longest(names, map(normal_form, below), fillvalue="")]
+    if not pairs[file][1] and any(down and not up for up, down in pairs[: len(names)]):
+        return [down or up for up, down in pairs], start + 1
     if header and not any(names[:file] + names[file + 1 :]):
-        upper = [normal_form(cell) for cell in lines[header - 1][1]]
-        upper += [""] * (len(names) - len(upper))
-        names = [down or up for up, down in zip(upper, names, strict=False)]
+        above = map(normal_form, lines[header - 1][1][: len(names)])
+        names = [down or up for up, down in zip_longest(above, names, fillvalue="")]
     return names, start
 
 
-def parse_json_lines(text: str, path: str, separator: str) -> TagFile:
+def read_json_lines(text: str, path: str) -> list[tuple[str, Any]]:
     r"""Read JSON Lines: `{"file": "rex.jpg", "tags": ["dog"]}`, and `"split"` if it is given.
 
+    Each line has its place, for messages.
+
     Raises:
-        ValueError: If a line is something else.
+        ValueError: If a line is no JSON.
     """
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
@@ -279,7 +265,7 @@ def parse_json_lines(text: str, path: str, separator: str) -> TagFile:
             reason = error if isinstance(error, ValueError) else type(error).__name__
             raise _no_entry(place, reason) from None
         rows.append((place, entry))
-    return parse_entries(rows, path, separator)
+    return rows
 
 
 def parse_entries(entries: Iterable[tuple[str, Any]], path: str, separator: str) -> TagFile:
@@ -420,13 +406,17 @@ def _find_roles(table: Table, path: str) -> Roles:
         raise wrong
     rest = [column for column in table.columns if column != file]
     tag, split = _first(rest, TAG_COLUMNS), _first(rest, SPLIT_COLUMNS)
-    tags = [tag] if tag else _numbered(rest)
-    if split and _key(split) != "split" and not all(map(_is_split, cells[split])):
-        split = None
+    numbered = (re.fullmatch(r"(\D+)\d+", _key(column)) for column in rest)  # label_1, label_2
+    matched = zip(rest, numbered, strict=True)
+    tags = [tag] if tag else [c for c, name in matched if name and name[1] in TAG_COLUMNS]
+    if split and _key(split) != "split":
+        known = (_blank(cell) or read_split(str(cell)) for cell in cells[split])
+        split = split if all(known) else None
     rest = [column for column in rest if column not in (*tags, split)]
     unread = [column for column in rest if UNNAMED.fullmatch(column.strip())]
     for column in unread:
-        if odd := [cell for cell in cells[column] if not _blank(cell) and not _is_number(cell)]:
+        given = [cell for cell in cells[column] if not _blank(cell)]
+        if odd := [cell for cell in given if not re.fullmatch(r"\s*\d+(\.0)?\s*", str(cell))]:
             raise ValueError(f"tags={path}: a column without a name has cells, '{odd[0]}'; name it")
     unread += [column for column in rest if _key(column) in NUMBERING | LABEL_STUDIO]
     rest = [column for column in rest if column not in unread]
@@ -461,12 +451,6 @@ def _find_roles(table: Table, path: str) -> Roles:
     if not flags:
         raise wrong
     return Roles(file, [], split, flags, unread)
-
-
-def _numbered(columns: list[str]) -> list[str]:
-    """Find columns such as `label_1`, `label_2`."""
-    names = (re.fullmatch(r"(\D+)\d+", _key(column)) for column in columns)
-    return [c for c, name in zip(columns, names, strict=True) if name and name[1] in TAG_COLUMNS]
 
 
 def parse_tags(cell: Any, separator: str) -> list[str]:
@@ -549,19 +533,6 @@ def _flag(cell: Any) -> bool | None:
 
 def _blank(cell: Any) -> bool:
     return cell is None or cell != cell or str(cell).strip() in BLANK | {""}
-
-
-def _is_split(cell: Any) -> bool:
-    return _blank(cell) or read_split(str(cell)) is not None
-
-
-def _is_total(cells: list[str]) -> bool:
-    """Whether a line sums up the others, as spreadsheets do at the end."""
-    return any(_key(cell) in TOTALS for cell in cells) and not any(map(_is_photo, cells))
-
-
-def _is_number(cell: Any) -> bool:
-    return bool(re.fullmatch(r"\s*\d+(\.0)?\s*", str(cell)))
 
 
 def _is_photo(cell: str) -> bool:

@@ -2,14 +2,13 @@
 
 import codecs
 import re
-import unicodedata
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import PurePosixPath
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 from affinitynet.data.files import Partitions, why_unreadable
-from affinitynet.data.names import clean_tags, list_names
+from affinitynet.data.names import clean_tags, compose, list_names
 from affinitynet.data.parameters import DataSet
 from affinitynet.data.tag_table import decode_text
 from affinitynet.data.tagged import Tagged, choose_classes
@@ -26,8 +25,7 @@ PAIR = re.compile(r"(.+?\.\w{3,4})\s", re.ASCII)
 """Path of a photo, before that of its mask."""
 
 
-@dataclass(frozen=True)
-class Annotation:
+class Annotation(NamedTuple):
     """Content of `Annotations/<id>.xml`.
 
     Attributes:
@@ -98,12 +96,7 @@ def format_annotation(
 ) -> str:
     """Write an annotation: one `object` element a tag, and no bounding boxes.
 
-    Args:
-        filename: Of the photo.
-        width: Of the photo, in pixels.
-        height: Of the photo, in pixels.
-        tags: Names of the classes in it.
-        source: Origin of its labels, VOC's `source/annotation`.
+    `source` is the origin of the labels, VOC's `source/annotation`; sizes are in pixels.
     """
     annotation = ElementTree.Element("annotation")
     ElementTree.SubElement(annotation, "filename").text = filename
@@ -124,40 +117,24 @@ def parse_split(source: bytes, path: str, photos: Collection[str] = ()) -> list[
     """Read a list of image ids, one a line, in UTF-8 or UTF-16.
 
     A line may be an id, also one with blanks; an id and a flag, as in VOC's lists of a class; or
-    the paths of photo and mask, as other tools write them.
-
-    Args:
-        source: The list.
-        path: Of the list, for messages.
-        photos: Ids of the photos there are, which tell what a line means.
+    the paths of photo and mask, as other tools write them. The photos that there are tell which.
     """
-    known = {_normal(image_id): image_id for image_id in photos}
+    known = {compose(image_id): image_id for image_id in photos}
     lines = (line.strip() for line in decode_text(source, path)[0].splitlines())
     return [_read_id(line, known) for line in lines if line]
 
 
 def _read_id(line: str, known: Mapping[str, str]) -> str:
     """Return the id that a line means: of a photo that there is, or else the likeliest."""
-    for name in _spellings(line):
-        if (image_id := known.get(_normal(name))) is not None:
-            return image_id
     last = line.split()[-1]
-    return line.removesuffix(last).strip() if last in FLAGS and last != line else line
-
-
-def _spellings(line: str) -> Iterator[str]:
-    names = [line]
-    if (last := line.split()[-1]) in FLAGS:
-        names.append(line.removesuffix(last).strip())
-    if pair := PAIR.match(line):
-        names.append(pair[1])
-    for name in filter(None, names):
+    bare = line.removesuffix(last).strip() if last in FLAGS and last != line else line
+    pair = PAIR.match(line)
+    for name in (line, bare, *([pair[1]] if pair else [])):
         path = PurePosixPath(name.replace("\\", "/"))
-        yield from (name, path.name, path.stem, (path.parent / path.stem).as_posix())
-
-
-def _normal(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+        for each in (name, path.name, path.stem, (path.parent / path.stem).as_posix()):
+            if (image_id := known.get(compose(each))) is not None:
+                return image_id
+    return bare
 
 
 def read_voc(
@@ -212,8 +189,8 @@ def read_voc(
             elif annotations:
                 problems.append(f"Annotations/{image_id}.xml: missing, but named in {source}")
             if image_id in photos:
-                known = annotation or Annotation(0, 0, ())
-                rows[image_id] = ([*known.tags], split, known.width, known.height)
+                width, height, tags = annotation or Annotation(0, 0, ())
+                rows[image_id] = ([*tags], split, width, height)
     named = {tag for tags, *_ in rows.values() for tag in tags}
     if named and not problems:
         problems += [

@@ -1,4 +1,4 @@
-"""Named arrays as safetensors."""
+"""Named arrays, and score maps of images, as safetensors."""
 
 from typing import Any
 
@@ -7,18 +7,13 @@ from kedro.io.core import get_filepath_str
 from kedro_datasets_experimental.safetensors import SafetensorsDataset
 from safetensors.numpy import save
 
+from affinitynet.core.class_maps import ClassMaps
+
 
 class ArraysDataset(SafetensorsDataset):
     """A dict of arrays, in a safetensors file of any file system.
 
     Its base, `SafetensorsDataset`, writes only local files.
-
-    Example:
-        ```yaml
-        maps:
-          type: affinitynet.datasets.ArraysDataset
-          filepath: s3://bucket/maps/2007_000032.safetensors
-        ```
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -32,3 +27,15 @@ class ArraysDataset(SafetensorsDataset):
         with self._fs.open(path, **self._fs_open_args_save) as file:
             file.write(content)
         self._invalidate_cache()
+
+
+class ClassMapsDataset(ArraysDataset):
+    """The score maps of an image: a safetensors file with the arrays `labels` and `maps`."""
+
+    def load(self) -> ClassMaps:
+        """Read the maps."""
+        return ClassMaps(**super().load())
+
+    def save(self, data: ClassMaps) -> None:  # type: ignore[override]
+        """Write the maps."""
+        super().save(vars(data))

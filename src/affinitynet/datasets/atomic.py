@@ -35,7 +35,7 @@ ABANDONED = 86_400.0
 
 SYNCED = (".json", ".csv", ".pt")
 """Suffixes of files that are on the disk before they appear under their name: markers, records,
-tables and checkpoints. Of images and maps there are many: `flush` does them all at once."""
+tables and checkpoints. Of images and maps there are many: `os.sync` does them all at once."""
 
 _PART = re.compile(r"\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}\.part|.+\.[0-9a-f]{8}\.part")
 
@@ -46,18 +46,10 @@ def part_path(destination: str | Path) -> str:
     return os.path.join(os.path.dirname(destination), name)
 
 
-def flush() -> None:
-    """Wait until all that was written is on the disk, so that a power failure cannot undo it."""
-    os.sync()
-
-
 def sweep(folder: str | Path) -> int:
-    """Remove the files that dead processes left half-written in a folder and below.
+    """Remove the files that dead processes left half-written in a folder and below; count them.
 
     Those of a process of this machine that is alive stay, and so do young ones of other machines.
-
-    Returns:
-        How many were removed.
     """
     count = 0
     for root, _, names in os.walk(folder):

@@ -12,13 +12,6 @@ class CheckpointDataset(TextDataset):
     """A network's checkpoint, written by `torch.save`; nothing is unpickled when it is read.
 
     torch is imported by its first use, not with the catalog.
-
-    Example:
-        ```yaml
-        model:
-          type: affinitynet.datasets.CheckpointDataset
-          filepath: data/06_models/model.pt
-        ```
     """
 
     DEFAULT_FS_ARGS: ClassVar[dict[str, Any]] = {

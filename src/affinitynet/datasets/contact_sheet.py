@@ -17,14 +17,7 @@ COLUMNS, ROWS, SIDE, GAP = 4, 3, 104, 4
 
 
 def contact_sheet(items: Mapping[str, Callable[[], Any]]) -> ImagePreview:
-    """Put items from all over the data set on one picture.
-
-    Args:
-        items: Item id to a function that reads the item.
-
-    Returns:
-        A PNG in base64; empty if the items cannot be pictured.
-    """
+    """Put items from all over the data set on one picture; it is empty if they are no pictures."""
     chosen = [*items][:: max(1, len(items) // (COLUMNS * ROWS))][: COLUMNS * ROWS]
     cell = SIDE + GAP
     sheet = Image.new("RGB", (COLUMNS * cell - GAP, -(-len(chosen) // COLUMNS) * cell), "white")

@@ -2,55 +2,27 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, NoReturn
-
-from kedro.io import AbstractDataset, DatasetError
 
 from affinitynet.data.corrections import Corrected
 from affinitynet.datasets.masks import MasksDataset, MasksHeaderDataset
 from affinitynet.datasets.tags import TagsDataset
 
 
-class CorrectedDataset(AbstractDataset[NoReturn, Corrected]):
+class CorrectedDataset(MasksHeaderDataset):
     """Corrected masks: all that `MasksDataset` reads, under the names that the files have.
 
-    Args:
-        path: A folder of masks, or a file or folder of outlines; None for none.
-        labelmap: CVAT's `labelmap.txt`, see `MasksDataset`.
-
-    Example:
-        ```yaml
-        corrected:
-          type: affinitynet.datasets.CorrectedDataset
-          path: data/01_raw/corrected.json
-        ```
+    Its `path` is a folder of masks, or a file or folder of outlines; None for none.
     """
 
-    def __init__(
-        self,
-        *,
-        path: str | None,
-        labelmap: str | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        self._path = path
-        self._labelmap = labelmap
-        self.metadata = metadata
-
-    def load(self) -> Corrected:
+    def load(self) -> Corrected:  # type: ignore[override]
         """List the masks, and read the names of their values."""
         if self._path is None:
             return Corrected()
-        options: dict[str, Any] = {"path": self._path, "labelmap": self._labelmap}
-        header = MasksHeaderDataset(**options).load()
+        header = super().load()
         assert header is not None
         problem = header.problem.replace("masks=", "corrected=", 1)
-        masks = {} if problem else MasksDataset(**options).load()
+        masks = {} if problem else MasksDataset(**self._describe()).load()
         return Corrected(masks, header.classes, problem, self._path)
-
-    def save(self, data: NoReturn) -> NoReturn:
-        """Refuse: the files are the user's own."""
-        raise DatasetError(f"'{self._path}' is the user's own: it is only read.")
 
     def fingerprint(self) -> str:
         """Count the masks and summarise their files: `20 masks, 3f2a9c01`."""
@@ -61,6 +33,3 @@ class CorrectedDataset(AbstractDataset[NoReturn, Corrected]):
         text = f"{sizes} {TagsDataset(filepath=self._path).fingerprint()}"
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
         return f"{len(self.load().masks)} masks, {digest}"
-
-    def _describe(self) -> dict[str, Any]:
-        return {"path": self._path}

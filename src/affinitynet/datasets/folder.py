@@ -99,12 +99,9 @@ class FolderDataset(PartitionedDataset):
         return contact_sheet(self.load())
 
     def done(self, since: datetime | None = None) -> dict[str, Callable[[], Any]]:
-        """List the partitions that were written, as far as they hold anything.
+        """List the partitions that were written, since a moment if one is given.
 
-        A power failure may leave empty files.
-
-        Args:
-            since: Start of the run: only files written after it count.
+        Empty files do not count: a power failure may leave them.
         """
         written = {
             self._path_to_partition(path)
@@ -176,10 +173,7 @@ def _save_one(folder: FolderDataset, name: str, data: Any) -> Saved:
 
 
 def check_no_symlink(path: Path, folder: Path) -> None:
-    """Check that neither a file to be written nor a folder on the way to it is a symlink.
-
-    Args:
-        folder: The folder that it is written to, which may be a symlink itself.
+    """Check that neither a file to be written nor a folder on its way from `folder` is a symlink.
 
     Raises:
         DatasetError: Naming the symlink.
@@ -192,11 +186,7 @@ def check_no_symlink(path: Path, folder: Path) -> None:
 
 
 def is_file(info: dict[str, Any]) -> bool:
-    """Whether it is a file or a link to one; folders and named pipes, which block, are not.
-
-    Args:
-        info: From the file system; for a link the target may be missing.
-    """
+    """Whether it is a file or a link, also to nothing; folders and pipes, which block, are not."""
     return info["type"] == "file" or bool(info.get("islink"))
 
 

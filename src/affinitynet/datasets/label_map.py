@@ -22,13 +22,6 @@ class LabelMapDataset(ImageDataset):
     Args:
         labelmap: CVAT's `labelmap.txt`, which names the colours; None for VOC's.
         **kwargs: Of `ImageDataset`.
-
-    Example:
-        ```yaml
-        mask:
-          type: affinitynet.datasets.LabelMapDataset
-          filepath: data/07_model_output/2007_000032.png
-        ```
     """
 
     def __init__(self, *, labelmap: str | None = None, **kwargs: Any) -> None:

@@ -1,7 +1,7 @@
 """Masks for scoring: a folder of images, or drawn from a file of outlines."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
@@ -37,9 +37,7 @@ class Masks(dict[str, Callable[[], LabelMap]]):
         binary: Whether the files have 255 for the object and nothing but 0 beside it.
     """
 
-    def __init__(self, readers: Mapping[str, Callable[[], LabelMap]], *, binary: bool = False):
-        super().__init__(readers)
-        self.binary = binary
+    binary = False
 
 
 class MasksDataset(FolderDataset):
@@ -99,10 +97,8 @@ def lie_among(path: str, photos: str | None) -> bool:
 def choose_images(files: list[str], *, among: bool = False) -> list[str]:
     """Choose the masks among the files of a folder.
 
-    Args:
-        files: Relative to the folder.
-        among: Whether photos are among them: then masks are known by their folder (`masks/`), by
-            their name (`rex_mask.png`), or as `rex.png` beside `rex.jpg`.
+    Where photos are among them, masks are known by their folder (`masks/`), by their name
+    (`rex_mask.png`), or as `rex.png` beside `rex.jpg`.
     """
     images = [
         file
@@ -132,11 +128,7 @@ def _stem(file: str) -> str:
 def match_folder(
     path: str, files: list[str], photos: str | None
 ) -> tuple[MaskFiles, frozenset[str]]:
-    """Find the photos of a folder's masks.
-
-    Returns:
-        The masks, and the ids that they have where they lie among the photos.
-    """
+    """Find the photos of a folder's masks, and the masks' own ids where they lie among these."""
     names = name_photos(files)
     if photos is None:
         return MaskFiles(names), frozenset()
@@ -171,8 +163,9 @@ def _read_images(readers: dict[str, Callable[[], LabelMap]]) -> Masks:
             continue
     if 255 not in values or not values <= BINARY:
         return Masks(readers)
-    objects = {image_id: partial(_read_object, read) for image_id, read in readers.items()}
-    return Masks(objects, binary=True)
+    masks = Masks({image_id: partial(_read_object, read) for image_id, read in readers.items()})
+    masks.binary = True
+    return masks
 
 
 def _read_object(read: Callable[[], LabelMap]) -> LabelMap:
@@ -187,18 +180,7 @@ class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
 
     It has no pixels, so that the numbering of the classes is known where masks must not be.
 
-    Args:
-        path: Of the masks; None for none.
-        photos: Folder of the photos.
-        labelmap: CVAT's `labelmap.txt`, see `MasksDataset`.
-
-    Example:
-        ```yaml
-        masks_header:
-          type: affinitynet.datasets.MasksHeaderDataset
-          path: data/01_raw/instances_val2017.json
-          photos: data/01_raw/val2017
-        ```
+    The arguments are those of `MasksDataset`; `path` is None for no masks.
     """
 
     def __init__(
@@ -219,8 +201,7 @@ class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
         if self._path is None:
             return None
         if not Path(self._path).exists():
-            problem = f"masks={self._path}: there is no such file or folder"
-            return MasksHeader([], [], problem)
+            return MasksHeader([], [], f"masks={self._path}: there is no such file or folder")
         if images := list_images(self._path, self._photos):
             matched, among = match_folder(self._path, images, self._photos)
             classes = []
@@ -235,20 +216,20 @@ class MasksHeaderDataset(AbstractDataset[NoReturn, MasksHeader | None]):
             drawn = read_drawn(self._path, self._photos)
         except OSError as error:
             problem = f"masks={self._path}: cannot be read ({error.strerror})"
-            return MasksHeader([], [], problem)
         except ValueError as error:
             problem = str(error).replace("tags=", "masks=", 1)
             if Path(self._path).is_dir() and "is a folder without" in problem:
                 problem = f"masks={self._path}: has no masks ({', '.join(EXACT)}), and no outlines"
-            return MasksHeader([], [], problem)
-        return MasksHeader(drawn.classes, drawn.notes)
+        else:
+            return MasksHeader(drawn.classes, drawn.notes)
+        return MasksHeader([], [], problem)
 
     def save(self, data: NoReturn) -> NoReturn:
-        """Refuse: the file is the user's own."""
-        raise DatasetError(f"'{self._path}' is the user's own file: it is only read.")
+        """Refuse: the files are the user's own."""
+        raise DatasetError(f"'{self._path}' is the user's own: it is only read.")
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": self._path, "photos": self._photos}
+        return {"path": self._path, "photos": self._photos, "labelmap": self._labelmap}
 
 
 def list_images(path: str, photos: str | None) -> list[str]:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
-from affinitynet.data.files import PHOTO_SUFFIXES, UNREAD_SUFFIXES, is_hidden, is_readable
+from affinitynet.data.files import is_hidden, is_photo, without_raws
 from affinitynet.datasets.atomic import existing_folder
 from affinitynet.datasets.folder import FolderDataset, is_file
 
@@ -47,8 +47,7 @@ class NamedPhotosDataset(FolderDataset):
     def lie_in(self, folder: Path) -> bool:
         """Whether photos lie in a folder, or files that are put into it would be taken for photos.
 
-        Args:
-            folder: An absolute path without symlinks.
+        It is an absolute path without symlinks.
         """
         path = self._path
         below = Path(os.path.dirname(path.split("**")[0]) if "**" in path else path)
@@ -89,16 +88,9 @@ class NamedPhotosDataset(FolderDataset):
         photos = {
             path: info
             for path, info in found.items()
-            if is_file(info)
-            and path.lower().endswith((*PHOTO_SUFFIXES, *UNREAD_SUFFIXES))
-            and not is_hidden(os.path.relpath(path, root))
+            if is_file(info) and is_photo(path) and not is_hidden(os.path.relpath(path, root))
         }
-        read = {os.path.splitext(path)[0] for path in photos if is_readable(path)}
-        return {  # a camera's raw file is of no interest beside its JPEG
-            path: info
-            for path, info in photos.items()
-            if is_readable(path) or os.path.splitext(path)[0] not in read
-        }
+        return {path: photos[path] for path in without_raws(photos)}
 
     def _list_partitions(self) -> list[str]:
         return sorted(self._files())

@@ -17,7 +17,7 @@ from kedro.io import DatasetError
 from affinitynet.data.files import is_hidden
 from affinitynet.datasets.folder import FolderDataset, Saved, check_no_symlink
 from affinitynet.datasets.named_photos import NamedPhotosDataset
-from affinitynet.errors import UserError
+from affinitynet.errors import UserError, name_some
 
 RECORD_FOLDER = ".affinitynet"
 """Hidden folder in an output folder, for the record and for files that are being written."""
@@ -25,8 +25,8 @@ RECORD_FOLDER = ".affinitynet"
 RECORD = "written.jsonl"
 """A line for each file that was written: its name in the folder and its SHA-256."""
 
-NAMED = 5
-"""Files that a message names."""
+ABANDONED = 3600.0
+"""Seconds after which nobody writes a file any more that is not complete."""
 
 
 class OutputFolderDataset(FolderDataset):
@@ -84,10 +84,9 @@ class OutputFolderDataset(FolderDataset):
         """
         resumed_remotely = since is not None and not self.is_local
         if not resumed_remotely and (foreign := [*self._foreign()]):
-            more = f" and {len(foreign) - NAMED} more" if len(foreign) > NAMED else ""
             raise UserError(
                 f"{self.parameter}={self._path} holds files that no inference of this project "
-                f"wrote: {', '.join(foreign[:NAMED])}{more}. It would replace files of those "
+                f"wrote: {name_some(foreign)}. It would replace files of those "
                 f"names. Name another folder: --params {self.parameter}=<folder>"
             )
         self._made = None
@@ -109,13 +108,12 @@ class OutputFolderDataset(FolderDataset):
                 f"{self.parameter}={self._path}: cannot be written to ({error.strerror}). Name "
                 f"another folder: --params {self.parameter}=<folder>"
             ) from error
-        _sweep(self.folder / RECORD_FOLDER)
+        for path in (self.folder / RECORD_FOLDER).iterdir():  # what a killed run has left
+            if path.name != RECORD and path.stat().st_mtime < time.time() - ABANDONED:
+                path.unlink(missing_ok=True)
 
     def save(self, data: dict[str, Any]) -> None:
-        """Write files into the folder.
-
-        Args:
-            data: Partition id to data, or to `Saved` where a `saver` has written it.
+        """Write files into the folder; see `FolderDataset`.
 
         Raises:
             DatasetError: If a file of that name is not ours, or is a symlink.
@@ -253,10 +251,3 @@ def _line(name: str, digest: str) -> bytes:
 
 def _digest(path: Path) -> str:
     return sha256(path.read_bytes()).hexdigest()
-
-
-def _sweep(folder: Path, age: float = 3600.0) -> None:
-    """Remove files that a killed run has left; another run may be writing the younger ones."""
-    for path in folder.iterdir():
-        if path.name != RECORD and path.stat().st_mtime < time.time() - age:
-            path.unlink(missing_ok=True)

@@ -1,17 +1,18 @@
 """Per-image outputs: one version folder per run, one file per image, complete only when closed."""
 
 import json
+import os
 from collections.abc import Callable
 from datetime import datetime
+from html import escape
 from pathlib import PurePosixPath
 from typing import Any
 
 import fsspec
 from kedro.io import AbstractVersionedDataset, DatasetError, Version
 from kedro.io.core import get_protocol_and_path
-from kedro_datasets._typing import ImagePreview
+from kedro_datasets._typing import HTMLPreview, ImagePreview
 
-from affinitynet.datasets.atomic import flush
 from affinitynet.datasets.contact_sheet import contact_sheet
 from affinitynet.datasets.folder import FolderDataset, Saved
 
@@ -46,23 +47,6 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
           versioned: true
           dataset: affinitynet.datasets.ClassMapsDataset
         ```
-
-        >>> from kedro.io import Version
-        >>> from kedro_datasets.json import JSONDataset
-        >>> import tempfile
-        >>> sizes = VersionedPartitionsDataset(
-        ...     path=tempfile.mkdtemp() + "/sizes",
-        ...     dataset=JSONDataset,
-        ...     filename_suffix=".json",
-        ...     version=Version(None, "2018-06-18"),
-        ... )
-        >>> sizes.save({"a": [1, 2]})
-        >>> sizes.save({"b": [3, 4]})
-        >>> sizes.exists()
-        False
-        >>> sizes.confirm()
-        >>> {name: load() for name, load in sizes.load().items()}
-        {'a': [1, 2], 'b': [3, 4]}
     """
 
     def __init__(
@@ -98,8 +82,7 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         """Add items to this run's version.
 
         Args:
-            data: Item id to data, or to `Saved` where a `saver` has written it; an item that is
-                there already is replaced.
+            data: As of `FolderDataset`; an item that is there already is replaced.
 
         Raises:
             DatasetError: If the version has been confirmed before.
@@ -110,7 +93,7 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
 
     def saver(self) -> Callable[[str, Any], Saved]:
         """Return a function that adds an item in any process; see `FolderDataset`."""
-        return self._partitions(self._get_versioned_path(str(self.resolve_save_version()))).saver()
+        return self._partitions(self._own_path()).saver()
 
     def load(self) -> dict[str, Callable[[], Any]]:
         """List a complete version: item id to a function that loads the item.
@@ -127,7 +110,7 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
                 f"'{path}' was never completed, so it is not read. "
                 "Continue the run that began it with: --params resume=true"
             )
-        items = self._items(path)
+        items = self._partitions(path).load()
         expected = json.loads(self._fs.cat_file(f"{path}{MARKER_SUFFIX}"))["items"]
         if len(items) != expected:
             raise DatasetError(
@@ -141,27 +124,22 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
         return contact_sheet(self.load())
 
     def done(self, since: datetime | None = None) -> dict[str, Callable[[], Any]]:
-        """List the items that this run's version holds so far, complete or not.
-
-        Args:
-            since: Start of the run; of no interest here, where each run has its own version.
-        """
-        path = self._get_versioned_path(str(self.resolve_save_version()))
-        return self._partitions(path).done()
+        """List the items that this run's own version holds so far, complete or not."""
+        return self._partitions(self._own_path()).done()
 
     def reopen(self) -> None:
         """Take the confirmation of this run's version back, so that items can be added."""
-        path = self._get_versioned_path(str(self.resolve_save_version()))
+        path = self._own_path()
         if self._complete(str(path)):
             self._fs.rm(f"{path}{MARKER_SUFFIX}")
             self._clear_version_cache()
 
     def confirm(self) -> None:
         """Close this run's version: from now on it is complete, and loaded."""
-        path = self._get_versioned_path(str(self.resolve_save_version()))
+        path = self._own_path()
         if self._protocol == "file":
-            flush()  # the items are on the disk before the marker that vouches for them
-        marker = json.dumps({"items": len(self._items(path))})
+            os.sync()  # the items are on the disk before the marker that vouches for them
+        marker = json.dumps({"items": len(self._partitions(path).load())})
         with self._fs.open(f"{path}{MARKER_SUFFIX}", "wb") as file:
             file.write(marker.encode())
         self._clear_version_cache()
@@ -184,6 +162,9 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
     def _get_versioned_path(self, version: str) -> PurePosixPath:
         folder = self._folder or self._filepath.name
         return super()._get_versioned_path(version).parent / folder
+
+    def _own_path(self) -> PurePosixPath:
+        return self._get_versioned_path(str(self.resolve_save_version()))
 
     def _get_version_from_path(self, path: str) -> str:
         return PurePosixPath(path).relative_to(self._filepath).parts[0]
@@ -209,10 +190,6 @@ class VersionedPartitionsDataset(AbstractVersionedDataset[dict[str, Any], dict[s
             read_only=False,
         )
 
-    def _items(self, path: PurePosixPath) -> dict[str, Callable[[], Any]]:
-        items: dict[str, Callable[[], Any]] = self._partitions(path).load()
-        return items
-
     def _exists(self) -> bool:
         return self._complete(str(self._get_load_path()))
 
@@ -236,5 +213,19 @@ class LastPartitionsDataset(VersionedPartitionsDataset):
         """Add items to this run's version, and remove the first ones."""
         super().save(data)
         path = self._get_save_path()
-        for item in sorted(self._items(path))[: -self._keep]:
+        for item in sorted(self._partitions(path).load())[: -self._keep]:
             self._fs.rm(f"{path}/{item}{self._filename_suffix}")
+
+
+class PageDataset(VersionedPartitionsDataset):
+    """A folder of HTML pages, one version a run: `<path>/<version>/<name>.html`."""
+
+    def __init__(self, **options: Any) -> None:
+        pages = {"dataset": "text.TextDataset", "filename_suffix": ".html", "folder": "."}
+        super().__init__(**pages | options)
+
+    def preview(self) -> HTMLPreview:  # type: ignore[override]  # Kedro-Viz reads the annotation
+        """Name the pages' files for Kedro-Viz, which shows no page within its own."""
+        files = [f"{self._get_load_path()}/{name}.html" for name in self.load()]
+        lines = "".join(f"<p><code>{escape(file)}</code></p>" for file in files)
+        return HTMLPreview(f"<p>Open in a browser:</p>{lines}")

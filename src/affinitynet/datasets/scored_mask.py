@@ -29,15 +29,7 @@ class ScoredMask:
 
 
 class ScoredMaskDataset(ImageDataset):
-    """An indexed PNG with VOC's palette; its mean confidence is a text in the file.
-
-    Example:
-        ```yaml
-        mask:
-          type: affinitynet.datasets.ScoredMaskDataset
-          filepath: data/07_model_output/2007_000032.png
-        ```
-    """
+    """An indexed PNG with VOC's palette; its mean confidence is a text in the file."""
 
     def load(self) -> ScoredMask:
         """Read the mask."""

@@ -3,6 +3,7 @@
 import os
 import shutil
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,15 +28,7 @@ class LocalFile:
 
 
 class StoredFileDataset(TextDataset):
-    """The bytes of a file; or, to save without holding them, a `LocalFile` to take over.
-
-    Example:
-        ```yaml
-        photo:
-          type: affinitynet.datasets.StoredFileDataset
-          filepath: data/08_reporting/photo.jpg
-        ```
-    """
+    """The bytes of a file; or, to save without holding them, a `LocalFile` to take over."""
 
     DEFAULT_FS_ARGS: ClassVar[dict[str, Any]] = {
         "open_args_save": {"mode": "wb"},
@@ -43,11 +36,7 @@ class StoredFileDataset(TextDataset):
     }
 
     def save(self, data: bytes | LocalFile) -> None:
-        """Write bytes, or take a file over.
-
-        Args:
-            data: The bytes; or a local file, which is copied, or linked where that is asked for and
-                the file system can.
+        """Write bytes, or copy a local file, or link it where that is asked for and possible.
 
         Raises:
             DatasetError: If the file is gone.
@@ -64,24 +53,16 @@ def _take_over(file: LocalFile, destination: Path) -> None:
     part = destination.with_name(f"{destination.name}.{uuid.uuid4().hex[:8]}{PART_SUFFIX}")
     destination.parent.mkdir(parents=True, exist_ok=True)
     try:
-        if not (file.link and _link(file.path, part)):
+        if file.link:
+            with suppress(OSError):  # not every file system can
+                os.link(file.path, part)
+        if not os.path.lexists(part):
             _copy(file.path, part)
         os.replace(part, destination)
     except FileNotFoundError as error:
         raise DatasetError(f"'{file.path}' is gone.") from error
     finally:
         part.unlink(missing_ok=True)  # os.replace leaves it where both are the same file already
-
-
-def _link(source: Path, destination: Path) -> bool:
-    """Link a file, and report whether the file system could."""
-    try:
-        os.link(source, destination)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        return False
-    return True
 
 
 def _copy(source: Path, destination: Path) -> None:

@@ -12,12 +12,6 @@ class StreamedJSONDataset(JSONDataset):
     """A JSON file whose arrays may be given as iterators, which are written item by item.
 
     Example:
-        ```yaml
-        annotations:
-          type: affinitynet.datasets.StreamedJSONDataset
-          filepath: data/08_reporting/annotations.json
-        ```
-
         >>> import tempfile
         >>> numbers = StreamedJSONDataset(filepath=tempfile.mkdtemp() + "/numbers.json")
         >>> numbers.save({"squares": (i * i for i in range(4)), "none": iter([])})

@@ -27,13 +27,6 @@ class TagsDataset(AbstractDataset[NoReturn, Source]):
     Args:
         filepath: The file or folder; None for `metadata.csv` or `metadata.jsonl` among the photos.
         photos: Their folder.
-
-    Example:
-        ```yaml
-        tags:
-          type: affinitynet.datasets.TagsDataset
-          filepath: data/01_raw/tags.csv
-        ```
     """
 
     def __init__(
@@ -52,8 +45,7 @@ class TagsDataset(AbstractDataset[NoReturn, Source]):
     def load(self) -> Source:
         """Read the file, or list the folder: path in it to a function that reads the file.
 
-        Returns:
-            None if there is no such file, or none is named.
+        It is None if there is no such file, or none is named.
         """
         if self._filepath and self._filepath.is_file():
             return self._filepath.read_bytes()

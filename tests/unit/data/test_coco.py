@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as rle
 
 from affinitynet.data.coco import parse_coco
@@ -84,6 +85,21 @@ def test_degenerate_outlines_are_counted_and_their_photo_has_no_mask(segmentatio
         "c.json: annotations without a usable outline, read for their tags only: 1",
         "c.json: photos with a tag that has no outline, they have no mask: 1",
     ]
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        COMPRESSED | {"counts": "zzzzzzz"},
+        {"size": [9, 9], "counts": [0, 81]},
+        {"size": [10**6, 10**6], "counts": COMPRESSED["counts"]},
+    ],
+)
+def test_run_lengths_that_do_not_fill_the_photo_are_refused(segmentation):
+    content = coco({"segmentation": segmentation}, images=[{"id": 1, "file_name": "rex.jpg"}])
+    _, drawn = draw(content, rex=lambda: Image.new("RGB", (64, 48)))
+    with pytest.raises(ValueError, match=r"do not fill the photo, 64 x 48|Invalid RLE"):
+        drawn.masks["rex"]()
 
 
 def test_small_shapes_lie_over_large_ones():

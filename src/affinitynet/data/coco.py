@@ -8,7 +8,7 @@ from typing import Any
 from affinitynet.core.label_maps import IGNORE_INDEX
 from affinitynet.data.names import is_background, normal_form
 from affinitynet.data.rows import Mark, TagFile, count_notes, make_row
-from affinitynet.data.shapes import Encode, encode_runs, outline
+from affinitynet.data.shapes import Encode, encode_runs, outline, read_compressed
 
 FILES = ("file_name", "path", "coco_url", "file")
 """Keys of an image that name its file, the first one counts."""
@@ -116,9 +116,10 @@ def _read_shape(segmentation: Any, image: Mapping[str, Any]) -> Encode | None:
         return None
     if all(known) and [_length(side) for side in size] != known:
         return None
-    if isinstance(counts, list) and (
-        not all(isinstance(each, int) and each >= 0 for each in counts)
-        or sum(counts) != size[0] * size[1]
-    ):
+    runs = read_compressed(counts) if isinstance(counts, str) else counts
+    # pycocotools would draw what was in memory where they are too few
+    if not isinstance(runs, list) or not all(isinstance(each, int) and each >= 0 for each in runs):
+        return None
+    if sum(runs) != size[0] * size[1]:
         return None
     return partial(encode_runs, counts, (int(size[0]), int(size[1])))

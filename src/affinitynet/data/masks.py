@@ -88,7 +88,7 @@ def _draw(
     """Draw shapes, smaller ones over larger ones; those without a value are left out.
 
     Raises:
-        ValueError: If run lengths are corrupt, or of another size than the photo.
+        ValueError: If run lengths are of another size than the photo.
     """
     if read is not None:
         width, height = read().size
@@ -96,10 +96,7 @@ def _draw(
     known = (shape for shape in shapes if shape.label in values)
     runs = [(shape.encode(height, width), shape.label) for shape in known]
     for run, label in sorted(runs, key=lambda each: -int(coco_mask.area(each[0]))):
-        fits = tuple(run["size"]) == mask.shape
-        drawn = coco_mask.decode(run) if fits else None
-        # where run lengths are too few, pycocotools leaves what was in memory
-        if drawn is None or int(drawn.sum()) != int(coco_mask.area(run)):
-            raise ValueError(f"run lengths of '{label}' do not fill the photo, {width} x {height}")
-        mask[drawn > 0] = values[label]
+        if tuple(run["size"]) != mask.shape:
+            raise ValueError(f"run lengths of '{label}' are not of the photo, {width} x {height}")
+        mask[coco_mask.decode(run) > 0] = values[label]
     return mask

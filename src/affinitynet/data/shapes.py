@@ -54,6 +54,25 @@ def encode_runs(counts: Sequence[int] | str | bytes, size: tuple[int, int], *_: 
     return runs
 
 
+def read_compressed(counts: str) -> list[int]:
+    """Read COCO's compressed run lengths.
+
+    A number is groups of five bits, the lowest first, each a character from `0`; the sixth bit says
+    that another one follows. From the fourth on they are differences from the last but one.
+    """
+    runs: list[int] = []
+    number = bits = 0
+    for character in counts:
+        group = ord(character) - ord("0")
+        number |= (group & 31) << bits
+        bits += 5
+        if not group & 32:
+            number -= (group & 16 > 0) << bits
+            runs.append(number + (runs[-2] if len(runs) > 2 else 0))
+            number = bits = 0
+    return runs
+
+
 def encode_bitmap(
     bitmap: npt.NDArray[np.bool_], left: int, top: int, height: int, width: int
 ) -> Runs:

@@ -1,9 +1,10 @@
 """self_training: network within the tags -> new labels, scored -> segmentation network again."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline
 
 from affinitynet.pipelines import segmentation
 from affinitynet.pipelines.affinity_labels.pipeline import scoring_node
+from affinitynet.pipelines.graph import graph, per_image_node
 from affinitynet.pipelines.self_training.nodes import relabel
 
 
@@ -13,39 +14,12 @@ def create_pipeline() -> Pipeline:
     Its second part is stage 5 with other labels. The outputs are those of stage 5 too, so that
     all that follows takes the newer network.
     """
-    labels = pipeline(
-        [
-            node(
-                relabel,
-                inputs=[
-                    "index",
-                    "classes",
-                    "params:revision",
-                    "revision.chosen_crf",
-                    "params:self_training",
-                    "params:execution",
-                    "photos",
-                    "tagged_masks.maps",
-                    "revision.maps",
-                ],
-                outputs="labels",
-                name="relabel",
-                confirms="labels",
-                tags="per_image",
-            ),
-            scoring_node(),
-        ],
-        namespace="self_training",
-        inputs={
-            "index",
-            "photos",
-            "classes",
-            "masks",
-            "corrected",
-            "tagged_masks.maps",
-            "revision.maps",
-            "revision.chosen_crf",
-        },
-        parameters={"revision", "self_training", "execution"},
+    relabelling = per_image_node(
+        relabel,
+        "index classes params:revision revision.chosen_crf params:self_training params:execution "
+        "photos tagged_masks.maps revision.maps",
+        "labels",
+        name="relabel",
     )
+    labels = graph("self_training", [relabelling, scoring_node()])
     return labels + segmentation.create_pipeline(labels="self_training.labels")

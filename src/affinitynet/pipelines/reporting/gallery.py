@@ -20,11 +20,11 @@ from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap, decode,
 from affinitynet.core.metrics import mean_iou
 from affinitynet.data.files import Partitions
 from affinitynet.deferred import pandas as pd
-from affinitynet.execution import Execution, map_shown
+from affinitynet.execution import Execution
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.pipelines.pages import fill_template
 from affinitynet.pipelines.parameters import Gallery
-from affinitynet.pipelines.per_image import NetworkWork, checked, per_batch
+from affinitynet.pipelines.per_image import NetworkWork, checked, map_items, per_batch
 from affinitynet.pipelines.reporting.pictures import (
     Name,
     class_colours,
@@ -286,21 +286,13 @@ def make_gallery(
     Returns:
         The page under its name, `index`.
     """
-    items = (
+    items = [
         (row["id"], row, {name: of[row["id"]] for name, of in outputs.items() if row["id"] in of})
         for row in sample.reset_index().to_dict("records")
-    )
-    cards: list[Card] = []
-    for _, card in map_shown(
-        partial(_draw, classes, gallery.long_side),
-        items,
-        total=len(sample),
-        execution=execution,
-        description="Drawing the gallery",
-        skip=True,
-    ):
-        cards.append(card)
-    shown_step = int(chosen["steps"])
+    ]
+    do = partial(_draw, classes, gallery.long_side)
+    drawn = map_items(do, items, execution, "Drawing the gallery", skip=True)
+    cards, shown_step = [card for _, card in drawn], int(chosen["steps"])
     return {"index": render(cards, stages, classes, run, shown_step=shown_step)}
 
 
@@ -357,9 +349,12 @@ def _panels(
             layer = _label_layer(resize_labels(mask, size), classes, _note(scores, score))
             panels.append(Panel(step, "labels", [layer]))
 
-    values, truth = [*classes.values()], made.get("masks")
+    names, values, truth = [*classes], [*classes.values()], made.get("masks")
     if "cams" in made:
-        panels.append(_cam_panel(made["cams"], [*classes], size, _note(scores, "cam")))
+        maps = upsample(made["cams"].maps, size)
+        peaks = name_peaks(maps, [names[label - 1] for label in made["cams"].labels])
+        heat = data_uri(paint_heat(maps.max(axis=0, initial=0)))
+        panels.append(Panel("CAM", "heat", [Layer(heat, peaks, _note(scores, "cam"))]))
     add("affinity labels", made.get("labels"), "accuracy" if "accuracy" in scores else "coverage")
     labels = None if truth is None else decode(truth, values)
     if "walks" in made:
@@ -373,14 +368,6 @@ def _panels(
         void = np.uint8(IGNORE_INDEX)
         add("ground truth", np.where(labels == IGNORE_INDEX, void, truth))
     return panels
-
-
-def _cam_panel(cams: ClassMaps, names: list[str], size: tuple[int, int], note: str) -> Panel:
-    maps = upsample(cams.maps, size)
-    peaks = name_peaks(maps, [names[label - 1] for label in cams.labels])
-    return Panel(
-        "CAM", "heat", [Layer(data_uri(paint_heat(maps.max(axis=0, initial=0))), peaks, note)]
-    )
 
 
 def list_warnings(row: Mapping[str, Any]) -> list[str]:

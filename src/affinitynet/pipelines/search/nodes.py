@@ -25,11 +25,12 @@ from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Arrays, Partitions
 from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.execution import Execution, chunks
 from affinitynet.pipelines.parameters import Range, Revision, SearchRefine
 from affinitynet.pipelines.per_image import (
     NetworkWork,
     checked,
+    map_items,
     per_batch,
     per_image,
     tagged_photos,
@@ -227,13 +228,9 @@ def walk_best(
         alpha=(chosen["alpha"],), beta=(chosen["beta"],), steps=(int(chosen["steps"]),)
     )
     maps = checked(maps, "cam.maps")
-    yield from map_in_chunks(
-        partial(_walk_one, space, random_walk.radius),
-        ((i, affinities[i], maps[i]) for i in ids),
-        total=len(ids),
-        execution=execution,
-        description="Random walk",
-    )
+    do = partial(_walk_one, space, random_walk.radius)
+    items = [(i, affinities[i], maps[i]) for i in ids]
+    yield from chunks(map_items(do, items, execution, "Random walk"))
 
 
 def _walk_one(

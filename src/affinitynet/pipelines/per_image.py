@@ -81,12 +81,7 @@ def map_items(
         options: `skip` and `outputs`, see `affinitynet.execution.map_images`.
     """
     return map_shown(
-        function,
-        items,
-        total=len(items),
-        execution=execution,
-        description=description,
-        **options,
+        function, items, total=len(items), execution=execution, description=description, **options
     )
 
 

@@ -11,13 +11,13 @@ from affinitynet.pipelines.reporting.gallery import (
     resolve_walk,
     walk_steps,
 )
-from affinitynet.pipelines.reporting.nodes import tabulate
 from affinitynet.pipelines.reporting.plots import (
     plot_confusion,
     plot_coverage,
     plot_stages,
     plot_thresholds,
     plot_training,
+    tabulate,
     where_scored,
 )
 

@@ -5,7 +5,7 @@ from kedro.pipeline import Pipeline
 from affinitynet.pipelines import segmentation
 from affinitynet.pipelines.affinity_labels.pipeline import scoring_node
 from affinitynet.pipelines.graph import graph, per_image_node
-from affinitynet.pipelines.self_training.nodes import relabel
+from affinitynet.pipelines.tagged_masks.nodes import relabel
 
 
 def create_pipeline() -> Pipeline:

@@ -1,4 +1,4 @@
-"""Nodes of the `tagged_masks` pipeline."""
+"""Nodes of the `tagged_masks` pipeline, and the one that `self_training` begins with."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from affinitynet.data.files import Partitions
 from affinitynet.deferred import pandas as pd
 from affinitynet.execution import Execution, chunks
 from affinitynet.pipelines.cam.nodes import tag_labels
-from affinitynet.pipelines.parameters import MaskSource, Revision, Segmentation
+from affinitynet.pipelines.parameters import MaskSource, Revision, Segmentation, SelfTraining
 from affinitynet.pipelines.per_image import (
     NetworkWork,
     checked,
@@ -32,6 +32,7 @@ from affinitynet.pipelines.per_image import (
     per_batch,
     per_image,
     sizes_of,
+    tagged_photos,
 )
 from affinitynet.pipelines.revision.nodes import with_chosen
 from affinitynet.pipelines.scoring import (
@@ -93,10 +94,27 @@ def label_tagged(
     from affinitynet.stages.refinement import TaggedLabeller
 
     labeller = TaggedLabeller([*classes.values()], with_chosen(revision, chosen))
-    yield from label_by_witnesses(labeller, index.index, execution, *inputs)
+    yield from _label_by_witnesses(labeller, index.index, execution, *inputs)
 
 
-def label_by_witnesses(
+def relabel(
+    index: pd.DataFrame,
+    classes: Classes,
+    revision: Revision,
+    chosen: Setting,
+    self_training: SelfTraining,
+    execution: Execution,
+    *inputs: Partitions[Any],
+) -> Iterator[dict[str, LabelMap]]:
+    """Label the training photos likewise, for `self_training`; uncertain pixels are neutral."""
+    from affinitynet.stages.refinement import TaggedLabeller
+
+    options = with_chosen(revision, chosen)
+    labeller = TaggedLabeller([*classes.values()], options, self_training.certainty)
+    yield from _label_by_witnesses(labeller, tagged_photos(index).index, execution, *inputs)
+
+
+def _label_by_witnesses(
     labeller: Callable[..., LabelMap],
     ids: pd.Index,
     execution: Execution,

@@ -137,9 +137,6 @@ class RunContext(KedroContext):
 
         One from the future, of a clock that was ahead, comes last.
 
-        Args:
-            pipelines: Names of the pipelines that are run.
-
         Raises:
             UserError: If `resume` is set and there is no unfinished run of these pipelines.
         """

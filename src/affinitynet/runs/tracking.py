@@ -56,6 +56,7 @@ from PIL import Image
 
 from affinitynet.data.layouts import LAYOUTS
 from affinitynet.runs.context import RunContext
+from affinitynet.runs.photos import INDEX
 from affinitynet.runs.provenance import (
     format_command,
     inherited_scores,
@@ -67,9 +68,6 @@ from affinitynet.runs.record import PACKAGE, RunRecord, flatten, git_revision, r
 from affinitynet.runs.summary import name_data_set
 
 logger = logging.getLogger(__name__)
-
-INDEX = "index"
-"""The catalog's entry that says which images there are."""
 
 HEADLINES = (
     *("cam.val_map", "cam.miou", "affinity_labels.coverage", "affinity_labels.accuracy"),

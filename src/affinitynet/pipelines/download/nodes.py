@@ -72,8 +72,6 @@ def convert_masks(
     Args:
         downloaded: From `download_voc`; it only makes this node run later.
         sbd: SBD's .mat files.
-        voc_masks: VOC's own masks.
-        splits: VOC's lists.
 
     Yields:
         Image id to mask (H, W), in mask values, of every image of `train_aug` and of val.

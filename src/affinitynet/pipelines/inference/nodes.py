@@ -90,11 +90,9 @@ def read_tags(
     """Read which classes the photos show.
 
     Args:
-        photos: From `inspect_photos`.
         source: The file, or the files of a folder; None without one.
         tags: Its path.
         data_set: Its `separator` separates the tags in a cell.
-        model: The segmentation network, which names the classes.
 
     Returns:
         Photo name without suffix to the labels of its tags, of the photos that the file names.
@@ -139,10 +137,7 @@ def segment_photos(
     """Segment the photos that can be read.
 
     Args:
-        photos: From `inspect_photos`.
-        images: Of each file name.
         tagged: From `read_tags`; a photo that is in it shows no other classes.
-        inference: Scales, flips, batches; None: as the checkpoint was evaluated.
         wanted: Folders of outputs that have confidences, those that are given: of the confidence
             maps, and of COCO's results.
 
@@ -232,12 +227,6 @@ def gather_coco(
 ) -> tuple[dict[str, Iterator[dict[str, Any]]], dict[str, dict[str, Any]]]:
     """Gather all masks as COCO's results, and describe the photos that they are of.
 
-    Args:
-        photos: From `inspect_photos`.
-        masks: Photo name without suffix to a function that reads the mask.
-        confidences: Of each mask.
-        model: The segmentation network's checkpoint, which names the classes.
-
     Returns:
         `results`, made as they are written: `image_id`, `category_id`, `segmentation`, `score`.
         And `image_info`: COCO's `images` and `categories`.
@@ -278,9 +267,8 @@ def report_problems(
     """Report how many masks this run wrote; fail if photos had to be skipped.
 
     Args:
-        photos: From `inspect_photos`.
-        folder: The folder of the photos, for messages.
-        output: The folder of the masks, for messages.
+        folder: Of the photos, for messages.
+        output: Of the masks, for messages.
         masks: The masks that this run wrote; that they are listed makes this the last node.
         others: Other outputs, for the same reason.
 

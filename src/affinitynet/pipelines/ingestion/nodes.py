@@ -140,9 +140,6 @@ def check_data_set(
     """Check the masks, report on the data set, and stop if something is wrong with it.
 
     Args:
-        inspected: From `inspect_photos`.
-        findings: From `inspect_photos`.
-        data_set: See `conf/base/parameters.yml`.
         parameters: All of them: the folders, and how each stage is trained.
 
     Returns:

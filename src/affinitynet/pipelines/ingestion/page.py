@@ -39,10 +39,6 @@ def show_data(
 ) -> dict[str, str]:
     """Make the page.
 
-    Args:
-        inspected: From `inspect_photos`.
-        class_counts: Photos of each class in train and val.
-
     Returns:
         The page under its name, `index`.
     """

@@ -77,10 +77,6 @@ def take_photos(
 ) -> Iterator[dict[str, bytes | LocalFile]]:
     """Take the photos over: upright JPEG files as they are, all others as JPEG.
 
-    Args:
-        images: From `select_images`.
-        options: Whether files are copied or linked; the quality of new JPEG files.
-
     Yields:
         Image id to the file to take over, or to the bytes of a new JPEG file.
     """
@@ -111,7 +107,6 @@ def take_labels(
     """Bring the labels to the photos' size.
 
     Args:
-        images: From `select_images`.
         classes: Class name to mask value; other values become neutral, 255.
 
     Yields:
@@ -136,9 +131,6 @@ def describe_voc(
     images: pd.DataFrame, classes: Classes
 ) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
     """Write what VOC's layout has beside photos and masks.
-
-    Args:
-        images: From `select_images`.
 
     Returns:
         Image id to its annotation, XML with the tags; the lists train, val and trainval; and
@@ -172,10 +164,6 @@ def describe_coco(
     execution: Execution,
 ) -> dict[str, dict[str, Any]]:
     """Write the labels as COCO's annotations.
-
-    Args:
-        images: From `select_images`.
-        options: How segments are written.
 
     Returns:
         `instances_train` and `instances_val`; their annotations are made as they are written.
@@ -240,7 +228,6 @@ def describe_label_studio(
     Corrected masks are its annotations.
 
     Args:
-        images: From `select_images`.
         maps: The random walk's, which pseudo labels have their score of: the mean share of the
             best class in the scores of a pixel.
 

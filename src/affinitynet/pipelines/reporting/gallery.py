@@ -74,7 +74,6 @@ class Layer:
 
     Attributes:
         picture: A data URI.
-        names: Class names on it.
         note: Its score, in words; empty without one.
         t: The walk's steps, where a panel has a layer for each of several.
     """
@@ -90,7 +89,7 @@ class Panel:
     """One picture of a card.
 
     Attributes:
-        step: Title, such as `CAM`.
+        step: Its title.
         kind: `photo`, `heat` or `labels`.
         layers: None for the photo itself, one, or one for each t of the walk.
     """
@@ -105,13 +104,9 @@ class Card:
     """One photo and what the stages made of it.
 
     Attributes:
-        id: The image.
-        split: `train` or `val`.
         why: `sample`, `worst` or `tags`, of which one may be wrong.
-        tags: Class names.
-        photo: The photo, as a data URI.
+        photo: A data URI.
         width: Of the photo as shown, in pixels.
-        height: In pixels.
         scores: Step to the image's score; steps without one are left out.
         panels: The pictures, from the photo to the truth.
         warnings: Faults of the stages on this photo, a sentence each.
@@ -253,14 +248,10 @@ def walk_steps(
         image_id: replace(options, alpha=alpha, beta=beta)
         for image_id, alpha, beta in train[["alpha", "beta"]].dropna().itertuples()
     }
-    make = partial(StepwiseWalker, steps=walk_times(gallery, options), by_photo=own)
+    steps = sorted({*gallery.steps, options.steps})
+    make = partial(StepwiseWalker, steps=steps, by_photo=own)
     work = NetworkWork(make, model, options, execution, "Random walk, step by step")
     yield from per_batch(work, train, photos, checked(maps, "cam.maps"))
-
-
-def walk_times(gallery: Gallery, random_walk: RandomWalk) -> list[int]:
-    """List the t that are shown, the one that `revision` uses among them."""
-    return sorted({*gallery.steps, random_walk.steps})
 
 
 def make_gallery(
@@ -279,7 +270,6 @@ def make_gallery(
         sample: From `choose_photos`.
         stages: See `render`.
         chosen: The walk's parameters, of which `steps` is shown first.
-        gallery: The pictures' size.
         outputs: The `photos`, and of each image what there is of `cams`, `labels`, `walked`,
             `walks`, `pseudo`, `predictions`, `tagged_masks` and `masks`.
 
@@ -445,7 +435,6 @@ def render(
     """Lay the cards out as a page that needs nothing but itself.
 
     Args:
-        cards: The photos.
         stages: The stages' scores: `stage`, `images`, `score`, `value`; without rows if there are
             none.
         shown_step: The t of the walk that is shown first.

@@ -71,8 +71,12 @@ def where_scored(plot: Callable[..., Figure | None]) -> Callable[..., Iterator[F
 
     @wraps(plot)
     def draw(*inputs: Any) -> Iterator[Figure]:
-        tables = [each for each in inputs if isinstance(each, pd.DataFrame)]
-        figure = None if all(map(_is_blank, tables)) else plot(*inputs)
+        shown = any(
+            not each.empty and ("pixels" not in each or each["pixels"].any())
+            for each in inputs
+            if isinstance(each, pd.DataFrame)
+        )
+        figure = plot(*inputs) if shown else None
         if figure is None:
             logger.info("There are no masks: %s has nothing to show.", plot.__name__)
         else:
@@ -81,17 +85,8 @@ def where_scored(plot: Callable[..., Figure | None]) -> Callable[..., Iterator[F
     return draw
 
 
-def _is_blank(table: pd.DataFrame) -> bool:
-    return table.empty or ("pixels" in table and not table["pixels"].any())
-
-
 def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Classes) -> Figure | None:
-    """Plot mIoU stage by stage, and each class's IoU.
-
-    Args:
-        stages: The stages' scores, from `tabulate`.
-        iou: The IoU by class, from `tabulate`.
-    """
+    """Plot mIoU stage by stage, and each class's IoU, from the tables of `tabulate`."""
     values = stages.set_index(["stage", "score"])["value"]
     values = values[[bar in BARS for bar in values.index]]
     if values.empty:
@@ -114,13 +109,7 @@ def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Classes) -> Fi
 def plot_training(
     cam: pd.DataFrame, affinity_training: pd.DataFrame, segmentation: pd.DataFrame
 ) -> Figure:
-    """Plot the loss of the three trained networks, epoch by epoch.
-
-    Args:
-        cam: `cam.history`.
-        affinity_training: `affinity_training.history`.
-        segmentation: `segmentation.history`.
-    """
+    """Plot the loss of the three trained networks, epoch by epoch, from their `history`."""
     histories = {"cam": cam, "affinity_training": affinity_training, "segmentation": segmentation}
     figure = new_figure((9, 2.8))
     for axes, (stage, history) in zip(figure.subplots(1, 3), histories.items(), strict=True):
@@ -174,13 +163,7 @@ def plot_confusion(
     """Plot each step's confusion matrix: the share of each true class's pixels.
 
     Of more than `MAX_SHOWN` classes those are shown of which most pixels are wrong, over all
-    steps; the rest is one column.
-
-    Args:
-        cam: `cam.confusion`.
-        affinity_labels: `affinity_labels.confusion`.
-        revision: `revision.confusion`.
-        segmentation: `segmentation.confusion`.
+    steps; the rest is one column. The tables are the stages' `confusion`.
     """
     tables = pd.concat([cam, affinity_labels, revision, segmentation])
     steps = list(dict.fromkeys(tables["step"]))

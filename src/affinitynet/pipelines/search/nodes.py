@@ -310,10 +310,7 @@ def report_trials(
     """Put all trials into one table, and the best of them into a parameters file.
 
     Args:
-        sample: The photos that were scored.
-        cam_trials: From `search_thresholds`.
-        walk_trials: From `search_walks`.
-        refine_trials: From `search_refinements`, on the best walk's maps; may be empty.
+        refine_trials: On the best walk's maps; may be empty.
         walks: The values of the walk that were tried.
         search: With those of the dense CRF.
 

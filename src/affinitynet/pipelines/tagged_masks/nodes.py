@@ -143,10 +143,6 @@ def compare_sources(
 
     Photos with a corrected mask are left out.
 
-    Args:
-        labels: From `label_tagged`.
-        pseudo_labels: Of stage 4.
-
     Returns:
         `network_miou` and `pseudo_labels_miou`, none of them without masks. The confusion counts
         of both, and each image's own mIoU.
@@ -199,12 +195,6 @@ def draw_masks(
     """Draw the mask of every photo at its own size, from its label by the source.
 
     Corrected masks of training photos stay as they are.
-
-    Args:
-        labels: From `label_tagged`.
-        pseudo_labels: Of stage 4.
-        corrected: Masks that were corrected by hand.
-        source: From `choose_source`.
     """
     best = {**labels} | ({**pseudo_labels} if source == "pseudo_labels" else {})
     best |= corrected_labels(corrected, index, classes)
@@ -238,11 +228,7 @@ def estimate_quality(
 ) -> pd.DataFrame:
     """Estimate how good the mask of each object is, without any true mask.
 
-    Args:
-        predictions: From `draw_masks`.
-        maps: From `score_within_tags`.
-        walked: The random walk's scores, of training photos.
-        corrected: Masks that were corrected by hand, which are left out.
+    Masks that were corrected by hand are left out.
 
     Returns:
         One row an object, by the photo's `id`, photos with the worst object first: `split`,

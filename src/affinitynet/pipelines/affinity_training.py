@@ -1,4 +1,7 @@
-"""affinity_training: confident label maps -> AffinityNet."""
+"""affinity_training: confident label maps -> AffinityNet.
+
+Stage 3: AffinityNet learns which neighbouring pixels belong together (paper, 3.2.2).
+"""
 
 from kedro.pipeline import Pipeline
 

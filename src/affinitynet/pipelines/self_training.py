@@ -1,4 +1,7 @@
-"""self_training: network within the tags -> new labels, scored -> segmentation network again."""
+"""self_training: network within the tags -> new labels, scored -> segmentation network again.
+
+A second round: the segmentation network labels its own training photos, and is trained again.
+"""
 
 from kedro.pipeline import Pipeline
 

@@ -11,8 +11,8 @@ def make_node(
     function: Callable[..., Any],
     inputs: str,
     outputs: str,
-    name: str,
     *,
+    name: str,
     tags: str | None = None,
     confirms: bool = False,
 ) -> Node:
@@ -35,9 +35,9 @@ def make_node(
     )
 
 
-def per_image_node(function: Callable[..., Any], inputs: str, output: str, name: str) -> Node:
+def per_image_node(function: Callable[..., Any], inputs: str, output: str, *, name: str) -> Node:
     """Make a node that goes through the images of its first input, and resumes among them."""
-    return make_node(function, inputs, output, name, tags="per_image", confirms=True)
+    return make_node(function, inputs, output, name=name, tags="per_image", confirms=True)
 
 
 def graph(namespace: str, nodes: Iterable[Node], outputs: Iterable[str] = ()) -> Pipeline:

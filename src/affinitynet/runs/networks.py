@@ -77,7 +77,7 @@ def check_networks(nodes: Collection[str], parameters: Parameters) -> None:
             "networks that have some); give weights=pretrained to download timm's, weights=<file>, "
             "or weights=null for random ones"
         )
-    shapes: dict[str, Any] = {}
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {}
     trained = (name.rpartition(".") for name in nodes)
     for stage in KINDS.keys() & {stage for stage, _, node in trained if node in TRAINING}:
         try:
@@ -109,7 +109,7 @@ def _check_network(
     classes: list[str],
     *,
     writes_onnx: bool,
-) -> dict[str, Any]:
+) -> dict[str, tuple[int, ...]]:
     """Try one network; return the shapes of its backbone's weights by name."""
     import torch
 

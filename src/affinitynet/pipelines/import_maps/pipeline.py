@@ -27,7 +27,10 @@ def create_pipeline() -> Pipeline:
             ),
             scoring_node(),
             make_node(
-                initialise_classifier, "params:cam classes params:seed", "initial", "initialise"
+                initialise_classifier,
+                "params:cam classes params:seed",
+                "initial",
+                name="initialise",
             ),
             make_node(keep_untrained, "initial", "model history", name="keep_untrained"),
         ],

@@ -12,7 +12,10 @@ def create_pipeline() -> Pipeline:
         "submission",
         [
             make_node(
-                list_images, "splits photos params:submission params:execution", "images", "list"
+                list_images,
+                "splits photos params:submission params:execution",
+                "images",
+                name="list",
             ),
             per_image_node(
                 segment_images,

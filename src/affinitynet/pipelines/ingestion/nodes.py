@@ -11,13 +11,7 @@ from pydantic import TypeAdapter
 
 from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.data.agreement import compare
-from affinitynet.data.checks import (
-    CRASHES,
-    Inspection,
-    MaskInspection,
-    inspect_mask,
-    inspect_photo,
-)
+from affinitynet.data.checks import CRASHES, Inspection, MaskInspection, inspect_mask, inspect_photo
 from affinitynet.data.corrections import MAX_VALUE, Corrected, list_problems
 from affinitynet.data.files import Partitions, is_too_long
 from affinitynet.data.layouts import LAYOUTS

@@ -43,13 +43,7 @@ from affinitynet.pipelines.scoring import (
     count_thresholds,
     threshold_counts,
 )
-from affinitynet.pipelines.search.settings import (
-    Setting,
-    flatten,
-    ranges_of,
-    suggest,
-    with_setting,
-)
+from affinitynet.pipelines.search.settings import Setting, flatten, suggest, with_setting
 from affinitynet.stages.parameters import AUTO, WALK, AutoRandomWalk, WalkSpace
 
 logger = logging.getLogger(__name__)
@@ -270,7 +264,7 @@ def search_refinements(
     values, walked = [*classes.values()], checked(maps, "search.maps")
     rows: list[Setting] = []
     best, last_gain = -np.inf, 0
-    for setting, tell in suggest(ranges_of(search.space), flatten(revision), search.trials):
+    for setting, tell in suggest(flatten(search.space), flatten(revision), search.trials):
         refiner = Refiner(values, with_setting(revision, setting))
         made = per_image(refiner, maps, [photos, walked], execution, "Refining pseudo labels")
         miou = _score(made, masks, values)
@@ -337,7 +331,7 @@ def report_trials(
     text = found + OmegaConf.to_yaml(config)
     logger.info("The best parameters:\n%s", text)
     spaces = {f"random_walk.{name}": values for name, values in vars(walks).items()}
-    for name in _at_edges(best, spaces | ranges_of(search.space)):
+    for name in _at_edges(best, spaces | flatten(search.space)):
         logger.warning(
             "The best %s, %g, is at the edge of what was tried: a wider search.*.space may find "
             "better ones.",

@@ -52,10 +52,10 @@ def name_some(names: Sequence[str], separator: str = ", ") -> str:
     return separator.join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def join_lines(lines: Sequence[str]) -> str:
-    """Write lines below a title, those beyond `MAX_LINES` as their number."""
-    left = len(lines) - MAX_LINES
-    listed = "".join(f"\n  {line}" for line in lines[:MAX_LINES])
+def join_lines(lines: Sequence[str], most: int = MAX_LINES) -> str:
+    """Write lines below a title, those beyond `most` as their number."""
+    left = len(lines) - most
+    listed = "".join(f"\n  {line}" for line in lines[:most])
     return listed + (f"\n  … and {left} more" if left > 0 else "")
 
 

@@ -83,14 +83,11 @@ def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> Serve
 def _rows(images: Iterable[Any]) -> Iterator[Any]:
     """The photos of a column; `{"inputs": {"image": ["…", "…"]}}` comes as a row of texts."""
     for image in images:
-        if isinstance(image, list | np.ndarray) and len(image) and _are_texts(image):
+        are_several = isinstance(image, list | np.ndarray) and len(image)
+        if are_several and all(isinstance(each, str | bytes) for each in image):
             yield from image
         else:
             yield image
-
-
-def _are_texts(images: Iterable[Any]) -> bool:
-    return all(isinstance(image, str | bytes) for image in images)
 
 
 def decode(image: Any, max_pixels: int) -> Image.Image | npt.NDArray[np.uint8]:

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from affinitynet.runs.process import configure_process
+from affinitynet.runs.startup import Hooks, configure_process, defer_plugin_commands
 
 configure_process()  # before MLflow is imported
 
 from affinitynet.runs.context import RunContext  # noqa: E402
 from affinitynet.runs.session import RunSession  # noqa: E402
-from affinitynet.runs.startup import Hooks, defer_plugin_commands  # noqa: E402
 
 defer_plugin_commands()
 

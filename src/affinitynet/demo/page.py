@@ -20,12 +20,7 @@ from affinitynet.core.images import resize_long_side, to_rgb, upsample
 from affinitynet.core.label_maps import Classes
 from affinitynet.demo.stages import Steps, TrainedStages, find_disagreement
 from affinitynet.errors import UserError
-from affinitynet.pipelines.reporting.pictures import (
-    blend,
-    class_colours,
-    paint_heat,
-    paint_labels,
-)
+from affinitynet.pipelines.reporting.pictures import blend, class_colours, paint_heat, paint_labels
 from affinitynet.runs.command_line import parse_params
 from affinitynet.stages.model import Prediction, open_photo
 

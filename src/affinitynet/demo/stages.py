@@ -16,7 +16,7 @@ from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.errors import UserError
 from affinitynet.execution import pick_device
 from affinitynet.pipelines.revision.nodes import with_chosen
-from affinitynet.runs.record import RunRecord, flatten, read_records
+from affinitynet.runs.record import RunRecord, read_records, unite
 from affinitynet.runs.session import RunSession
 from affinitynet.stages.cam import CamExtractor, TagClassifier
 from affinitynet.stages.model import Model, Prediction
@@ -176,11 +176,6 @@ def nest(flat: dict[str, Any]) -> dict[str, Any]:
             level = level.setdefault(key, {})
         level[last] = value
     return nested
-
-
-def unite(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Merge nested parameters; those of `second` have precedence."""
-    return nest(flatten(first) | flatten(second))
 
 
 def find_disagreement(likely: dict[str, float], prediction: Prediction) -> str:

@@ -7,12 +7,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def fill_template(name: str, **values: Any) -> str:
-    """Fill a template of this package; all that it is given is escaped.
-
-    Args:
-        name: Its file in `templates`.
-        **values: Values of the template's names.
-    """
+    """Fill a file of `templates`; all that it is given is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

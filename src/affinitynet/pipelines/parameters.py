@@ -81,7 +81,6 @@ class AffinityLabels:
         features: How the backbone sees the photos, where an exponent is `auto`.
         compared: Photos that it then looks at.
         crf: Of the confident labels.
-        long_side: Working size.
     """
 
     alphas: AutoAlphas
@@ -266,7 +265,6 @@ class SearchRefine:
     Attributes:
         trials: At most.
         patience: Trials without a gain after which the search ends; None: never.
-        space: Values to try.
     """
 
     trials: NonNegativeInt
@@ -281,9 +279,6 @@ class Search:
     Attributes:
         images: Photos that are scored; None for all.
         nested_runs: Whether each trial is a run in MLflow.
-        cam: The search of the background threshold.
-        walk: The search of the random walk.
-        refine: The search of the dense CRF.
     """
 
     images: PositiveInt | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -17,7 +17,7 @@ from affinitynet.execution import (
     chunks,
     item_handlers,
     map_images,
-    map_in_chunks,
+    map_shown,
     pick_device,
     track,
 )
@@ -68,6 +68,23 @@ def _read_maps(read: Callable[[], ClassMaps], image_id: str, name: str) -> Class
     return stored
 
 
+def map_items(
+    function: Callable[..., T],
+    items: Collection[tuple[Any, ...]],
+    execution: Execution,
+    description: str,
+    **options: bool,
+) -> Iterator[tuple[str, T]]:
+    """Map a function over `(image id, *arguments)` in processes, with a progress bar.
+
+    Args:
+        options: `skip` and `outputs`, see `affinitynet.execution.map_images`.
+    """
+    return map_shown(
+        function, items, total=len(items), execution=execution, description=description, **options
+    )
+
+
 def per_image(
     stage: Callable[..., T],
     ids: Iterable[str],
@@ -85,16 +102,9 @@ def per_image(
     Yields:
         Image id to result, a few images at a time; images over which processes die are skipped.
     """
-    ids = [image_id for image_id in ids if all(image_id in each for each in inputs)]
-    yield from map_in_chunks(
-        partial(_read_and_do, stage),
-        ((image_id, *(each[image_id] for each in inputs)) for image_id in ids),
-        total=len(ids),
-        execution=execution,
-        description=description,
-        skip=True,
-        outputs=True,
-    )
+    items = [(i, *(each[i] for each in inputs)) for i in ids if all(i in each for each in inputs)]
+    do = partial(_read_and_do, stage)
+    yield from chunks(map_items(do, items, execution, description, skip=True, outputs=True))
 
 
 def _read_and_do(stage: Callable[..., T], *reads: Callable[[], Any]) -> T:
@@ -157,7 +167,7 @@ def map_on_devices(
     """
     if index.empty:
         return
-    sizes = _sizes(index)
+    sizes = sizes_of(index)
     save = item_handlers().save_item if outputs else None
     do = partial(_do_share, work, take, save)
     if work.execution.in_process:
@@ -203,7 +213,7 @@ class _Shares:
         return [_share([image_id], sizes, photos, inputs) for image_id in sizes]
 
 
-def _sizes(index: pd.DataFrame) -> dict[str, tuple[int, int]]:
+def sizes_of(index: pd.DataFrame) -> dict[str, tuple[int, int]]:
     """Image id to height and width."""
     sizes = zip(index["height"].tolist(), index["width"].tolist(), strict=True)
     return dict(zip(index.index, sizes, strict=True))

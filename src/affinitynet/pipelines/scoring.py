@@ -22,7 +22,8 @@ from affinitynet.core.metrics import confusion_matrix, intersection_over_union, 
 from affinitynet.data.files import Partitions
 from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, map_shown
+from affinitynet.execution import Execution
+from affinitynet.pipelines.per_image import map_items
 
 Counts = npt.NDArray[np.int64]
 Metrics = dict[str, float | dict[str, float]]
@@ -64,14 +65,9 @@ def count(
         masks = dict.fromkeys(ids, partial(np.full, (1, 1), IGNORE_INDEX, np.uint8))
     values = list(classes.values())
     total, scores = None, {}
-    for image_id, counts in map_shown(
-        partial(_count_one, predict, values),
-        ((i, items[i], masks[i]) for i in ids),
-        total=len(ids),
-        execution=execution,
-        description=description,
-        skip=True,
-    ):
+    given = [(i, items[i], masks[i]) for i in ids]
+    do = partial(_count_one, predict, values)
+    for image_id, counts in map_items(do, given, execution, description, skip=True):
         total = counts if total is None else total + counts
         if image_id in scored:
             scores[image_id] = score(counts)

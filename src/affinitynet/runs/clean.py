@@ -10,7 +10,6 @@ import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -24,24 +23,6 @@ VERSION = r"\d{4}-\d\d-\d\dT[\d.]+Z"
 """Kedro's names of versions."""
 MARKER = "*.complete.json"
 """What lies in the version folder of a complete output of many files."""
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of one output.
-
-    Attributes:
-        folder: Where it lies.
-        size: Bytes.
-    """
-
-    folder: Path
-    size: int
-
-    @property
-    def name(self) -> str:
-        """The version: the start of the run that made it."""
-        return self.folder.name
 
 
 def list_kept(records: Iterable[RunRecord], keep: int) -> set[str]:
@@ -63,8 +44,8 @@ def list_kept(records: Iterable[RunRecord], keep: int) -> set[str]:
     return kept
 
 
-def list_removable(data: Path, kept: set[str]) -> list[Version]:
-    """List the versions below a data folder that may be removed, oldest first.
+def list_removable(data: Path, kept: set[str]) -> list[Path]:
+    """List the folders of versions below a data folder that may be removed, oldest first.
 
     Args:
         data: Folder of everything that runs read and make.
@@ -74,12 +55,8 @@ def list_removable(data: Path, kept: set[str]) -> list[Version]:
     for folders in _versions(data):
         complete = [folder for folder in folders if _is_complete(folder)]
         safe = {*folders[-1:], *complete[-1:]}
-        removable += [
-            Version(folder, _size(folder))
-            for folder in folders
-            if folder.name not in kept and folder not in safe
-        ]
-    return sorted(removable, key=lambda version: (version.name, version.folder))
+        removable += [each for each in folders if each.name not in kept and each not in safe]
+    return sorted(removable, key=lambda folder: (folder.name, folder))
 
 
 def _versions(data: Path) -> Iterator[list[Path]]:
@@ -123,16 +100,16 @@ def clean_runs(data: str, keep: int, yes: bool) -> None:
         click.echo(f"Nothing to remove: {folder} has no version that no kept run made or read.")
         return
     table = Table("run", "outputs", "size", box=None)
-    by_run: dict[str, list[Version]] = defaultdict(list)
+    by_run: dict[str, list[int]] = defaultdict(list)
     for version in removable:
-        by_run[version.name].append(version)
-    for name, versions in by_run.items():
-        table.add_row(name, str(len(versions)), decimal(sum(each.size for each in versions)))
+        by_run[version.name].append(_size(version))
+    for name, sizes in by_run.items():
+        table.add_row(name, str(len(sizes)), decimal(sum(sizes)))
     get_console().print(table)
-    total = decimal(sum(version.size for version in removable))
+    total = decimal(sum(map(sum, by_run.values())))
     if yes or click.confirm(f"Remove these {len(removable)} folders, {total}?"):
         for version in removable:
-            shutil.rmtree(version.folder)
+            shutil.rmtree(version)
         for run in records:
             if run.version in by_run and not run.finished:
                 run.forget(str(folder / "08_reporting" / "runs"))  # it cannot be resumed

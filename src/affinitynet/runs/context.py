@@ -124,7 +124,7 @@ class RunContext(KedroContext):
         names = {"data": self.data} | {
             name: given[name] for name in ("exported", "mlflow_artifacts") if given.get(name)
         }
-        local = {name: str(place) for name, place in names.items() if "://" not in str(place)}
+        local = {name: place for name, place in names.items() if "://" not in str(place)}
         return {name: Path(self.project_path, place) for name, place in local.items()}
 
     @property
@@ -137,9 +137,6 @@ class RunContext(KedroContext):
 
         One from the future, of a clock that was ahead, comes last.
 
-        Args:
-            pipelines: Names of the pipelines that are run.
-
         Raises:
             UserError: If `resume` is set and there is no unfinished run of these pipelines.
         """
@@ -149,10 +146,8 @@ class RunContext(KedroContext):
             return None
         env = self.env or "base"
         now = generate_timestamp()
-        unfinished = sorted(
-            (run for run in read_records(self.records) if not run.finished),
-            key=lambda run: run.version > now,
-        )
+        unfinished = [run for run in read_records(self.records) if not run.finished]
+        unfinished.sort(key=lambda run: run.version > now)
         for run in unfinished:
             if run.env == env and set(run.pipelines) == set(pipelines):
                 return run

@@ -1,6 +1,6 @@
 """The data set that a run's inputs were made of: a stage refuses inputs of another one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
@@ -40,22 +40,19 @@ def check_data_sets(
     Raises:
         UserError: Naming each input, and how its data set differs.
     """
-    indexes = dict(_trace_indexes(inputs, {record.version: record for record in records}))
+    made = {record.version: record for record in records}
+    indexes = {  # of which each input was made, as far as records know it
+        name: index
+        for name, version in inputs.items()
+        if (record := made.get(version))
+        and (index := version if INDEX in record.outputs else record.inputs.get(INDEX))
+    }
     own = indexes.get(INDEX) or next(iter(indexes.values()), "")
-    wrong = [
-        f"\n  {name} {inputs[name]} was made of index {index}: {difference}"
-        for name, index in indexes.items()
-        if index != own
-        and (
-            difference := _compare(
-                catalog,
-                folder,
-                index,
-                own,
-                network=isinstance(catalog.get(name), CheckpointDataset),
-            )
-        )
-    ]
+    wrong = []
+    for name, index in indexes.items():
+        network = isinstance(catalog.get(name), CheckpointDataset)
+        if index != own and (what := _compare(catalog, folder, index, own, network=network)):
+            wrong.append(f"\n  {name} {inputs[name]} was made of index {index}: {what}")
     if wrong:
         raise UserError(
             f"The run reads what was made of different data sets (its index is {own}):"
@@ -63,16 +60,6 @@ def check_data_sets(
             + f"\nMake it again (kedro run{env} makes all), or name versions that belong together: "
             "--load-versions <name>:<version>"
         )
-
-
-def _trace_indexes(
-    inputs: Mapping[str, str], made: Mapping[str, RunRecord]
-) -> Iterator[tuple[str, str]]:
-    """Find the version of the index that each input was made of, as far as records know it."""
-    for name, version in inputs.items():
-        record = made.get(version)
-        if record and (index := version if INDEX in record.outputs else record.inputs.get(INDEX)):
-            yield name, index
 
 
 def _compare(

@@ -35,8 +35,7 @@ from affinitynet.pipelines.parameters import Parameters
 from affinitynet.runs.context import RunContext
 from affinitynet.runs.data_sets import check_data_sets
 from affinitynet.runs.lock import IsHeldError, Lock, acquire
-from affinitynet.runs.models import MODEL, describe_model
-from affinitynet.runs.networks import check_networks
+from affinitynet.runs.networks import MODEL, check_networks, describe_model
 from affinitynet.runs.parameters import check_device, check_packages
 from affinitynet.runs.photos import INDEX, PHOTOS, check_photos, forget_photos, note_photos
 from affinitynet.runs.places import check_places
@@ -106,14 +105,15 @@ class RunHooks:
     def _open(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: CatalogProtocol
     ) -> None:
+        context = self.context
+        env = f" --env {context.env}" if context.env and context.env != "local" else ""
         check_runner(run_params["runner"])
         photos = catalog.get(PHOTOS)
         local = isinstance(photos, FolderDataset) and "://" not in photos.path and photos.path
-        folder = Path(self.context.project_path, local) if local else None
-        check_places(self.context.places, folder)
+        check_places(context.places, Path(context.project_path, local) if local else None)
         names = run_params["pipeline_names"] or ["__default__"]
-        if before := self.context.find_unfinished(names):
-            before = self.context.resumed = self._take_over(before)
+        if before := context.find_unfinished(names):
+            before = context.resumed = self._take_over(before)
         pipeline = select_requested(whole := pipeline, catalog)
         if not pipeline.nodes:  # no error: a scheduler runs each pipeline, in any environment
             left_out = ", ".join(f"{node.name} ({CONDITIONS[node.name]})" for node in whole.nodes)
@@ -126,42 +126,40 @@ class RunHooks:
                 "affinitynet.runs.session.RunSession in its place."
             )
         if run_params["only_missing_outputs"]:
-            pipeline = (
-                pipeline.filter(node_names=before.nodes)
-                if before
-                else select_unfinished(pipeline, catalog)
-            )
+            if before:
+                pipeline = pipeline.filter(node_names=before.nodes)
+            else:
+                pipeline = select_unfinished(pipeline, catalog)
         asked = (before.inputs if before else {}) | (run_params["load_versions"] or {})
         own = before.version if before else run_params["run_id"]
         inputs = fix_versions(pipeline, catalog, asked, own=own)
-        check_inputs(pipeline, catalog, inputs, asked, env=self.context.env)
-        check_folders(pipeline, catalog, self.context.checked.data_set)
-        check_device(self.context.checked.execution)
+        check_inputs(pipeline, catalog, inputs, asked, env=env)
+        check_folders(pipeline, catalog, context.checked.data_set)
+        check_device(context.checked.execution)
         nodes = {node.name for node in pipeline.nodes}
-        check_packages(nodes, self.context.checked)
-        check_networks(nodes, self.context.checked)
-        check_photos(
-            pipeline,
-            catalog,
-            self.context.records,
-            version=inputs.get(INDEX) or (before.version if before else ""),
-            again=f"kedro run{_env_option(self.context.env)} --pipeline ingestion",
-        )
-        check_given(pipeline, catalog, self.context.checked)
-        records = read_records(self.context.records)
-        check_data_sets(
-            catalog, inputs, records, self.context.records, env=_env_option(self.context.env)
-        )
-        check_outputs(pipeline, catalog, self.context)
+        check_packages(nodes, context.checked)
+        check_networks(nodes, context.checked)
+        indexed = inputs.get(INDEX) or (before.version if before else "")
+        again = f"kedro run{env} --pipeline ingestion"
+        check_photos(pipeline, catalog, context.records, version=indexed, again=again)
+        check_given(pipeline, catalog, context.checked)
+        records = read_records(context.records)
+        check_data_sets(catalog, inputs, records, context.records, env=env)
+        check_outputs(pipeline, catalog, context)
         if MODEL in inputs:
-            logger.info(describe_model(inputs[MODEL], records, self.context.data))
-        self._sweep(pipeline, catalog)
+            logger.info(describe_model(inputs[MODEL], records, context.data))
+        # what dead processes left half-written; an object store has nothing of the kind
+        if "://" not in context.data:
+            sweep(context.data)
+        for name in pipeline.all_outputs():
+            if isinstance(dataset := catalog.get(name), FolderDataset):
+                dataset.sweep()
         now = self._describe(run_params, pipeline, catalog, inputs)
         if before is None:
             warn_of_mixed_inputs(inputs, records)
             self._begin(now)
-            note_photos(pipeline, catalog, self.context.records, version=now.version)
-            self.context.record = now
+            note_photos(pipeline, catalog, context.records, version=now.version)
+            context.record = now
         else:
             if differences := before.differences(now):
                 raise UserError(
@@ -169,9 +167,9 @@ class RunHooks:
                     + "".join(f"\n  {line}" for line in differences)
                     + "\nRepeat its command, or leave `resume` out to start a new run."
                 )
-            self.context.record = replace(before, process=now.process)
+            context.record = replace(before, process=now.process)
             self._reopen_unfinished(before, pipeline, catalog)
-        self.context.record.write(self.context.records)
+        context.record.write(context.records)
 
     @hook_impl
     def before_node_run(
@@ -308,14 +306,6 @@ class RunHooks:
             ", ".join(node.name for node in left) or "nothing",
         )
 
-    def _sweep(self, pipeline: Pipeline, catalog: CatalogProtocol) -> None:
-        """Remove what dead processes left half-written; an object store has nothing of the kind."""
-        if "://" not in self.context.data:
-            sweep(self.context.data)
-        for name in pipeline.all_outputs():
-            if isinstance(dataset := catalog.get(name), FolderDataset):
-                dataset.sweep()
-
 
 def warn_of_mixed_inputs(inputs: Mapping[str, str], records: Iterable[RunRecord]) -> None:
     """Warn where the inputs of a run are of runs that do not belong together.
@@ -362,14 +352,14 @@ def check_inputs(
     inputs: Mapping[str, str],
     asked: Mapping[str, str],
     *,
-    env: str | None,
+    env: str,
 ) -> None:
     """Check that everything versioned that the pipeline reads has been made.
 
     Args:
         inputs: The versions that were found.
         asked: The versions that were asked for.
-        env: Configuration environment, for the hint.
+        env: The option of `kedro run` for the environment.
 
     Raises:
         UserError: Naming each missing input and the command that makes it.
@@ -380,17 +370,15 @@ def check_inputs(
         if dataset is not None and name not in inputs:
             makers = [key for key, made in pipelines.items() if name in made.all_outputs()]
             maker = next((key for key in makers if key != "__default__"), None)
-            command = f"kedro run{_env_option(env)} --pipeline {maker}"
-            hint = f"make it with: {command}" if maker else "no pipeline makes it"
+            hint = (
+                f"make it with: kedro run{env} --pipeline {maker}"
+                if maker
+                else "no pipeline makes it"
+            )
             what = f"no complete version {asked.get(name, '')}".strip()
             missing.append(f"\n  {name}: {what} in {location(dataset)}; {hint}")
     if missing:
         raise UserError("Inputs that are not there:" + "".join(missing))
-
-
-def _env_option(env: str | None) -> str:
-    """Say how a command names an environment; Kedro's default `local` needs no option."""
-    return f" --env {env}" if env and env != "local" else ""
 
 
 def check_folders(pipeline: Pipeline, catalog: CatalogProtocol, data_set: DataSet) -> None:
@@ -452,12 +440,8 @@ def check_outputs(pipeline: Pipeline, catalog: CatalogProtocol, context: RunCont
     used = {name for name in OUTPUT_FOLDERS if context.raw_parameters[name]}
     if "coco" in used:  # its scores are means of the confidences
         used.add("confidences")
-    outputs = [catalog.get(name) for name in sorted(pipeline.all_outputs())]
-    folders = [
-        output
-        for output in outputs
-        if isinstance(output, OutputFolderDataset) and output.parameter in used
-    ]
+    outputs = map(catalog.get, sorted(pipeline.all_outputs()))
+    folders = [o for o in outputs if isinstance(o, OutputFolderDataset) and o.parameter in used]
     if not folders:
         return
     if "masks" in (context.config_loader.runtime_params or {}):
@@ -488,8 +472,7 @@ def _fingerprints(pipeline: Pipeline, catalog: CatalogProtocol) -> Iterator[tupl
         try:
             fingerprint = dataset.fingerprint()
         except (OSError, DatasetError) as error:
-            reason = why_unreadable(error)
-            raise UserError(f"{name}: cannot be read ({reason})") from error
+            raise UserError(f"{name}: cannot be read ({why_unreadable(error)})") from error
         if fingerprint != "none":
             yield name, fingerprint
 

@@ -1,20 +1,46 @@
-"""A trial of the networks that a run trains, before its first node."""
+"""A trial of the networks that a run trains, and the network that it takes from another run."""
 
-from collections.abc import Callable, Collection
+import glob
+import json
+from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+from fsspec.core import url_to_fs
 
 from affinitynet.errors import UserError
 from affinitynet.networks.parameters import InferenceParameters
 from affinitynet.pipelines.parameters import Parameters
 from affinitynet.pipelines.training import network_config
+from affinitynet.runs.record import RunRecord
+
+MODEL = "segmentation.model"
+"""Catalog entry, shared by all environments: the newest of them is taken."""
 
 KINDS = {"cam": "cam", "affinity_training": "affinity", "segmentation": "segmentation"}
 """Stage to the kind of network that it trains."""
 
 TRAINING = ("initialise", "train")
 """Names of the nodes that need the network that the parameters describe."""
+
+
+def describe_model(version: str, records: Iterable[RunRecord], data: str) -> str:
+    """Say which run made a network, how well it does, and how to take another one.
+
+    Args:
+        version: Of the network.
+        data: The data folder, a path or the URL of an object store.
+    """
+    env = next((f", environment {each.env}" for each in records if each.version == version), "")
+    files, root = url_to_fs(data)
+    pattern = f"{glob.escape(root)}/08_reporting/*/segmentation/metrics.json/{version}/*.json"
+    scores = [json.loads(files.cat_file(path)) for path in files.glob(pattern)]
+    miou = next((f", mIoU {each['miou']:.3f} on val" for each in scores if "miou" in each), "")
+    return (
+        f"The network is {MODEL} {version}{env}{miou}. To take another one: "
+        f"--load-versions {MODEL}:<version>"
+    )
 
 
 def check_networks(nodes: Collection[str], parameters: Parameters) -> None:
@@ -35,9 +61,11 @@ def check_networks(nodes: Collection[str], parameters: Parameters) -> None:
         "affinity_training": {
             "revision.random_walk.output_stride": parameters.revision.random_walk.output_stride
         },
-        "segmentation": _scale_strides("segmentation", parameters.segmentation.inference)
-        | _onnx_stride(parameters),
+        "segmentation": _scale_strides("segmentation", parameters.segmentation.inference),
     }
+    if parameters.export.onnx:
+        stride = parameters.export.onnx.output_stride
+        strides["segmentation"]["export.onnx.output_stride"] = stride
     named = parameters.data_set.classes
     classes = [*named] if isinstance(named, tuple) else []  # else the tags name them
     problems: list[str] = []
@@ -49,18 +77,13 @@ def check_networks(nodes: Collection[str], parameters: Parameters) -> None:
             "networks that have some); give weights=pretrained to download timm's, weights=<file>, "
             "or weights=null for random ones"
         )
-    shapes: dict[str, Any] = {}
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {}
     trained = (name.rpartition(".") for name in nodes)
     for stage in KINDS.keys() & {stage for stage, _, node in trained if node in TRAINING}:
         try:
             block = getattr(parameters, stage)
-            shapes[stage] = _check_network(
-                stage,
-                block,
-                strides[stage],
-                classes,
-                writes_onnx=stage == "segmentation" and "export.export_onnx" in nodes,
-            )
+            onnx = stage == "segmentation" and "export.export_onnx" in nodes
+            shapes[stage] = _check_network(stage, block, strides[stage], classes, writes_onnx=onnx)
         except UserError as error:
             problems.append(str(error))
     for stage in shapes.keys() - {"cam"} if "cam" in shapes else ():
@@ -72,11 +95,6 @@ def check_networks(nodes: Collection[str], parameters: Parameters) -> None:
     if problems:
         lines = "".join(f"\n  {line}" for line in sorted(problems))
         raise UserError(f"Networks cannot be made:{lines}")
-
-
-def _onnx_stride(parameters: Parameters) -> dict[str, int | None]:
-    onnx = parameters.export.onnx
-    return {"export.onnx.output_stride": onnx.output_stride} if onnx else {}
 
 
 def _scale_strides(stage: str, inference: InferenceParameters) -> dict[str, int | None]:
@@ -91,7 +109,7 @@ def _check_network(
     classes: list[str],
     *,
     writes_onnx: bool,
-) -> dict[str, Any]:
+) -> dict[str, tuple[int, ...]]:
     """Try one network; return the shapes of its backbone's weights by name."""
     import torch
 

@@ -8,7 +8,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 
 from affinitynet.datasets.folder import FileState, FolderDataset
-from affinitynet.errors import UserError
+from affinitynet.errors import UserError, join_lines
 
 INDEX, PHOTOS = "index", "photos"
 """Catalog entries."""
@@ -38,11 +38,9 @@ def check_photos(
     ids = catalog.load(INDEX).index if INDEX in pipeline.inputs() else before.keys()
     changes = [*list_changes(ids, before, photos.states())]
     if changes:
-        more = len(changes) - MAX_LINES
         raise UserError(
             f"Photos were removed or changed since ingestion (run {version}):"
-            + "".join(f"\n  {line}" for line in changes[:MAX_LINES])
-            + (f"\n  … and {more} more" if more > 0 else "")
+            + join_lines(changes, MAX_LINES)
             + f"\nPut them back, or run ingestion again: {again}"
         )
 

@@ -16,6 +16,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from affinitynet.runs.record import RunRecord, flatten
+from affinitynet.runs.session import NODE_OPTIONS
 
 SCORE = "segmentation.miou"
 """The metric that the best model is the highest of."""
@@ -38,9 +39,7 @@ ORIGIN = ("environment", "data_set")
 OPTIONS = {
     "pipeline_names": "pipelines",
     "tags": "tags",
-    "node_names": "nodes",
-    "from_nodes": "from-nodes",
-    "to_nodes": "to-nodes",
+    **NODE_OPTIONS,
     "from_inputs": "from-inputs",
     "to_outputs": "to-outputs",
     "namespaces": "namespaces",

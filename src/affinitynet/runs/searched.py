@@ -10,6 +10,7 @@ import yaml
 from fsspec.core import url_to_fs
 
 from affinitynet.errors import UserError
+from affinitynet.runs.record import unite
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def add_best(
     if not isinstance(values, dict) or values.keys() != {"revision"}:
         raise UserError(f"best={best}: {path} is no best.yml of a search: it has only `revision`")
     logger.info("The parameters of revision are those of %s.", path)
-    return _merge(values, given)
+    return unite(values, given)
 
 
 def _find_newest(data: str, workspace: str) -> str:
@@ -53,12 +54,3 @@ def _find_newest(data: str, workspace: str) -> str:
             "run --pipeline search"
         )
     return str(files.unstrip_protocol(max(found)))
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    return {**below} | {
-        name: _merge(below[name], value)
-        if isinstance(value, Mapping) and isinstance(below.get(name), Mapping)
-        else value
-        for name, value in above.items()
-    }

@@ -20,7 +20,6 @@ def compare_seeds(run: Callable[[int], None], seeds: Iterable[int]) -> pd.DataFr
 
     Args:
         run: Runs the pipelines with a seed, tracked by MLflow.
-        seeds: The seeds, in the order of the runs.
 
     Returns:
         What `summarise` does, in the order of the stages.
@@ -43,9 +42,6 @@ def compare_seeds(run: Callable[[int], None], seeds: Iterable[int]) -> pd.DataFr
 
 def summarise(scores: dict[int, dict[str, float]]) -> pd.DataFrame:
     """Summarise the scores of several seeds.
-
-    Args:
-        scores: Seed to the scores by name.
 
     Returns:
         A row for each score that all seeds have: its name `score`, `mean`, `std` (of the sample:

@@ -1,6 +1,11 @@
-"""Commands that run nothing do not import MLflow, which takes seconds."""
+"""What happens when Kedro reads the settings: this process is set up, and MLflow not imported.
 
+That takes seconds, which commands that run nothing do without.
+"""
+
+import os
 import sys
+import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from types import ModuleType
@@ -8,8 +13,29 @@ from typing import Any
 
 import click
 
+from affinitynet.datasets.atomic import register_atomic_file_systems
+
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing phones home; Kedro's consent lies in .telemetry
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",  # its database migrations log a lot
+}
+"""Environment variables, unless they are set; MLflow reads them when it is imported."""
+
 PLUGIN = "kedro_mlflow.framework.cli.cli"
 """Module of kedro-mlflow's commands, which imports MLflow."""
+
+
+def configure_process() -> None:
+    """Set up this process of `kedro run`; calls of the library leave theirs as it is."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # Stages read each other's outputs (`cam.maps`) by their namespaced names, on purpose.
+    warnings.filterwarnings("ignore", message=r"One or more dataset names contain '.' characters")
+    warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")  # torch's
+    # A run that would read another version than it has made ends here, instead of going on with it.
+    warnings.filterwarnings("error", message="Save version '.*' did not match load version")
+    register_atomic_file_systems()
 
 
 class Hooks:

@@ -122,12 +122,7 @@ class RunSummary:
 
 
 def describe_run(context: RunContext, version: str) -> RunDescription:
-    """Describe the run that a context is of.
-
-    Args:
-        context: With the run's parameters.
-        version: The run's.
-    """
+    """Describe the run that a context is of."""
     parameters = flatten(context.raw_parameters)
     loader = context.config_loader
     default = _defaults(loader.conf_source, *Configuration(loader).texts("base"))
@@ -166,11 +161,7 @@ def _is_hidden(name: str, value: Any) -> bool:
 
 
 def name_data_set(parameters: Mapping[str, Any]) -> str:
-    """Name a data set by its folder.
-
-    Args:
-        parameters: Of the run, nested.
-    """
+    """Name the data set of a run's nested parameters by its folder."""
     if parameters["scenes"]:
         return "rendered scenes"
     layout = parameters["data_set"]["layout"]
@@ -194,11 +185,7 @@ def read_scores(record: RunRecord, catalog: CatalogProtocol) -> Iterator[tuple[s
 
 
 def list_results(record: RunRecord, catalog: CatalogProtocol) -> Iterator[tuple[str, str]]:
-    """List where the results of a run lie.
-
-    Yields:
-        Entries and paths.
-    """
+    """List the entries of a run's results, and where they lie."""
     for entry in RESULTS:
         dataset = versioned(catalog, entry) if entry in record.outputs else None
         if dataset is not None:
@@ -261,9 +248,6 @@ def closing_lines(
     """Lay out what a run has made, one line each: paths stay whole, to be copied.
 
     Args:
-        scores: From `read_scores`.
-        results: From `list_results`.
-        commands: From `list_commands`.
         address: Where MLflow shows the run.
     """
     blocks = (

@@ -14,11 +14,10 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from affinitynet.networks.parameters import InferenceParameters
-from affinitynet.pipelines.parameters import Parameters
+from affinitynet.pipelines.parameters import CAM, AffinityTraining, Parameters, Segmentation
 from affinitynet.runs.context import RunContext
 from affinitynet.runs.photos import INDEX
 from affinitynet.runs.record import RunRecord, read_records
-from affinitynet.training.parameters import TrainingParameters
 
 logger = logging.getLogger(__name__)
 
@@ -125,13 +124,9 @@ def measure_work(
     index: pd.DataFrame, parameters: Parameters, nodes: Collection[str]
 ) -> dict[str, float]:
     """Measure the work of nodes: megapixels of what is slow, photos of all else."""
-    train = index["split"] == "train"
-    count = {
-        "train": int(train.sum()),
-        "tagged": int((train & (index["tags"] != "")).sum()),
-        "val": int((~train).sum()),
-        "all": len(index),
-    }
+    is_train = index["split"] == "train"
+    train, val, every = int(is_train.sum()), int((~is_train).sum()), len(index)
+    tagged = int((is_train & (index["tags"] != "")).sum())
     sides = index[["height", "width"]].to_numpy(float)
     shape = float((sides.min(axis=1) / sides.max(axis=1)).mean()) if len(index) else 1.0
 
@@ -143,35 +138,30 @@ def measure_work(
         times = sum(scale**2 for scale, _ in inference.scales) * (1 + inference.flip)
         return area(inference.long_side) * times
 
-    def trained(photos: int, training: TrainingParameters, crop: int) -> float:
-        return photos * training.count_epochs(photos) * crop**2 / 1e6
+    def trained(photos: int, stage: CAM | AffinityTraining | Segmentation) -> float:
+        return photos * stage.training.count_epochs(photos) * stage.augmentation.crop**2 / 1e6
 
     p = parameters
+    walk, relabelled = area(p.revision.random_walk.long_side), area(p.revision.long_side)
     settings = p.search.walk.space.keep_given(p.revision.random_walk).settings()
     tried = len(settings) if len(settings) > 1 else 0
     work = {
-        "tag_check.predict": count["all"] * area(p.tag_check.features.long_side),
-        "cam.train": trained(count["train"], p.cam.training, p.cam.augmentation.crop),
-        "cam.find_prototypes": count["tagged"]
-        * area(p.cam.inference.long_side)
-        * p.cam.prototype_rounds,
-        "cam.infer": count["tagged"] * scored(p.cam.inference),
-        "affinity_labels.label": count["tagged"] * area(p.affinity_labels.long_side),
-        "affinity_training.train": trained(
-            count["tagged"], p.affinity_training.training, p.affinity_training.augmentation.crop
-        ),
-        "revision.choose": count["tagged"] * area(p.revision.random_walk.long_side) * tried,
-        "revision.walk": count["tagged"] * area(p.revision.random_walk.long_side),
-        "revision.refine": count["tagged"] * area(p.revision.long_side),
-        "self_training.relabel": count["tagged"] * area(p.revision.long_side),
-        "segmentation.train": trained(
-            count["tagged"], p.segmentation.training, p.segmentation.augmentation.crop
-        ),
-        "segmentation.predict": count["val"] * scored(p.segmentation.inference),
-        "tagged_masks.score_within_tags": count["all"] * scored(p.segmentation.inference),
-        "tagged_masks.label": count["all"] * area(p.revision.long_side),
+        "tag_check.predict": every * area(p.tag_check.features.long_side),
+        "cam.train": trained(train, p.cam),
+        "cam.find_prototypes": tagged * area(p.cam.inference.long_side) * p.cam.prototype_rounds,
+        "cam.infer": tagged * scored(p.cam.inference),
+        "affinity_labels.label": tagged * area(p.affinity_labels.long_side),
+        "affinity_training.train": trained(tagged, p.affinity_training),
+        "revision.choose": tagged * walk * tried,
+        "revision.walk": tagged * walk,
+        "revision.refine": tagged * relabelled,
+        "self_training.relabel": tagged * relabelled,
+        "segmentation.train": trained(tagged, p.segmentation),
+        "segmentation.predict": val * scored(p.segmentation.inference),
+        "tagged_masks.score_within_tags": every * scored(p.segmentation.inference),
+        "tagged_masks.label": every * relabelled,
     }
-    return {name: float(work.get(name, count["all"])) for name in nodes}
+    return {name: float(work.get(name, every)) for name in nodes}
 
 
 def read_rates(runs: Iterable[RunRecord]) -> dict[str, float]:

@@ -44,7 +44,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from mlflow.data.dataset import Dataset
-from mlflow.entities import LifecycleStage, LoggedModelStatus, Metric, Param
+from mlflow.entities import LifecycleStage, LoggedModelStatus, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
     MLFLOW_LOGGED_ARTIFACTS,
@@ -56,6 +56,7 @@ from PIL import Image
 
 from affinitynet.data.layouts import LAYOUTS
 from affinitynet.runs.context import RunContext
+from affinitynet.runs.photos import INDEX
 from affinitynet.runs.provenance import (
     format_command,
     inherited_scores,
@@ -67,9 +68,6 @@ from affinitynet.runs.record import PACKAGE, RunRecord, flatten, git_revision, r
 from affinitynet.runs.summary import name_data_set
 
 logger = logging.getLogger(__name__)
-
-INDEX = "index"
-"""The catalog's entry that says which images there are."""
 
 HEADLINES = (
     *("cam.val_map", "cam.miou", "affinity_labels.coverage", "affinity_labels.accuracy"),
@@ -220,47 +218,42 @@ class TrackingHooks:
         unlogged score would be lost, as a resumed run skips what is saved.
         """
         metadata = getattr(self.catalog.get(dataset_name), "metadata", None) or {}
-        kind = metadata.get("mlflow")
-        if dataset_name == INDEX and mlflow.active_run():
+        kind, stage = metadata.get("mlflow"), dataset_name.rpartition(".")[0]
+        scores = flatten(data) if kind == "metrics" else {}
+        if scores:
+            logger.info("%s: %s", stage, _one_line(scores))
+        if kind == "history" and len(data):
+            logger.info("%s: loss %.3f", stage, data["loss"].iloc[-1])
+        run = mlflow.active_run()
+        if not run:
+            return
+        if dataset_name == INDEX:
             self._log_data_set(data)
-        if kind == "metrics":
-            scores = flatten(data)
-            stage = dataset_name.rpartition(".")[0]
-            if scores:
-                logger.info("%s: %s", stage, _one_line(scores))
-            log_metrics({f"{stage}.{name}": value for name, value in scores.items()})
-            _describe()
-        elif kind == "history":
-            stage = dataset_name.rpartition(".")[0]
-            if len(data):
-                logger.info("%s: loss %.3f", stage, data["loss"].iloc[-1])
-            log_history(data, prefix=stage)
-        elif kind in ("table", "scores", "trials") and mlflow.active_run():
-            named = data.index.name is not None
-            mlflow.log_text(data.to_csv(index=named), f"{dataset_name}.csv")
-            if kind == "scores":
-                log_compared(data, file=f"{dataset_name}.json")
-            elif kind == "trials":
-                log_compared(data, file=f"{dataset_name}.json")
-                stage = dataset_name.rpartition(".")[0]
-                if self.context.raw_parameters[stage]["nested_runs"]:
-                    log_trials(data, prefix=stage)
-        elif kind == "json" and mlflow.active_run():
-            mlflow.log_dict(data, f"{dataset_name}.json")
-        elif kind == "yaml" and mlflow.active_run():
-            mlflow.log_text(data, f"{dataset_name}.yml")
-        elif kind == "figure" and mlflow.active_run():
-            mlflow.log_figure(data, f"{dataset_name}.png", save_kwargs={"dpi": 150})
-        elif kind == "page" and mlflow.active_run():
-            mlflow.log_text(data["index"], f"{dataset_name}.html")
-        elif kind == "model":
-            stage = self.context.raw_parameters[dataset_name.rpartition(".")[0]]
-            log_model(
-                data,
-                name=dataset_name,
-                registered=stage["registered_model"],
-                max_pixels=stage["max_pixels"],
-            )
+        match kind:
+            case "metrics":
+                log_metrics({f"{stage}.{name}": value for name, value in scores.items()})
+                _describe(run)
+            case "history":
+                log_history(run, data, prefix=stage)
+            case "table" | "scores" | "trials":
+                named = data.index.name is not None
+                mlflow.log_text(data.to_csv(index=named), f"{dataset_name}.csv")
+                if kind != "table":
+                    log_compared(data, file=f"{dataset_name}.json")
+                if kind == "trials" and self.context.raw_parameters[stage]["nested_runs"]:
+                    log_trials(run, data, prefix=stage)
+            case "json":
+                mlflow.log_dict(data, f"{dataset_name}.json")
+            case "yaml":
+                mlflow.log_text(data, f"{dataset_name}.yml")
+            case "figure":
+                mlflow.log_figure(data, f"{dataset_name}.png", save_kwargs={"dpi": 150})
+            case "page":
+                mlflow.log_text(data["index"], f"{dataset_name}.html")
+            case "model":
+                own = self.context.raw_parameters[stage]
+                options = {"registered": own["registered_model"], "max_pixels": own["max_pixels"]}
+                log_model(data, name=dataset_name, **options)
 
 
 def _lock_of(context: RunContext) -> AbstractContextManager[Any]:
@@ -366,15 +359,14 @@ def _maker(
     return None
 
 
-def _describe() -> None:
-    """Let the active run's page begin with its scores so far, also those from before a resume."""
-    if run := mlflow.active_run():
-        scores = mlflow.get_run(run.info.run_id).data.metrics
-        found = [name for name in HEADLINES if name in scores]
-        if found:
-            result = f"{found[-1]} **{scores[found[-1]]:.3f}**\n"
-            rows = [f"| {name} | {scores[name]:.3f} |" for name in found]
-            mlflow.set_tag(MLFLOW_RUN_NOTE, "\n".join([result, "| score | |", "|---|---|", *rows]))
+def _describe(run: Run) -> None:
+    """Let the page of a run begin with its scores so far, also those from before a resume."""
+    scores = mlflow.get_run(run.info.run_id).data.metrics
+    found = [name for name in HEADLINES if name in scores]
+    if found:
+        result = f"{found[-1]} **{scores[found[-1]]:.3f}**\n"
+        rows = [f"| {name} | {scores[name]:.3f} |" for name in found]
+        mlflow.set_tag(MLFLOW_RUN_NOTE, "\n".join([result, "| score | |", "|---|---|", *rows]))
 
 
 def log_metrics(scores: Mapping[str, float]) -> None:
@@ -385,14 +377,11 @@ def log_metrics(scores: Mapping[str, float]) -> None:
         mlflow.log_metrics(named)
 
 
-def log_history(history: pd.DataFrame, *, prefix: str) -> None:
-    """Log a table of curves: one metric a column, at the steps of its `step` column.
+def log_history(run: Run, history: pd.DataFrame, *, prefix: str) -> None:
+    """Log a table of curves to a run: a metric a column, at the steps of `step`.
 
     The column `epoch` only counts the rows.
     """
-    run = mlflow.active_run()
-    if not run:
-        return
     now = int(time.time() * 1000)
     curves = history.drop(columns="epoch").melt(id_vars="step", var_name="name").dropna()
     metrics = [
@@ -419,14 +408,11 @@ def log_compared(table: pd.DataFrame, *, file: str) -> None:
     mlflow.set_tag(MLFLOW_LOGGED_ARTIFACTS, json.dumps(entries))
 
 
-def log_trials(trials: pd.DataFrame, *, prefix: str) -> None:
-    """Log each row of a table as a nested run of the active one, if there is one.
+def log_trials(parent: Run, trials: pd.DataFrame, *, prefix: str) -> None:
+    """Log each row of a table as a nested run.
 
     The column `miou` becomes its metric, the others its parameters where they have a value.
     """
-    parent = mlflow.active_run()
-    if not parent:
-        return
     experiment, run_id = parent.info.experiment_id, parent.info.run_id
     client = mlflow.MlflowClient()
     ours = f"tags.{MLFLOW_PARENT_RUN_ID} = '{run_id}' and attributes.run_name like '{prefix} %'"

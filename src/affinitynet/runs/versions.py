@@ -39,7 +39,18 @@ def fix_versions(
     Raises:
         UserError: If another version was asked for of a dataset that the run makes itself.
     """
-    _refuse_foreign_outputs(pipeline, catalog, asked, own)
+    wrong = [
+        f"\n  {name}:{asked[name]}"
+        for name in sorted(pipeline.all_outputs() & asked.keys())
+        if versioned(catalog, name) and asked[name] != own
+    ]
+    if wrong:
+        raise UserError(
+            "--load-versions names datasets that this run makes itself:"
+            + "".join(wrong)
+            + "\nA run reads what it has made. Leave them out, or run later nodes only "
+            "(--pipeline, --from-nodes)."
+        )
     inputs: dict[str, str] = {}
     for name in sorted(pipeline.datasets()):
         dataset = versioned(catalog, name)
@@ -53,24 +64,6 @@ def fix_versions(
             _pin(dataset, Version(chosen, own))
             inputs[name] = chosen
     return inputs
-
-
-def _refuse_foreign_outputs(
-    pipeline: Pipeline, catalog: CatalogProtocol, asked: Mapping[str, str], own: str
-) -> None:
-    """Refuse `--load-versions` of what the run makes: it would read another run's."""
-    wrong = [
-        f"\n  {name}:{asked[name]}"
-        for name in sorted(pipeline.all_outputs() & asked.keys())
-        if versioned(catalog, name) and asked[name] != own
-    ]
-    if wrong:
-        raise UserError(
-            "--load-versions names datasets that this run makes itself:"
-            + "".join(wrong)
-            + "\nA run reads what it has made. Leave them out, or run later nodes only "
-            "(--pipeline, --from-nodes)."
-        )
 
 
 def newest(name: str, dataset: Any) -> str | None:

@@ -20,11 +20,12 @@ from affinitynet.core.separation import choose_label_maps
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
 from affinitynet.deferred import pandas as pd
-from affinitynet.execution import Execution, map_shown
+from affinitynet.execution import Execution
 from affinitynet.pipelines.parameters import AffinityLabels, AffinityTraining
 from affinitynet.pipelines.per_image import (
     NetworkWork,
     checked,
+    map_items,
     map_on_devices,
     per_image,
     tagged_photos,
@@ -133,7 +134,10 @@ def score_labels(
         coverage, accuracy = _coverage_accuracy(counts)
         metrics: Metrics = {"coverage": coverage, "accuracy": accuracy}
     else:
-        metrics = {"coverage": _measure_coverage(labels, execution)}
+        items, description = labels.items(), "Measuring coverage"
+        shares = map_items(_share_labelled, items, execution, description, skip=True)
+        pixels, labelled = np.sum([share for _, share in shares], axis=0)
+        metrics = {"coverage": float(labelled / pixels)}
     return (
         metrics,
         tabulate_confusion({"affinity labels": counts}, classes),
@@ -154,22 +158,6 @@ def _count_confident(
     neutral = len(values) + 1
     named = np.where(labels == IGNORE_INDEX, neutral, labels)
     return confusion_matrix(truth, named, num_classes=neutral + 1)[:neutral]
-
-
-def _measure_coverage(labels: Partitions[LabelMap], execution: Execution) -> float:
-    shares = [
-        share
-        for _, share in map_shown(
-            _share_labelled,
-            labels.items(),
-            total=len(labels),
-            execution=execution,
-            description="Measuring coverage",
-            skip=True,
-        )
-    ]
-    pixels, labelled = np.sum(shares, axis=0)
-    return float(labelled / pixels)
 
 
 def _share_labelled(read: Callable[[], LabelMap]) -> tuple[int, int]:

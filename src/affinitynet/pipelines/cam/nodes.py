@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -129,15 +129,10 @@ def score_cams(
     scores = summarise(confusion, classes)
     return (
         {**scores, "threshold": float(grid[best])} if scores else {},
-        _threshold_curve(grid, mious),
+        pd.DataFrame({"threshold": grid, "alpha": np.log(grid) / np.log1p(-grid), "miou": mious}),
         tabulate_confusion({"CAM": confusion}, classes),
         tabulate_images({i: each[best] for i, each in images.items()}, ["cam"]),
     )
-
-
-def _threshold_curve(grid: npt.NDArray[np.float64], miou: npt.NDArray[np.float64]) -> pd.DataFrame:
-    alpha = np.log(grid) / np.log1p(-grid)
-    return pd.DataFrame({"threshold": grid, "alpha": alpha, "miou": miou})
 
 
 def score_tags(
@@ -154,28 +149,21 @@ def score_tags(
         `val_ap`, the average precision by class, of the classes that some photos of val show and
         some do not; `val_map`, their mean. Nothing if there is no such class.
     """
+    from sklearn.metrics import average_precision_score
+
     from affinitynet.stages.cam import TagClassifier
 
     val = index[index["split"] == "val"]
     work = NetworkWork(TagClassifier, model, cam.inference, execution, "Classifying photos")
     logits = dict(map_on_devices(work, val, photos))
-    tags = val.loc[val.index.isin([*logits]), "tags"]
-    precision = _average_precision(tags.str.split("|"), logits, [*classes])
-    if not precision:
-        return {}
-    return {"val_map": float(np.mean([*precision.values()])), "val_ap": precision}
-
-
-def _average_precision(
-    tags: pd.Series, logits: Mapping[str, npt.NDArray[np.float32]], classes: list[str]
-) -> dict[str, float]:
-    """Average precision of each class that some photos show and some do not."""
-    from sklearn.metrics import average_precision_score
-
+    tags = val.loc[val.index.isin([*logits]), "tags"].str.split("|")
     scores = np.array([logits[image_id] for image_id in tags.index])
     shown = np.array([[name in names for name in classes] for names in tags])
-    return {
+    precision = {
         name: float(average_precision_score(truth, score))
         for name, truth, score in zip(classes, shown.T, scores.T, strict=True)
         if truth.any() and not truth.all()
     }
+    if not precision:
+        return {}
+    return {"val_map": float(np.mean([*precision.values()])), "val_ap": precision}

@@ -1,57 +1,34 @@
 """cam: photos and tags -> classifier -> CAMs, scored."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from affinitynet.pipelines.cam.nodes import (
-    find_prototypes,
-    infer_cams,
-    score_cams,
-    score_tags,
-)
+from affinitynet.pipelines.cam.nodes import find_prototypes, infer_cams, score_cams, score_tags
+from affinitynet.pipelines.graph import graph, make_node, per_image_node
 from affinitynet.pipelines.training import initialise_classifier, training_nodes
 
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline."""
-    given = ["index", "model", "photos", "classes", "params:cam", "params:execution"]
-    return pipeline(
+    given = "index model photos classes params:cam params:execution"
+    return graph(
+        "cam",
         [
             *training_nodes(initialise_classifier, "cam"),
-            node(
-                find_prototypes,
-                inputs=given,
-                outputs="prototypes",
-                name="find_prototypes",
-            ),
-            node(
-                infer_cams,
-                inputs=[*given, "prototypes"],
-                outputs="maps",
-                name="infer",
-                confirms="maps",
-                tags="per_image",
-            ),
+            make_node(find_prototypes, given, "prototypes", name="find_prototypes"),
+            per_image_node(infer_cams, f"{given} prototypes", "maps", name="infer"),
             scoring_node(),
-            node(
-                score_tags,
-                inputs=given,
-                outputs="tag_metrics",
-                name="score_tags",
-            ),
+            make_node(score_tags, given, "tag_metrics", name="score_tags"),
         ],
-        namespace="cam",
-        inputs={"index", "photos", "classes", "masks"},
-        parameters={"cam", "seed", "execution"},
     )
 
 
 def scoring_node() -> Node:
     """Build the node that scores CAMs, whoever made them."""
-    return node(
+    return make_node(
         score_cams,
-        inputs=["maps", "masks", "classes", "params:cam", "params:execution"],
-        outputs=["metrics", "threshold_curve", "confusion", "image_scores"],
+        "maps masks classes params:cam params:execution",
+        "metrics threshold_curve confusion image_scores",
         name="score",
         tags="scoring",
     )

@@ -1,6 +1,6 @@
 """Nodes of the `download` pipeline."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from affinitynet.core.label_maps import LabelMap
 from affinitynet.data.files import Partitions
 from affinitynet.data.voc import parse_split
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.execution import Execution, chunks
+from affinitynet.pipelines.per_image import map_items
 
 VAL, TRAIN = "val", "train"
 """VOC 2012's official lists."""
@@ -39,28 +40,24 @@ def download_voc(voc_root: str) -> dict[str, int]:
             f"parameter voc_root: '{voc_root}' must end with VOCdevkit/VOC2012, for the archive "
             "has these folders"
         )
-    sbd = root / "SBD"
+    photos, sbd = root / "JPEGImages", root / "SBD"
     try:
-        _download(root, sbd)
+        from torchvision.datasets import SBDataset, VOCSegmentation
+
+        if not photos.is_dir():
+            root.parents[1].mkdir(parents=True, exist_ok=True)
+            VOCSegmentation(root.parents[1], year="2012", image_set="trainval", download=True)
+        if not (sbd / "cls").is_dir():
+            sbd.mkdir(exist_ok=True)
+            SBDataset(sbd, image_set="train", mode="segmentation", download=True)
     except (URLError, RuntimeError, OSError) as error:
         raise UserError(
             f"PASCAL VOC 2012 or SBD could not be downloaded to '{voc_root}': {error}. Fetch the "
             "archives by hand (VOCtrainval_11-May-2012.tar, benchmark.tgz) and extract them there, "
             f"SBD's dataset folder as '{sbd}'"
         ) from error
-    counted = {"photos": root / "JPEGImages", "sbd_masks": sbd / "cls"}
+    counted = {"photos": photos, "sbd_masks": sbd / "cls"}
     return {name: len([*folder.iterdir()]) for name, folder in counted.items()}
-
-
-def _download(root: Path, sbd: Path) -> None:
-    from torchvision.datasets import SBDataset, VOCSegmentation
-
-    if not (root / "JPEGImages").is_dir():
-        root.parents[1].mkdir(parents=True, exist_ok=True)
-        VOCSegmentation(root.parents[1], year="2012", image_set="trainval", download=True)
-    if not (sbd / "cls").is_dir():
-        sbd.mkdir(exist_ok=True)
-        SBDataset(sbd, image_set="train", mode="segmentation", download=True)
 
 
 def convert_masks(
@@ -75,21 +72,14 @@ def convert_masks(
     Args:
         downloaded: From `download_voc`; it only makes this node run later.
         sbd: SBD's .mat files.
-        voc_masks: VOC's own masks.
-        splits: VOC's lists.
 
     Yields:
         Image id to mask (H, W), in mask values, of every image of `train_aug` and of val.
     """
     ids = [*list_images(sbd, splits), *parse_split(splits[VAL](), VAL)]
     readers = {**{i: partial(_read_sbd, sbd[i]) for i in sbd}, **voc_masks}
-    yield from map_in_chunks(
-        _call,
-        ((i, readers[i]) for i in ids),
-        total=len(ids),
-        execution=execution,
-        description="Converting masks",
-    )
+    masks = map_items(_read, [(i, readers[i]) for i in ids], execution, "Converting masks")
+    yield from chunks(masks)
 
 
 def name_images(downloaded: dict[str, int], sbd: Partitions[Any], splits: Partitions[Any]) -> str:
@@ -108,6 +98,5 @@ def _read_sbd(read: Any) -> LabelMap:
     return mask
 
 
-def _call(read: Any) -> LabelMap:
-    mask: LabelMap = read()
-    return mask
+def _read(read: Callable[[], LabelMap]) -> LabelMap:
+    return read()

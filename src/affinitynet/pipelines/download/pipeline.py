@@ -1,23 +1,23 @@
 """download: PASCAL VOC 2012 and SBD from their servers -> VOC's layout with train_aug."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline
 
 from affinitynet.pipelines.download.nodes import convert_masks, download_voc, name_images
+from affinitynet.pipelines.graph import graph, make_node
 
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline; it runs only when it is named."""
-    return pipeline(
+    return graph(
+        "download",
         [
-            node(download_voc, inputs="params:voc_root", outputs="report", name="fetch"),
-            node(
+            make_node(download_voc, "params:voc_root", "report", name="fetch"),
+            make_node(
                 convert_masks,
-                inputs=["report", "sbd", "voc_masks", "lists", "params:execution"],
-                outputs="masks",
+                "report download.sbd download.voc_masks download.lists params:execution",
+                "masks",
                 name="convert",
             ),
-            node(name_images, inputs=["report", "sbd", "lists"], outputs="train_aug", name="list"),
+            make_node(name_images, "report download.sbd download.lists", "train_aug", name="list"),
         ],
-        namespace="download",
-        parameters={"voc_root", "execution"},
     )

@@ -22,8 +22,6 @@ from affinitynet.pipelines.pages import TEMPLATES
 from affinitynet.pipelines.parameters import ONNX
 
 if TYPE_CHECKING:
-    from huggingface_hub import ModelCardData
-
     from affinitynet.networks.onnx import PhotoSegmenter
 
 logger = logging.getLogger(__name__)
@@ -52,16 +50,32 @@ def write_card(
     """Write the model card of a segmentation network, as Hugging Face's hub reads it.
 
     Args:
-        model: The network's.
         metrics: The network's scores; empty without masks.
         run: Which made the network, or exports it.
         license: Of the network, as the hub names it; `other` if it is not decided.
     """
-    from huggingface_hub import ModelCard
+    from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
     config, miou = model.config, metrics.get("miou")
+    scored = EvalResult(
+        task_type="image-segmentation",
+        dataset_type="image-segmentation",
+        dataset_name=run.data_set,
+        dataset_split="val",
+        metric_type="mean_iou",
+        metric_name="mean IoU",
+        metric_value=miou,
+    )
+    data = ModelCardData(
+        license=license,
+        library_name="affinitynet",
+        pipeline_tag="image-segmentation",
+        tags=["weakly-supervised", "semantic-segmentation"],
+        model_name=f"affinitynet, {run.data_set}",
+        eval_results=[] if miou is None else [scored],
+    )
     card = ModelCard.from_template(
-        _card_data(run, license, miou),
+        data,
         template_path=str(TEMPLATES / "model_card.md"),
         config=config,
         classes=config["classes"],
@@ -72,28 +86,6 @@ def write_card(
         license=license,
     )
     return str(card)
-
-
-def _card_data(run: RunDescription, license: str, miou: float | None) -> ModelCardData:
-    from huggingface_hub import EvalResult, ModelCardData
-
-    scored = EvalResult(
-        task_type="image-segmentation",
-        dataset_type="image-segmentation",
-        dataset_name=run.data_set,
-        dataset_split="val",
-        metric_type="mean_iou",
-        metric_name="mean IoU",
-        metric_value=miou,
-    )
-    return ModelCardData(
-        license=license,
-        library_name="affinitynet",
-        pipeline_tag="image-segmentation",
-        tags=["weakly-supervised", "semantic-segmentation"],
-        model_name=f"affinitynet, {run.data_set}",
-        eval_results=[] if miou is None else [scored],
-    )
 
 
 def export_onnx(
@@ -115,6 +107,8 @@ def export_onnx(
         UserError: If the network cannot be written as ONNX, or ONNX Runtime finds other
             probabilities than torch.
     """
+    from affinitynet.networks.onnx import deviation
+
     if onnx is None:
         raise UserError("parameter export.onnx is null: there is nothing to export")
     segmenter, content = _convert(model, onnx.output_stride)
@@ -123,7 +117,15 @@ def export_onnx(
     side = min(model.config["inference"]["long_side"] or longest, onnx.check_side)
     photo = to_pixels(photos[image_id](), int(side))
     for images in (photo[None], np.ascontiguousarray(photo[None, :-1, :-1])):
-        _check(content, segmenter, images, image_id, onnx.tolerance)
+        difference = deviation(content, segmenter, images)
+        if not difference <= onnx.tolerance:
+            height, width = images.shape[1:3]
+            raise UserError(
+                f"The ONNX model and torch disagree: probabilities of the photo {image_id} at "
+                f"{width} x {height} differ by {difference:.1e}, more than "
+                f"export.onnx.tolerance = {onnx.tolerance:.1e}. The checkpoint itself is sound; "
+                "see whether other versions of torch, onnxscript and onnxruntime do better."
+            )
     return content
 
 
@@ -204,26 +206,6 @@ def _convert(model: Checkpoint, output_stride: int | None) -> tuple[PhotoSegment
             f"with export.onnx.output_stride = {stride}: "
             f"{(str(error) or type(error).__name__).splitlines()[0]}"
         ) from error
-
-
-def _check(
-    content: bytes,
-    segmenter: PhotoSegmenter,
-    images: npt.NDArray[np.uint8],
-    image_id: str,
-    tolerance: float,
-) -> None:
-    from affinitynet.networks.onnx import deviation
-
-    difference = deviation(content, segmenter, images)
-    if not difference <= tolerance:
-        height, width = images.shape[1:3]
-        raise UserError(
-            f"The ONNX model and torch disagree: probabilities of the photo {image_id} at "
-            f"{width} x {height} differ by {difference:.1e}, more than "
-            f"export.onnx.tolerance = {tolerance:.1e}. The checkpoint itself is sound; "
-            "see whether other versions of torch, onnxscript and onnxruntime do better."
-        )
 
 
 def _palette(model: Checkpoint) -> dict[str, list[int]]:

@@ -1,48 +1,34 @@
 """export: the newest segmentation checkpoint -> safetensors, model card, MLflow model, ONNX."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline
 
 from affinitynet.pipelines.export.nodes import export_int8, export_onnx, pack_checkpoint, write_card
+from affinitynet.pipelines.graph import graph, make_node
 
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline."""
-    return pipeline(
+    return graph(
+        "export",
         [
-            node(pack_checkpoint, inputs="segmentation.model", outputs="model", name="pack"),
-            node(
+            make_node(pack_checkpoint, "segmentation.model", "model", name="pack"),
+            make_node(
                 write_card,
-                inputs=[
-                    "segmentation.model",
-                    "index",
-                    "segmentation.metrics",
-                    "run",
-                    "params:license",
-                ],
-                outputs="card",
+                "segmentation.model index segmentation.metrics run params:export.license",
+                "card",
                 name="write_card",
             ),
-            node(
+            make_node(
                 export_onnx,
-                inputs=["segmentation.model", "index", "photos", "params:onnx"],
-                outputs="onnx",
+                "segmentation.model index photos params:export.onnx",
+                "onnx",
                 name="export_onnx",
             ),
-            node(
+            make_node(
                 export_int8,
-                inputs=[
-                    "segmentation.model",
-                    "onnx",
-                    "index",
-                    "photos",
-                    "params:int8",
-                    "params:seed",
-                ],
-                outputs=["onnx_int8", "int8_metrics"],
+                "segmentation.model onnx index photos params:export.int8 params:seed",
+                "onnx_int8 int8_metrics",
                 name="export_int8",
             ),
         ],
-        namespace="export",
-        inputs={"segmentation.model", "segmentation.metrics", "index", "photos", "run"},
-        parameters={"seed"},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,6 @@ from affinitynet.core.label_maps import Classes
 from affinitynet.data.files import Partitions
 from affinitynet.data.given_maps import (
     ClassNames,
-    MapsInspection,
     assign_files,
     compare_all,
     inspect_maps,
@@ -23,9 +22,9 @@ from affinitynet.data.given_maps import (
 from affinitynet.data.score_files import Key, ScoreMaps, as_key, read_score_maps
 from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError, list_problems
-from affinitynet.execution import Execution, map_in_chunks, map_shown
+from affinitynet.execution import Execution, chunks
 from affinitynet.pipelines.cam.nodes import tag_labels
-from affinitynet.pipelines.per_image import tagged_photos
+from affinitynet.pipelines.per_image import map_items, sizes_of, tagged_photos
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +59,18 @@ def check_maps(
             f"files{_examples(given)}, photos such as {min(index.index, default='none')}. "
             "docs/own_maps.md explains the files' names"
         )
-    looks = _look_at(files, index, given, len(classes), execution)
+    sizes = sizes_of(index)
+    items = [
+        (
+            photo,
+            _readers([file for file, _ in own], given),
+            [key for _, key in own],
+            *sizes[photo][::-1],  # width and height
+        )
+        for photo, own in files.items()
+    ]
+    look = partial(inspect_maps, num_classes=len(classes))
+    looks = dict(map_items(look, items, execution, "Checking the class maps"))
     tags = {photo: {*labels.tolist()} for photo, labels in tag_labels(index, [*classes]).items()}
     shift, wrong = compare_all(looks, tags, names)
     if wrong:
@@ -68,47 +78,17 @@ def check_maps(
             f"maps={maps}: the class maps do not fit the photos and their tags:"
             + list_problems(wrong)
         )
-    _warn_of_others(files, given, maps)
-    return _tabulate(files, shift)
-
-
-def _tabulate(files: Mapping[str, Any], shift: int) -> pd.DataFrame:
+    used = {file for own in files.values() for file, _ in own}
+    if left := [file for file in given if file not in used]:
+        logger.warning(
+            "maps=%s: %d files are of no training photo%s", maps, len(left), _examples(left)
+        )
     rows = [
         (photo, file, "" if key is None else str(key), shift)
         for photo, own in files.items()
         for file, key in own
     ]
     return pd.DataFrame(rows, columns=["id", "file", "key", "shift"]).set_index("id")
-
-
-def _look_at(
-    files: Mapping[str, Any],
-    index: pd.DataFrame,
-    given: Partitions[bytes],
-    num_classes: int,
-    execution: Execution,
-) -> dict[str, MapsInspection]:
-    """Read all maps of each photo once."""
-    sizes = dict(zip(index.index, index[["width", "height"]].to_numpy().tolist(), strict=True))
-    looks = map_shown(
-        partial(inspect_maps, num_classes=num_classes),
-        (
-            (photo, _readers(own, given), [key for _, key in own], *sizes[photo])
-            for photo, own in files.items()
-        ),
-        total=len(files),
-        execution=execution,
-        description="Checking the class maps",
-    )
-    return dict(looks)
-
-
-def _warn_of_others(files: Mapping[str, Any], given: Partitions[bytes], maps: str | None) -> None:
-    used = {file for own in files.values() for file, _ in own}
-    if left := [file for file in given if file not in used]:
-        logger.warning(
-            "maps=%s: %d files are of no training photo%s", maps, len(left), _examples(left)
-        )
 
 
 def import_maps(
@@ -120,24 +100,18 @@ def import_maps(
 ) -> Iterator[dict[str, ClassMaps]]:
     """Take over the maps of each photo's tags, normalised as the CAMs are (eq. 1)."""
     tags = tag_labels(tagged_photos(index), [*classes])
-    own = {str(photo): each for photo, each in files.groupby(level="id") if str(photo) in tags}
-    shift = int(files["shift"].iloc[0])
-    yield from map_in_chunks(
-        partial(_import_one, classes=ClassNames(classes), shift=shift),
+    items = [
         (
-            (
-                photo,
-                _readers([(file, None) for file in rows["file"]], given),
-                [as_key(key) if key else None for key in rows["key"]],
-                tags[photo].tolist(),
-            )
-            for photo, rows in own.items()
-        ),
-        total=len(own),
-        execution=execution,
-        description="Importing class maps",
-        outputs=True,
-    )
+            str(photo),
+            _readers(rows["file"], given),
+            [as_key(key) if key else None for key in rows["key"]],
+            tags[str(photo)].tolist(),
+        )
+        for photo, rows in files.groupby(level="id")
+        if str(photo) in tags
+    ]
+    do = partial(_import_one, classes=ClassNames(classes), shift=int(files["shift"].iloc[0]))
+    yield from chunks(map_items(do, items, execution, "Importing class maps", outputs=True))
 
 
 def keep_untrained(initial: Checkpoint) -> tuple[Checkpoint, pd.DataFrame]:
@@ -149,10 +123,8 @@ def keep_untrained(initial: Checkpoint) -> tuple[Checkpoint, pd.DataFrame]:
     return initial, pd.DataFrame(columns=["epoch", "step", "loss", "learning_rate"])
 
 
-def _readers(
-    files: list[tuple[str, Any]], given: Partitions[bytes]
-) -> list[Callable[[], ScoreMaps]]:
-    return [partial(_read, given[file], file) for file, _ in files]
+def _readers(files: Iterable[str], given: Partitions[bytes]) -> list[Callable[[], ScoreMaps]]:
+    return [partial(_read, given[file], file) for file in files]
 
 
 def _read(read: Callable[[], bytes], file: str) -> ScoreMaps:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import PurePosixPath
@@ -24,9 +24,10 @@ from affinitynet.data.tagged import TAG_SEPARATOR
 from affinitynet.datasets.scored_mask import ScoredMask
 from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, map_images, map_shown, track
+from affinitynet.execution import Execution, map_images
 from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.pipelines.parameters import InferenceOverrides
+from affinitynet.pipelines.per_image import map_items
 from affinitynet.pipelines.segmentation.nodes import segment
 from affinitynet.stages.refinement import Segmentation
 
@@ -57,7 +58,8 @@ def inspect_photos(
             'list on the standard input: --params "images=<folder>,output=<folder>"'
         )
     good = {i: read for i, read in images.items() if _is_utf8(i) and not is_too_long(i)}
-    rows = _open(good, execution)
+    rows = dict.fromkeys(good, (0, 0, "the process that reads it dies, each time"))
+    rows |= map_items(inspect_photo, good.items(), execution, "Opening photos", skip=True)
     for name in images.keys() - good.keys():
         why = "too long" if _is_utf8(name) else "not UTF-8"
         rows[_printable(name)] = (0, 0, f"the file's name is {why}; rename it")
@@ -68,20 +70,6 @@ def inspect_photos(
     again = sound & table["id"].where(sound).duplicated()
     table.loc[again, "problem"] = "a photo of this name, but another suffix, has the mask already"
     return table.set_index("id")
-
-
-def _open(images: Partitions[Image.Image], execution: Execution) -> dict[str, tuple[int, int, str]]:
-    """Read each photo once: width, height and problem."""
-    rows = dict.fromkeys(images, (0, 0, "the process that reads it dies, each time"))
-    opened = map_shown(
-        inspect_photo,
-        images.items(),
-        total=len(images),
-        execution=execution,
-        description="Opening photos",
-        skip=True,
-    )
-    return rows | dict(opened)
 
 
 def _is_utf8(name: str) -> bool:
@@ -102,11 +90,9 @@ def read_tags(
     """Read which classes the photos show.
 
     Args:
-        photos: From `inspect_photos`.
         source: The file, or the files of a folder; None without one.
         tags: Its path.
         data_set: Its `separator` separates the tags in a cell.
-        model: The segmentation network, which names the classes.
 
     Returns:
         Photo name without suffix to the labels of its tags, of the photos that the file names.
@@ -116,22 +102,12 @@ def read_tags(
     """
     if tags is None:
         return {}
-    names = {name.casefold(): label for label, name in enumerate(model.config["classes"], start=1)}
+    classes = model.config["classes"]
+    names = {name.casefold(): label for label, name in enumerate(classes, start=1)}
     try:
         known = read_known_tags(photos.index, source, tags, data_set.separator)
     except ValueError as error:
         raise UserError(str(error)) from error
-    _check_learned(known, model.config["classes"], tags)
-    if unknown := len(photos) - len(known):
-        logger.warning("%s does not name %d photos: any class may be found there.", tags, unknown)
-    return {
-        image_id: [names[tag.casefold()] for tag in some if tag.casefold() in names]
-        for image_id, some in known.items()
-    }
-
-
-def _check_learned(known: dict[str, list[str]], classes: Collection[str], tags: str) -> None:
-    names = {name.casefold() for name in classes}
     shown = {tag for some in known.values() for tag in some}
     others = sorted(tag for tag in shown if tag.casefold() not in names)
     if others and len(others) == len(shown):
@@ -141,6 +117,12 @@ def _check_learned(known: dict[str, list[str]], classes: Collection[str], tags: 
         )
     if others:
         logger.warning("Tags that the network has not learned: %s", ", ".join(others))
+    if unknown := len(photos) - len(known):
+        logger.warning("%s does not name %d photos: any class may be found there.", tags, unknown)
+    return {
+        image_id: [names[tag.casefold()] for tag in some if tag.casefold() in names]
+        for image_id, some in known.items()
+    }
 
 
 def segment_photos(
@@ -155,10 +137,7 @@ def segment_photos(
     """Segment the photos that can be read.
 
     Args:
-        photos: From `inspect_photos`.
-        images: Of each file name.
         tagged: From `read_tags`; a photo that is in it shows no other classes.
-        inference: Scales, flips, batches; None: as the checkpoint was evaluated.
         wanted: Folders of outputs that have confidences, those that are given: of the confidence
             maps, and of COCO's results.
 
@@ -167,30 +146,22 @@ def segment_photos(
         the probability of each pixel's class in 255ths. And to its mask, at the photo's size, in
         mask values. A mask is saved after its confidence map: where there is a mask, there is both.
     """
-    sound = _sound(photos, model, images, inference)
+    sound = photos[photos["problem"] == ""]
+    readers = {str(image_id): images[file] for image_id, file in sound["file"].items()}
+    given = {name: value for name, value in asdict(inference).items() if value is not None}
+    options = SegmentationInference(**model.config.get("inference", {}) | given)
+    work = partial(segment, sound, model, readers, options, execution, tagged=tagged)
     if any(wanted):
-        for image_id, found in segment(*sound, execution, tagged=tagged, save=None):
+        for image_id, found in work(save=None):
             yield {image_id: Image.fromarray(found.confidence)}, {image_id: _scored(found)}
     else:
-        for image_id, mask in segment(*sound, execution, tagged=tagged, save=_scored):
+        for image_id, mask in work(save=_scored):
             yield {}, {image_id: mask}
     yield {}, {}  # Kedro wants one at least, also if nothing is left to do
 
 
 def _scored(found: Segmentation) -> ScoredMask:
     return ScoredMask(found.mask, float(found.confidence.mean() / 255))
-
-
-def _sound(
-    photos: pd.DataFrame,
-    model: Checkpoint,
-    images: Partitions[Image.Image],
-    inference: InferenceOverrides,
-) -> tuple[pd.DataFrame, Checkpoint, Partitions[Image.Image], SegmentationInference]:
-    """Collect the inputs of `segment` for the photos that can be read."""
-    sound = photos[photos["problem"] == ""]
-    readers = {str(image_id): images[file] for image_id, file in sound["file"].items()}
-    return sound, model, readers, _fill(inference, model.config.get("inference", {}))
 
 
 def paint_overlays(
@@ -206,13 +177,11 @@ def paint_overlays(
         Photo name without suffix to its overlay, RGB, at the photo's size.
     """
     sound = photos.loc[(photos["problem"] == "") & photos.index.isin([*masks]), "file"]
-    overlays = map_images(
-        partial(_overlay, model.config["classes"]),
-        ((str(image_id), images[file], masks[str(image_id)]) for image_id, file in sound.items()),
-        total=len(sound),
-        execution=execution,
-    )
-    for image_id, overlay in track(overlays, "Painting overlays", total=len(sound)):
+    items = [
+        (str(image_id), images[file], masks[str(image_id)]) for image_id, file in sound.items()
+    ]
+    do = partial(_overlay, model.config["classes"])
+    for image_id, overlay in map_items(do, items, execution, "Painting overlays"):
         yield {image_id: overlay}
 
 
@@ -258,12 +227,6 @@ def gather_coco(
 ) -> tuple[dict[str, Iterator[dict[str, Any]]], dict[str, dict[str, Any]]]:
     """Gather all masks as COCO's results, and describe the photos that they are of.
 
-    Args:
-        photos: From `inspect_photos`.
-        masks: Photo name without suffix to a function that reads the mask.
-        confidences: Of each mask.
-        model: The segmentation network's checkpoint, which names the classes.
-
     Returns:
         `results`, made as they are written: `image_id`, `category_id`, `segmentation`, `score`.
         And `image_info`: COCO's `images` and `categories`.
@@ -283,15 +246,9 @@ def _results(
     confidences: Partitions[Image.Image],
     execution: Execution,
 ) -> Iterator[dict[str, Any]]:
-    ids = [str(image_id) for image_id in sound.index]
-    encoded = map_images(
-        _encode_one,
-        ((image_id, masks[image_id], confidences[image_id]) for image_id in ids),
-        total=len(ids),
-        execution=execution,
-    )
-    described = track(encoded, "Encoding masks", total=len(ids))
-    for number, (_, results) in enumerate(described, start=1):
+    items = [(i, masks[i], confidences[i]) for i in map(str, sound.index)]
+    encoded = map_items(_encode_one, items, execution, "Encoding masks")
+    for number, (_, results) in enumerate(encoded, start=1):
         for result in results:
             yield {"image_id": number} | result
 
@@ -310,9 +267,8 @@ def report_problems(
     """Report how many masks this run wrote; fail if photos had to be skipped.
 
     Args:
-        photos: From `inspect_photos`.
-        folder: The folder of the photos, for messages.
-        output: The folder of the masks, for messages.
+        folder: Of the photos, for messages.
+        output: Of the masks, for messages.
         masks: The masks that this run wrote; that they are listed makes this the last node.
         others: Other outputs, for the same reason.
 
@@ -330,8 +286,3 @@ def report_problems(
             f"masks; {len(skipped)} had to be skipped:{lines}"
         )
     logger.info("%d photos in '%s' have their masks, in '%s'.", len(photos), folder, output)
-
-
-def _fill(overrides: InferenceOverrides, evaluated: dict[str, Any]) -> SegmentationInference:
-    given = {name: value for name, value in asdict(overrides).items() if value is not None}
-    return SegmentationInference(**evaluated | given)

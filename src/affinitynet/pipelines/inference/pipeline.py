@@ -1,7 +1,8 @@
 """inference: photos and the newest segmentation checkpoint -> masks, and what is made of them."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline
 
+from affinitynet.pipelines.graph import graph, make_node
 from affinitynet.pipelines.inference.nodes import (
     gather_coco,
     inspect_photos,
@@ -15,92 +16,53 @@ from affinitynet.pipelines.inference.nodes import (
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline; a run executes `overlay` and `coco` where their folder is given."""
-    return pipeline(
+    return graph(
+        "inference",
         [
-            node(
+            make_node(
                 inspect_photos,
-                inputs=["images", "params:images", "params:execution"],
-                outputs="photos",
+                "inference.images params:images params:execution",
+                "photos",
                 name="inspect",
             ),
-            node(
+            make_node(
                 read_tags,
-                inputs=[
-                    "photos",
-                    "tags",
-                    "params:tags",
-                    "params:data_set",
-                    "segmentation.model",
-                ],
-                outputs="tagged",
+                "photos inference.tags params:tags params:data_set segmentation.model",
+                "tagged",
                 name="read_tags",
             ),
-            node(
+            make_node(
                 segment_photos,
-                inputs=[
-                    "photos",
-                    "segmentation.model",
-                    "images",
-                    "tagged",
-                    "params:inference",
-                    "params:execution",
-                    "params:confidences",
-                    "params:coco",
-                ],
-                outputs=["confidences", "masks"],
+                "photos segmentation.model inference.images tagged params:inference "
+                "params:execution params:confidences params:coco",
+                "confidences masks",
                 name="segment",
                 tags="per_image",
             ),
-            node(
+            make_node(
                 paint_overlays,
-                inputs=["photos", "images", "masks", "segmentation.model", "params:execution"],
-                outputs="overlays",
+                "photos inference.images masks segmentation.model params:execution",
+                "overlays",
                 name="overlay",
                 tags="per_image",
             ),
-            node(
+            make_node(
                 gather_coco,
-                inputs=[
-                    "photos",
-                    "masks",
-                    "confidences",
-                    "segmentation.model",
-                    "params:execution",
-                ],
-                outputs=["coco_results", "coco_images"],
+                "photos masks confidences segmentation.model params:execution",
+                "coco_results coco_images",
                 name="coco",
             ),
-            node(
+            make_node(
                 summarise_photos,
-                inputs=["photos", "masks", "segmentation.model", "params:execution"],
-                outputs="summary",
+                "photos masks segmentation.model params:execution",
+                "summary",
                 name="summarise",
             ),
-            node(
+            make_node(
                 report_problems,
-                inputs=[
-                    "photos",
-                    "params:images",
-                    "params:output",
-                    "masks",
-                    "overlays",
-                    "coco_images",
-                    "summary",
-                ],
-                outputs=None,
+                "photos params:images params:output masks overlays coco_images summary",
+                "",
                 name="report",
             ),
         ],
-        namespace="inference",
-        inputs={"segmentation.model"},
-        parameters={
-            "execution",
-            "images",
-            "output",
-            "data_set",
-            "tags",
-            "params:confidences",
-            "params:coco",
-            "params:inference",
-        },
     )

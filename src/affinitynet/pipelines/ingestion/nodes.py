@@ -11,13 +11,7 @@ from pydantic import TypeAdapter
 
 from affinitynet.core.label_maps import Classes, LabelMap
 from affinitynet.data.agreement import compare
-from affinitynet.data.checks import (
-    CRASHES,
-    Inspection,
-    MaskInspection,
-    inspect_mask,
-    inspect_photo,
-)
+from affinitynet.data.checks import CRASHES, Inspection, MaskInspection, inspect_mask, inspect_photo
 from affinitynet.data.corrections import MAX_VALUE, Corrected, list_problems
 from affinitynet.data.files import Partitions, is_too_long
 from affinitynet.data.layouts import LAYOUTS
@@ -41,7 +35,8 @@ from affinitynet.data.split import divide_groups, draw_val
 from affinitynet.data.tagged import TAG_SEPARATOR, Findings, Tagged
 from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError, join_lines
-from affinitynet.execution import Execution, map_shown
+from affinitynet.execution import Execution
+from affinitynet.pipelines.per_image import map_items
 from affinitynet.training.parameters import TrainingParameters
 
 if TYPE_CHECKING:
@@ -102,14 +97,8 @@ def _choose_photos(tagged: Tagged) -> pd.DataFrame:
 
 def _look_at(ids: pd.Index, photos: Partitions[Any], execution: Execution) -> pd.DataFrame:
     """Read each photo once: one row per photo, see `Inspection`."""
-    looks = map_shown(
-        inspect_photo,
-        ((image_id, photos[image_id]) for image_id in ids),
-        total=len(ids),
-        execution=execution,
-        description="Looking at the photos",
-        skip=True,
-    )
+    items = [(image_id, photos[image_id]) for image_id in ids]
+    looks = map_items(inspect_photo, items, execution, "Looking at the photos", skip=True)
     every = dict.fromkeys(ids, CRASHES) | dict(looks)
     seen = pd.DataFrame.from_dict(every, orient="index", columns=[*Inspection._fields])
     long = [is_too_long(image_id) for image_id in seen.index]
@@ -145,9 +134,6 @@ def check_data_set(
     """Check the masks, report on the data set, and stop if something is wrong with it.
 
     Args:
-        inspected: From `inspect_photos`.
-        findings: From `inspect_photos`.
-        data_set: See `conf/base/parameters.yml`.
         parameters: All of them: the folders, and how each stage is trained.
 
     Returns:
@@ -167,7 +153,10 @@ def check_data_set(
     if problems := [*problems, *more]:
         for line in findings["warnings"]:  # they may be the reason; half characters cannot be shown
             logger.warning(line.encode(errors="backslashreplace").decode())
-        raise _refuse(problems, parameters[layout.folder], layout.folder)
+        raise UserError(
+            f"{len(problems)} problem{'s' * (len(problems) > 1)} with the data set in "
+            f"'{parameters[layout.folder]}' (parameter {layout.folder}):" + join_lines(problems)
+        )
     ids = [*map(str, masked.index)]
     warnings = [*findings["warnings"], *warnings, *list_warnings(inspected, classes, ids)]
     for line in warnings:
@@ -212,21 +201,8 @@ def _look_at_masks(
 ) -> dict[str, MaskInspection]:
     """Read the masks of images once."""
     sizes = images[["width", "height"]].itertuples()
-    looks = map_shown(
-        inspect_mask,
-        ((str(i), masks[str(i)], int(w), int(h), num_values) for i, w, h in sizes),
-        total=len(images),
-        execution=execution,
-        description=description,
-    )
-    return dict(looks)
-
-
-def _refuse(problems: list[str], folder: str, parameter: str) -> UserError:
-    return UserError(
-        f"{len(problems)} problem{'s' * (len(problems) > 1)} with the data set in '{folder}' "
-        f"(parameter {parameter}):" + join_lines(problems)
-    )
+    items = [(str(i), masks[str(i)], int(w), int(h), num_values) for i, w, h in sizes]
+    return dict(map_items(inspect_mask, items, execution, description))
 
 
 def _batch_sizes(parameters: Mapping[str, Any]) -> dict[str, int]:
@@ -279,12 +255,7 @@ def check_corrections(
         title = f"corrected={corrected.path}: the masks cannot be trained on:"
         raise UserError(title + join_lines(problems))
     val = sorted(own.keys() - looks.keys())
-    _log_corrections(corrected, matched.notes, len(looks), val)
-    return {"photos": len(looks), "val": val}
-
-
-def _log_corrections(corrected: Corrected, notes: list[str], count: int, val: list[str]) -> None:
-    for note in notes:
+    for note in matched.notes:
         logger.warning(note.replace("masks=", "corrected=", 1))
     if val:
         logger.warning(
@@ -292,4 +263,5 @@ def _log_corrections(corrected: Corrected, notes: list[str], count: int, val: li
             "stays unseen",
             *(corrected.path, len(val), val[0]),
         )
-    logger.info("%d photos of train have a corrected mask.", count)
+    logger.info("%d photos of train have a corrected mask.", len(looks))
+    return {"photos": len(looks), "val": val}

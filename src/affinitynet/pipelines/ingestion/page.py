@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -15,9 +14,10 @@ from affinitynet.core.images import to_pixels
 from affinitynet.data.files import Partitions
 from affinitynet.data.tagged import TAG_SEPARATOR
 from affinitynet.deferred import pandas as pd
-from affinitynet.execution import Execution, map_shown
+from affinitynet.execution import Execution
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.pipelines.pages import fill_template
+from affinitynet.pipelines.per_image import map_items
 from affinitynet.pipelines.reporting.pictures import data_uri
 
 LONG_SIDE = 192
@@ -39,10 +39,6 @@ def show_data(
 ) -> dict[str, str]:
     """Make the page.
 
-    Args:
-        inspected: From `inspect_photos`.
-        class_counts: Photos of each class in train and val.
-
     Returns:
         The page under its name, `index`.
     """
@@ -60,6 +56,8 @@ def show_data(
         *(image_id for group in groups for image_id in group.shown),
         *(image_id for row in classes for image_id in row.examples),
     ]
+    items = [(image_id, photos[image_id]) for image_id in dict.fromkeys(wanted)]
+    pictures = dict(map_items(_thumbnail, items, execution, "Drawing the data report", skip=True))
     return {
         "index": fill_template(
             "data.html",
@@ -73,7 +71,7 @@ def show_data(
             largest=max([row.train + row.val for row in classes], default=0),
             others={name: part for name, part in report.items() if name not in SHOWN},
             rows=rows.to_dict("index"),
-            pictures=_draw([*dict.fromkeys(wanted)], photos, execution),
+            pictures=pictures,
         )
     }
 
@@ -137,20 +135,8 @@ def _classes(counts: pd.DataFrame, sound: pd.DataFrame) -> Iterator[ClassPhotos]
         yield ClassPhotos(name, int(train), int(val), examples)
 
 
-def _draw(ids: list[str], photos: Partitions[Any], execution: Execution) -> dict[str, str]:
-    pictures = map_shown(
-        partial(_thumbnail, LONG_SIDE),
-        ((image_id, photos[image_id]) for image_id in ids),
-        total=len(ids),
-        execution=execution,
-        description="Drawing the data report",
-        skip=True,
-    )
-    return dict(pictures)
-
-
-def _thumbnail(long_side: int, read: Callable[[], Any]) -> str:
+def _thumbnail(read: Callable[[], Any]) -> str:
     """Encode a small photo; one that cannot be read any more becomes an empty text."""
     with suppress(Exception):  # Pillow's decoders raise what they like
-        return data_uri(Image.fromarray(to_pixels(read(), long_side)))
+        return data_uri(Image.fromarray(to_pixels(read(), LONG_SIDE)))
     return ""

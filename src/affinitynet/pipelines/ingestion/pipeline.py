@@ -1,7 +1,8 @@
 """ingestion: photos and files of tags -> one index, once they are sound."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline
 
+from affinitynet.pipelines.graph import graph, make_node
 from affinitynet.pipelines.ingestion.nodes import (
     build_index,
     check_corrections,
@@ -9,9 +10,6 @@ from affinitynet.pipelines.ingestion.nodes import (
     inspect_photos,
 )
 from affinitynet.pipelines.ingestion.page import show_data
-
-SOURCES = ["annotations", "splits", "tags", "masks_header"]
-"""Catalog entries of the files of tags; those of another layout are empty."""
 
 
 def create_pipeline() -> Pipeline:
@@ -21,62 +19,36 @@ def create_pipeline() -> Pipeline:
     the index is written, and so before everything else, since its name comes first (a test holds
     this order).
     """
-    return pipeline(
+    return graph(
+        "ingestion",
         [
-            node(
+            make_node(
                 inspect_photos,
-                inputs=[
-                    "photos",
-                    "params:data_set",
-                    "params:seed",
-                    "params:execution",
-                    *SOURCES,
-                ],
-                outputs=["inspected", "findings"],
+                "photos params:data_set params:seed params:execution "
+                "annotations splits tags masks_header",  # those of another layout are empty
+                "inspected findings",
                 name="inspect",
             ),
-            node(
+            make_node(
                 check_data_set,
-                inputs=[
-                    "inspected",
-                    "findings",
-                    "masks",
-                    "params:data_set",
-                    "parameters",
-                    "params:execution",
-                ],
-                outputs=["report", "class_counts", "co_occurrence", "data_plot"],
+                "inspected findings masks params:data_set parameters params:execution",
+                "report class_counts co_occurrence data_plot",
                 name="check",
             ),
-            node(
-                build_index,
-                inputs=["inspected", "findings"],
-                outputs=["index", "classes"],
-                name="index",
-            ),
-            node(
+            make_node(build_index, "inspected findings", "index classes", name="index"),
+            make_node(
                 check_corrections,
-                inputs=["index", "classes", "corrected", "params:execution"],
-                outputs="corrections",
+                "index classes corrected params:execution",
+                "corrections",
                 name="check_corrections",
             ),
-            node(
+            make_node(
                 show_data,
-                inputs=[
-                    "report",
-                    "inspected",
-                    "class_counts",
-                    "photos",
-                    "run",
-                    "params:execution",
-                ],
-                outputs="page",
+                "report inspected class_counts photos run params:execution",
+                "page",
                 name="show",
-                confirms="page",
+                confirms=True,
             ),
         ],
-        namespace="ingestion",
-        inputs={"photos", "masks", "corrected", "run", *SOURCES},
-        outputs={"index", "classes"},
-        parameters={"data_set", "seed", "execution"},
+        outputs=["index", "classes"],
     )

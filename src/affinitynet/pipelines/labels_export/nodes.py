@@ -6,11 +6,11 @@ import logging
 from collections.abc import Iterator
 from functools import partial
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels
@@ -24,8 +24,9 @@ from affinitynet.data.voc import format_annotation
 from affinitynet.datasets.folder import source
 from affinitynet.datasets.stored_file import LocalFile
 from affinitynet.deferred import pandas as pd
-from affinitynet.execution import Execution, map_images, map_in_chunks
+from affinitynet.execution import Execution, chunks, map_images
 from affinitynet.pipelines.parameters import LabelsExport
+from affinitynet.pipelines.per_image import map_items, sizes_of
 
 logger = logging.getLogger(__name__)
 
@@ -76,20 +77,12 @@ def take_photos(
 ) -> Iterator[dict[str, bytes | LocalFile]]:
     """Take the photos over: upright JPEG files as they are, all others as JPEG.
 
-    Args:
-        images: From `select_images`.
-        options: Whether files are copied or linked; the quality of new JPEG files.
-
     Yields:
         Image id to the file to take over, or to the bytes of a new JPEG file.
     """
-    yield from map_in_chunks(
-        partial(_take_photo, options.photos == "link", options.quality),
-        ((image_id, photos[image_id]) for image_id in images.index),
-        total=len(images),
-        execution=execution,
-        description="Taking over photos",
-    )
+    items = [(image_id, photos[image_id]) for image_id in images.index]
+    do = partial(_take_photo, options.photos == "link", options.quality)
+    yield from chunks(map_items(do, items, execution, "Taking over photos"))
 
 
 def _take_photo(link: bool, quality: int, read: Any) -> bytes | LocalFile:
@@ -114,26 +107,20 @@ def take_labels(
     """Bring the labels to the photos' size.
 
     Args:
-        images: From `select_images`.
         classes: Class name to mask value; other values become neutral, 255.
 
     Yields:
         Image id to its label map (height, width), in mask values.
     """
-    yield from map_in_chunks(
-        partial(_at_photo_size, list(classes.values())),
-        _with_sizes(images, _labels(images, labels, predictions, corrected, classes)),
-        total=len(images),
-        execution=execution,
-        description="Taking over labels",
-    )
+    items = _with_sizes(images, _labels(images, labels, predictions, corrected, classes))
+    do = partial(_at_photo_size, list(classes.values()))
+    yield from chunks(map_items(do, items, execution, "Taking over labels"))
 
 
 def _with_sizes(
     images: pd.DataFrame, labels: Partitions[LabelMap]
-) -> Iterator[tuple[str, Any, tuple[int, int]]]:
-    for image_id, height, width in images[["height", "width"]].itertuples():
-        yield image_id, labels[image_id], (height, width)
+) -> list[tuple[str, Any, tuple[int, int]]]:
+    return [(image_id, labels[image_id], size) for image_id, size in sizes_of(images).items()]
 
 
 def _at_photo_size(values: list[int], read: Any, size: tuple[int, int]) -> LabelMap:
@@ -144,9 +131,6 @@ def describe_voc(
     images: pd.DataFrame, classes: Classes
 ) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
     """Write what VOC's layout has beside photos and masks.
-
-    Args:
-        images: From `select_images`.
 
     Returns:
         Image id to its annotation, XML with the tags; the lists train, val and trainval; and
@@ -181,10 +165,6 @@ def describe_coco(
 ) -> dict[str, dict[str, Any]]:
     """Write the labels as COCO's annotations.
 
-    Args:
-        images: From `select_images`.
-        options: How segments are written.
-
     Returns:
         `instances_train` and `instances_val`; their annotations are made as they are written.
     """
@@ -214,11 +194,10 @@ def _annotations(
         total=len(images),
         execution=execution,
     )
-    annotation_id = 0
+    ids = count(1)
     for number, (_, found) in enumerate(encoded, start=1):
         for annotation in found:
-            annotation_id += 1
-            yield {"id": annotation_id, "image_id": number} | annotation
+            yield {"id": next(ids), "image_id": number} | annotation
 
 
 def _encode_one(
@@ -249,7 +228,6 @@ def describe_label_studio(
     Corrected masks are its annotations.
 
     Args:
-        images: From `select_images`.
         maps: The random walk's, which pseudo labels have their score of: the mean share of the
             best class in the scores of a pixel.
 
@@ -269,9 +247,8 @@ def describe_label_studio(
         total=len(images),
         execution=execution,
     )
-    return {"tasks": (task for _, task in tasks)}, {
-        "config": label_studio.labelling_config(classes)
-    }
+    config = label_studio.labelling_config(classes)
+    return {"tasks": (task for _, task in tasks)}, {"config": config}
 
 
 def _make_task(
@@ -285,10 +262,8 @@ def _make_task(
     mask = _at_photo_size([*classes.values()], read, size)
     if source == CORRECTED:
         return label_studio.make_task(f"images/{file}", mask, classes)
-    score = None if read_maps is None else _confidence(read_maps().maps)
+    score = None
+    if read_maps is not None:
+        scores = read_maps().maps.astype(np.float32)
+        score = float((scores.max(axis=0) / np.maximum(scores.sum(axis=0), 1e-9)).mean())
     return label_studio.make_task(f"images/{file}", mask, classes, model=source, score=score)
-
-
-def _confidence(maps: npt.NDArray[np.float16]) -> float:
-    scores = maps.astype(np.float32)
-    return float((scores.max(axis=0) / np.maximum(scores.sum(axis=0), 1e-9)).mean())

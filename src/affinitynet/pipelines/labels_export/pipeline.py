@@ -1,8 +1,9 @@
 """labels_export: the newest labels and their photos -> a data set that other tools open."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from affinitynet.pipelines.graph import graph, make_node, per_image_node
 from affinitynet.pipelines.labels_export.nodes import (
     describe_coco,
     describe_label_studio,
@@ -12,65 +13,51 @@ from affinitynet.pipelines.labels_export.nodes import (
     take_photos,
 )
 
-LABELS = ["revision.labels", "segmentation.predictions", "corrected"]
+LABELS = "revision.labels segmentation.predictions corrected"
 """Sources of the labels: those of train, of val, and corrected ones."""
 
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline: the nodes of all layouts, of which a run executes one's."""
-    return pipeline(
+    return graph(
+        "labels_export",
         [
-            node(
-                select_images,
-                inputs=["index", *LABELS],
-                outputs="images",
-                name="select",
-            ),
+            make_node(select_images, f"index {LABELS}", "images", name="select"),
             _photos_node("voc"),
-            node(
+            per_image_node(
                 take_labels,
-                inputs=["images", *LABELS, "classes", "params:execution"],
-                outputs="voc_labels",
+                f"images {LABELS} classes params:execution",
+                "voc_labels",
                 name="voc_labels",
-                confirms="voc_labels",
-                tags="per_image",
             ),
-            node(
+            make_node(
                 describe_voc,
-                inputs=["images", "classes"],
-                outputs=["voc_annotations", "voc_lists", "voc_classes"],
+                "images classes",
+                "voc_annotations voc_lists voc_classes",
                 name="voc_describe",
-                confirms=["voc_annotations", "voc_lists", "voc_classes"],
+                confirms=True,
             ),
             _photos_node("coco"),
-            node(
+            make_node(
                 describe_coco,
-                inputs=["images", *LABELS, "classes", "params:labels_export", "params:execution"],
-                outputs="coco_annotations",
+                f"images {LABELS} classes params:labels_export params:execution",
+                "coco_annotations",
                 name="coco_describe",
-                confirms="coco_annotations",
+                confirms=True,
             ),
             _photos_node("label_studio"),
-            node(
+            make_node(
                 describe_label_studio,
-                inputs=["images", *LABELS, "revision.maps", "classes", "params:execution"],
-                outputs=["label_studio_tasks", "label_studio_config"],
+                f"images {LABELS} revision.maps classes params:execution",
+                "label_studio_tasks label_studio_config",
                 name="label_studio_describe",
-                confirms=["label_studio_tasks", "label_studio_config"],
+                confirms=True,
             ),
         ],
-        namespace="labels_export",
-        inputs={"index", "photos", "classes", "revision.maps", *LABELS},
-        parameters={"labels_export", "execution"},
     )
 
 
 def _photos_node(layout: str) -> Node:
-    return node(
-        take_photos,
-        inputs=["images", "photos", "params:labels_export", "params:execution"],
-        outputs=f"{layout}_photos",
-        name=f"{layout}_photos",
-        confirms=f"{layout}_photos",
-        tags="per_image",
-    )
+    name = f"{layout}_photos"
+    given = "images photos params:labels_export params:execution"
+    return per_image_node(take_photos, given, name, name=name)

@@ -20,11 +20,11 @@ from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap, decode,
 from affinitynet.core.metrics import mean_iou
 from affinitynet.data.files import Partitions
 from affinitynet.deferred import pandas as pd
-from affinitynet.execution import Execution, map_shown
+from affinitynet.execution import Execution
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.pipelines.pages import fill_template
 from affinitynet.pipelines.parameters import Gallery
-from affinitynet.pipelines.per_image import NetworkWork, checked, per_batch
+from affinitynet.pipelines.per_image import NetworkWork, checked, map_items, per_batch
 from affinitynet.pipelines.reporting.pictures import (
     Name,
     class_colours,
@@ -74,7 +74,6 @@ class Layer:
 
     Attributes:
         picture: A data URI.
-        names: Class names on it.
         note: Its score, in words; empty without one.
         t: The walk's steps, where a panel has a layer for each of several.
     """
@@ -90,7 +89,7 @@ class Panel:
     """One picture of a card.
 
     Attributes:
-        step: Title, such as `CAM`.
+        step: Its title.
         kind: `photo`, `heat` or `labels`.
         layers: None for the photo itself, one, or one for each t of the walk.
     """
@@ -105,13 +104,9 @@ class Card:
     """One photo and what the stages made of it.
 
     Attributes:
-        id: The image.
-        split: `train` or `val`.
         why: `sample`, `worst` or `tags`, of which one may be wrong.
-        tags: Class names.
-        photo: The photo, as a data URI.
+        photo: A data URI.
         width: Of the photo as shown, in pixels.
-        height: In pixels.
         scores: Step to the image's score; steps without one are left out.
         panels: The pictures, from the photo to the truth.
         warnings: Faults of the stages on this photo, a sentence each.
@@ -253,14 +248,10 @@ def walk_steps(
         image_id: replace(options, alpha=alpha, beta=beta)
         for image_id, alpha, beta in train[["alpha", "beta"]].dropna().itertuples()
     }
-    make = partial(StepwiseWalker, steps=walk_times(gallery, options), by_photo=own)
+    steps = sorted({*gallery.steps, options.steps})
+    make = partial(StepwiseWalker, steps=steps, by_photo=own)
     work = NetworkWork(make, model, options, execution, "Random walk, step by step")
     yield from per_batch(work, train, photos, checked(maps, "cam.maps"))
-
-
-def walk_times(gallery: Gallery, random_walk: RandomWalk) -> list[int]:
-    """List the t that are shown, the one that `revision` uses among them."""
-    return sorted({*gallery.steps, random_walk.steps})
 
 
 def make_gallery(
@@ -279,28 +270,19 @@ def make_gallery(
         sample: From `choose_photos`.
         stages: See `render`.
         chosen: The walk's parameters, of which `steps` is shown first.
-        gallery: The pictures' size.
         outputs: The `photos`, and of each image what there is of `cams`, `labels`, `walked`,
             `walks`, `pseudo`, `predictions`, `tagged_masks` and `masks`.
 
     Returns:
         The page under its name, `index`.
     """
-    items = (
+    items = [
         (row["id"], row, {name: of[row["id"]] for name, of in outputs.items() if row["id"] in of})
         for row in sample.reset_index().to_dict("records")
-    )
-    cards: list[Card] = []
-    for _, card in map_shown(
-        partial(_draw, classes, gallery.long_side),
-        items,
-        total=len(sample),
-        execution=execution,
-        description="Drawing the gallery",
-        skip=True,
-    ):
-        cards.append(card)
-    shown_step = int(chosen["steps"])
+    ]
+    do = partial(_draw, classes, gallery.long_side)
+    drawn = map_items(do, items, execution, "Drawing the gallery", skip=True)
+    cards, shown_step = [card for _, card in drawn], int(chosen["steps"])
     return {"index": render(cards, stages, classes, run, shown_step=shown_step)}
 
 
@@ -357,9 +339,12 @@ def _panels(
             layer = _label_layer(resize_labels(mask, size), classes, _note(scores, score))
             panels.append(Panel(step, "labels", [layer]))
 
-    values, truth = [*classes.values()], made.get("masks")
+    names, values, truth = [*classes], [*classes.values()], made.get("masks")
     if "cams" in made:
-        panels.append(_cam_panel(made["cams"], [*classes], size, _note(scores, "cam")))
+        maps = upsample(made["cams"].maps, size)
+        peaks = name_peaks(maps, [names[label - 1] for label in made["cams"].labels])
+        heat = data_uri(paint_heat(maps.max(axis=0, initial=0)))
+        panels.append(Panel("CAM", "heat", [Layer(heat, peaks, _note(scores, "cam"))]))
     add("affinity labels", made.get("labels"), "accuracy" if "accuracy" in scores else "coverage")
     labels = None if truth is None else decode(truth, values)
     if "walks" in made:
@@ -373,14 +358,6 @@ def _panels(
         void = np.uint8(IGNORE_INDEX)
         add("ground truth", np.where(labels == IGNORE_INDEX, void, truth))
     return panels
-
-
-def _cam_panel(cams: ClassMaps, names: list[str], size: tuple[int, int], note: str) -> Panel:
-    maps = upsample(cams.maps, size)
-    peaks = name_peaks(maps, [names[label - 1] for label in cams.labels])
-    return Panel(
-        "CAM", "heat", [Layer(data_uri(paint_heat(maps.max(axis=0, initial=0))), peaks, note)]
-    )
 
 
 def list_warnings(row: Mapping[str, Any]) -> list[str]:
@@ -458,7 +435,6 @@ def render(
     """Lay the cards out as a page that needs nothing but itself.
 
     Args:
-        cards: The photos.
         stages: The stages' scores: `stage`, `images`, `score`, `value`; without rows if there are
             none.
         shown_step: The t of the walk that is shown first.

@@ -1,7 +1,9 @@
 """reporting: every stage's scores and pictures -> tables, plots and the gallery."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
+from affinitynet.pipelines.graph import graph, make_node, per_image_node
 from affinitynet.pipelines.reporting.gallery import (
     choose_photos,
     make_gallery,
@@ -9,18 +11,17 @@ from affinitynet.pipelines.reporting.gallery import (
     resolve_walk,
     walk_steps,
 )
-from affinitynet.pipelines.reporting.nodes import tabulate
 from affinitynet.pipelines.reporting.plots import (
     plot_confusion,
     plot_coverage,
     plot_stages,
     plot_thresholds,
     plot_training,
+    tabulate,
     where_scored,
 )
 
 SCORED = ("cam", "affinity_labels", "revision", "segmentation")
-TRAINED = ("cam", "affinity_training", "segmentation")
 OUTPUTS = {
     "photos": "photos",
     "masks": "masks",
@@ -31,92 +32,72 @@ OUTPUTS = {
     "predictions": "segmentation.predictions",
     "tagged_masks": "tagged_masks.predictions",
 }
-METRICS = [f"{stage}.metrics" for stage in (*SCORED, "tagged_masks")]
-IMAGE_SCORES = [f"{stage}.image_scores" for stage in SCORED]
-CONFUSIONS = [f"{stage}.confusion" for stage in SCORED]
-HISTORIES = [f"{stage}.history" for stage in TRAINED]
 
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline."""
-    return pipeline(
+    metrics, image_scores, confusions = (
+        " ".join(f"{stage}.{name}" for stage in SCORED)
+        for name in ("metrics", "image_scores", "confusion")
+    )
+    return graph(
+        "reporting",
         [
-            node(tabulate, inputs=METRICS, outputs=["stages", "iou"], name="tabulate"),
-            node(
+            make_node(tabulate, f"{metrics} tagged_masks.metrics", "stages iou", name="tabulate"),
+            make_node(
                 where_scored(plot_stages),
-                inputs=["stages", "iou", "classes"],
-                outputs="stages_plot",
+                "stages iou classes",
+                "stages_plot",
                 name="plot_stages",
             ),
-            node(plot_training, inputs=HISTORIES, outputs="training_plot", name="plot_training"),
-            node(
+            make_node(
+                plot_training,
+                "cam.history affinity_training.history segmentation.history",
+                "training_plot",
+                name="plot_training",
+            ),
+            make_node(
                 where_scored(plot_thresholds),
-                inputs="cam.threshold_curve",
-                outputs="threshold_plot",
+                "cam.threshold_curve",
+                "threshold_plot",
                 name="plot_thresholds",
             ),
-            node(
-                where_scored(plot_confusion),
-                inputs=CONFUSIONS,
-                outputs="confusion_plot",
-                name="plot_confusion",
+            make_node(
+                where_scored(plot_confusion), confusions, "confusion_plot", name="plot_confusion"
             ),
-            node(
+            make_node(
                 where_scored(plot_coverage),
-                inputs=["affinity_labels.image_scores", "affinity_labels.confusion", "classes"],
-                outputs="coverage_plot",
+                "affinity_labels.image_scores affinity_labels.confusion classes",
+                "coverage_plot",
                 name="plot_coverage",
             ),
-            node(
+            make_node(
                 measure_walk,
-                inputs=[
-                    "index",
-                    "cam.maps",
-                    "revision.maps",
-                    "classes",
-                    "revision.choices",
-                ],
-                outputs="walk_effect",
+                "index cam.maps revision.maps classes revision.choices",
+                "walk_effect",
                 name="measure_walk",
             ),
-            node(
+            make_node(
                 choose_photos,
-                inputs=[
-                    "index",
-                    "tagged_masks.quality",
-                    "tag_check.suspects",
-                    "params:gallery",
-                    "params:seed",
-                    *IMAGE_SCORES,
-                    "walk_effect",
-                    "revision.choices",
-                ],
-                outputs="sample",
+                "index tagged_masks.quality tag_check.suspects params:reporting.gallery "
+                f"params:seed {image_scores} walk_effect revision.choices",
+                "sample",
                 name="choose_photos",
             ),
-            node(
+            make_node(
                 resolve_walk,
-                inputs=["params:revision.random_walk", "revision.chosen"],
-                outputs="walk",
+                "params:revision.random_walk revision.chosen",
+                "walk",
                 name="resolve_walk",
             ),
-            node(
+            per_image_node(
                 walk_steps,
-                inputs=[
-                    "sample",
-                    "affinity_training.model",
-                    "photos",
-                    "cam.maps",
-                    "walk",
-                    "params:gallery",
-                    "params:execution",
-                ],
-                outputs="walks",
+                "sample affinity_training.model photos cam.maps walk params:reporting.gallery "
+                "params:execution",
+                "walks",
                 name="walk_steps",
-                confirms="walks",
-                tags="per_image",
             ),
-            node(
+            Node(
                 make_gallery,
                 inputs={
                     "sample": "sample",
@@ -124,7 +105,7 @@ def create_pipeline() -> Pipeline:
                     "run": "run",
                     "classes": "classes",
                     "chosen": "revision.chosen",
-                    "gallery": "params:gallery",
+                    "gallery": "params:reporting.gallery",
                     "execution": "params:execution",
                     "walks": "walks",
                     **OUTPUTS,
@@ -134,22 +115,4 @@ def create_pipeline() -> Pipeline:
                 confirms="gallery",
             ),
         ],
-        namespace="reporting",
-        inputs={
-            "index",
-            "classes",
-            "run",
-            "tagged_masks.quality",
-            "tag_check.suspects",
-            "affinity_training.model",
-            "revision.chosen",
-            "revision.choices",
-            "cam.threshold_curve",
-            *OUTPUTS.values(),
-            *METRICS,
-            *IMAGE_SCORES,
-            *CONFUSIONS,
-            *HISTORIES,
-        },
-        parameters={"seed", "execution", "revision.random_walk"},
     )

@@ -1,4 +1,4 @@
-"""Plots of the stages' scores: classes in display colours, on white, readable in any theme."""
+"""Tables and plots of the stages' scores: plots on white, readable in any theme."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from affinitynet.core.label_maps import Classes
 from affinitynet.deferred import pandas as pd
 from affinitynet.pipelines.reporting.pictures import class_colours
-from affinitynet.pipelines.scoring import NEUTRAL
+from affinitynet.pipelines.scoring import NEUTRAL, Metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +39,30 @@ MAX_NUMBERS = 9
 """Classes, background included, up to which a confusion matrix has its shares written in."""
 
 
+def tabulate(
+    cam: Metrics, labels: Metrics, revision: Metrics, segmentation: Metrics, within: Metrics
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put the stages' `metrics` side by side.
+
+    Returns:
+        The scores: `stage`, `images`, `score`, `value`. And the IoU by class: `class`, and a
+        column for each stage that has one.
+    """
+    rows = [
+        ("cam", "train", "mIoU", cam.get("miou")),
+        ("affinity_labels", "train", "coverage", labels.get("coverage")),
+        ("affinity_labels", "train", "accuracy", labels.get("accuracy")),
+        ("revision", "train", "random walk mIoU", revision.get("random_walk_miou")),
+        ("revision", "train", "pseudo label mIoU", revision.get("pseudo_label_miou")),
+        ("segmentation", "val", "mIoU", segmentation.get("miou")),
+        ("tagged_masks", "train", "mIoU within the tags", within.get("network_miou")),
+    ]
+    stages = pd.DataFrame(rows, columns=["stage", "images", "score", "value"]).dropna()
+    scored = {"cam": cam, "revision": revision, "segmentation": segmentation}
+    iou = pd.DataFrame({name: pd.Series(s.get("iou"), dtype=float) for name, s in scored.items()})
+    return stages, iou.rename_axis("class").reset_index()
+
+
 def where_scored(plot: Callable[..., Figure | None]) -> Callable[..., Iterator[Figure]]:
     """Make a node of a plot that is left out where its tables have nothing to show.
 
@@ -47,8 +71,12 @@ def where_scored(plot: Callable[..., Figure | None]) -> Callable[..., Iterator[F
 
     @wraps(plot)
     def draw(*inputs: Any) -> Iterator[Figure]:
-        tables = [each for each in inputs if isinstance(each, pd.DataFrame)]
-        figure = None if all(map(_is_blank, tables)) else plot(*inputs)
+        shown = any(
+            not each.empty and ("pixels" not in each or each["pixels"].any())
+            for each in inputs
+            if isinstance(each, pd.DataFrame)
+        )
+        figure = plot(*inputs) if shown else None
         if figure is None:
             logger.info("There are no masks: %s has nothing to show.", plot.__name__)
         else:
@@ -57,17 +85,8 @@ def where_scored(plot: Callable[..., Figure | None]) -> Callable[..., Iterator[F
     return draw
 
 
-def _is_blank(table: pd.DataFrame) -> bool:
-    return table.empty or ("pixels" in table and not table["pixels"].any())
-
-
 def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Classes) -> Figure | None:
-    """Plot mIoU stage by stage, and each class's IoU.
-
-    Args:
-        stages: The stages' scores, from `tabulate`.
-        iou: The IoU by class, from `tabulate`.
-    """
+    """Plot mIoU stage by stage, and each class's IoU, from the tables of `tabulate`."""
     values = stages.set_index(["stage", "score"])["value"]
     values = values[[bar in BARS for bar in values.index]]
     if values.empty:
@@ -90,13 +109,7 @@ def plot_stages(stages: pd.DataFrame, iou: pd.DataFrame, classes: Classes) -> Fi
 def plot_training(
     cam: pd.DataFrame, affinity_training: pd.DataFrame, segmentation: pd.DataFrame
 ) -> Figure:
-    """Plot the loss of the three trained networks, epoch by epoch.
-
-    Args:
-        cam: `cam.history`.
-        affinity_training: `affinity_training.history`.
-        segmentation: `segmentation.history`.
-    """
+    """Plot the loss of the three trained networks, epoch by epoch, from their `history`."""
     histories = {"cam": cam, "affinity_training": affinity_training, "segmentation": segmentation}
     figure = new_figure((9, 2.8))
     for axes, (stage, history) in zip(figure.subplots(1, 3), histories.items(), strict=True):
@@ -150,13 +163,7 @@ def plot_confusion(
     """Plot each step's confusion matrix: the share of each true class's pixels.
 
     Of more than `MAX_SHOWN` classes those are shown of which most pixels are wrong, over all
-    steps; the rest is one column.
-
-    Args:
-        cam: `cam.confusion`.
-        affinity_labels: `affinity_labels.confusion`.
-        revision: `revision.confusion`.
-        segmentation: `segmentation.confusion`.
+    steps; the rest is one column. The tables are the stages' `confusion`.
     """
     tables = pd.concat([cam, affinity_labels, revision, segmentation])
     steps = list(dict.fromkeys(tables["step"]))

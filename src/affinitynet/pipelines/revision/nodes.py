@@ -24,11 +24,12 @@ from affinitynet.data.files import Partitions
 from affinitynet.data.given_segments import inspect_segments, match_segments
 from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError, list_problems
-from affinitynet.execution import Execution, map_shown
+from affinitynet.execution import Execution
 from affinitynet.pipelines.parameters import Revision
 from affinitynet.pipelines.per_image import (
     NetworkWork,
     checked,
+    map_items,
     map_on_devices,
     per_batch,
     per_image,
@@ -138,12 +139,9 @@ def check_segments(
     missing = [i for i in tagged.index if i not in found]
     wrong = {"there are no regions of the photo": missing} if missing else {}
     sizes = tagged[["width", "height"]].itertuples(name=None)
-    for image_id, count_or_problem in map_shown(
-        inspect_segments,
-        ((i, found[i], width, height) for i, width, height in sizes if i in found),
-        total=len(found),
-        execution=execution,
-        description="Checking the regions",
+    items = [(i, found[i], width, height) for i, width, height in sizes if i in found]
+    for image_id, count_or_problem in map_items(
+        inspect_segments, items, execution, "Checking the regions"
     ):
         if isinstance(count_or_problem, int):
             counts.append(count_or_problem)

@@ -1,7 +1,8 @@
 """revision: CAMs and AffinityNet -> random walk -> pseudo labels, scored."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline
 
+from affinitynet.pipelines.graph import graph, make_node, per_image_node
 from affinitynet.pipelines.revision.nodes import (
     check_segments,
     choose_crf,
@@ -15,108 +16,53 @@ from affinitynet.pipelines.revision.nodes import (
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline."""
-    return pipeline(
+    return graph(
+        "revision",
         [
-            node(
+            make_node(
                 choose_photos,
-                inputs=["index", "cam.maps", "params:compared", "params:seed"],
-                outputs="sample",
+                "index cam.maps params:revision.compared params:seed",
+                "sample",
                 name="sample",
             ),
-            node(
+            make_node(
                 choose_walk,
-                inputs=[
-                    "sample",
-                    "affinity_training.model",
-                    "photos",
-                    "cam.maps",
-                    "params:random_walk",
-                    "params:search.walk.space",
-                    "params:execution",
-                ],
-                outputs=["chosen", "choices"],
+                "sample affinity_training.model photos cam.maps params:revision.random_walk "
+                "params:search.walk.space params:execution",
+                "chosen choices",
                 name="choose",
             ),
-            node(
+            per_image_node(
                 walk_cams,
-                inputs=[
-                    "index",
-                    "affinity_training.model",
-                    "photos",
-                    "cam.maps",
-                    "params:random_walk",
-                    "choices",
-                    "params:execution",
-                ],
-                outputs="maps",
+                "index affinity_training.model photos cam.maps params:revision.random_walk choices "
+                "params:execution",
+                "maps",
                 name="walk",
-                confirms="maps",
-                tags="per_image",
             ),
-            node(
+            make_node(
                 check_segments,
-                inputs=["index", "segments", "params:vote", "params:execution"],
-                outputs="segments_report",
+                "index segments params:revision.vote params:execution",
+                "segments_report",
                 name="check_segments",
             ),
-            node(
+            make_node(
                 choose_crf,
-                inputs=[
-                    "index",
-                    "corrected",
-                    "classes",
-                    "params:revision",
-                    "params:execution",
-                    "photos",
-                    "maps",
-                    "segments",
-                ],
-                outputs="chosen_crf",
+                "index corrected classes params:revision params:execution photos maps segments",
+                "chosen_crf",
                 name="choose_crf",
             ),
-            node(
+            per_image_node(
                 make_pseudo_labels,
-                inputs=[
-                    "index",
-                    "classes",
-                    "params:revision",
-                    "chosen_crf",
-                    "params:execution",
-                    "photos",
-                    "maps",
-                    "segments",
-                ],
-                outputs="labels",
+                "index classes params:revision chosen_crf params:execution photos maps segments",
+                "labels",
                 name="refine",
-                confirms="labels",
-                tags="per_image",
             ),
-            node(
+            make_node(
                 score_revision,
-                inputs=[
-                    "maps",
-                    "labels",
-                    "masks",
-                    "corrected",
-                    "index",
-                    "classes",
-                    "params:execution",
-                ],
-                outputs=["metrics", "confusion", "image_scores"],
+                "maps labels masks corrected index classes params:execution",
+                "metrics confusion image_scores",
                 name="score",
                 tags="scoring",
             ),
         ],
-        namespace="revision",
-        inputs={
-            "index",
-            "photos",
-            "classes",
-            "masks",
-            "corrected",
-            "segments",
-            "cam.maps",
-            "affinity_training.model",
-        },
-        parameters={"seed", "execution", "revision", "search.walk.space"},
     )

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.execution import Execution, chunks
 from affinitynet.pipelines.parameters import Scenes
+from affinitynet.pipelines.per_image import map_items
 
 if TYPE_CHECKING:
     from affinitynet.pipelines.scenes.render import Scene
@@ -27,29 +28,23 @@ def render_scenes(
     Yields:
         Photos, masks and annotations by image id; with the last, the lists of the splits.
     """
+    from affinitynet.pipelines.scenes.render import voc_annotation
+
     if scenes is None:
         raise UserError("parameter scenes is null: there is nothing to render")
     counts = {split: getattr(scenes, split) for split in ("train", "val")}
     ids = [f"scene_{number:05d}" for number in range(sum(counts.values()))]
-    items = ((image_id, [seed, i], scenes.long_side) for i, image_id in enumerate(ids))
-    for chunk in map_in_chunks(
-        _render, items, total=len(ids), execution=execution, description="Rendering scenes"
-    ):
-        yield *_split_up(chunk), {}
+    items = [(image_id, [seed, i], scenes.long_side) for i, image_id in enumerate(ids)]
+    for chunk in chunks(map_items(_render, items, execution, "Rendering scenes")):
+        yield (
+            {image_id: Image.fromarray(scene.image) for image_id, scene in chunk.items()},
+            {image_id: scene.mask for image_id, scene in chunk.items()},
+            {image_id: voc_annotation(image_id, scene) for image_id, scene in chunk.items()},
+            {},
+        )
     train = counts["train"]
     lists = {"train": ids[:train], "val": ids[train:]}
     yield {}, {}, {}, {split: "\n".join(names) + "\n" for split, names in lists.items()}
-
-
-def _split_up(scenes: Mapping[str, "Scene"]) -> tuple[Items, Items, Items]:
-    """Photos, masks and annotations of scenes."""
-    from affinitynet.pipelines.scenes.render import voc_annotation
-
-    return (
-        {image_id: Image.fromarray(scene.image) for image_id, scene in scenes.items()},
-        {image_id: scene.mask for image_id, scene in scenes.items()},
-        {image_id: voc_annotation(image_id, scene) for image_id, scene in scenes.items()},
-    )
 
 
 def _render(seed: list[int], long_side: int) -> "Scene":

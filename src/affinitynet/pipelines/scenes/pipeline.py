@@ -1,25 +1,14 @@
 """scenes: rendered photos with exact masks, for a first run without any data."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline
 
+from affinitynet.pipelines.graph import graph, make_node
 from affinitynet.pipelines.scenes.nodes import render_scenes
-
-DATA_SET = ["photos", "masks", "annotations", "splits"]
 
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline."""
-    return pipeline(
-        [
-            node(
-                render_scenes,
-                inputs=["params:scenes", "params:seed", "params:execution"],
-                outputs=DATA_SET,
-                name="render",
-                confirms=DATA_SET,
-            )
-        ],
-        namespace="scenes",
-        outputs={*DATA_SET},
-        parameters={"scenes", "seed", "execution"},
-    )
+    data_set = "photos masks annotations splits"
+    given = "params:scenes params:seed params:execution"
+    render = make_node(render_scenes, given, data_set, name="render", confirms=True)
+    return graph("scenes", [render], outputs=data_set.split())

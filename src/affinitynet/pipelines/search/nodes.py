@@ -25,11 +25,12 @@ from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Arrays, Partitions
 from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, map_in_chunks
+from affinitynet.execution import Execution, chunks
 from affinitynet.pipelines.parameters import Range, Revision, SearchRefine
 from affinitynet.pipelines.per_image import (
     NetworkWork,
     checked,
+    map_items,
     per_batch,
     per_image,
     tagged_photos,
@@ -42,13 +43,7 @@ from affinitynet.pipelines.scoring import (
     count_thresholds,
     threshold_counts,
 )
-from affinitynet.pipelines.search.settings import (
-    Setting,
-    flatten,
-    ranges_of,
-    suggest,
-    with_setting,
-)
+from affinitynet.pipelines.search.settings import Setting, flatten, suggest, with_setting
 from affinitynet.stages.parameters import AUTO, WALK, AutoRandomWalk, WalkSpace
 
 logger = logging.getLogger(__name__)
@@ -227,13 +222,9 @@ def walk_best(
         alpha=(chosen["alpha"],), beta=(chosen["beta"],), steps=(int(chosen["steps"]),)
     )
     maps = checked(maps, "cam.maps")
-    yield from map_in_chunks(
-        partial(_walk_one, space, random_walk.radius),
-        ((i, affinities[i], maps[i]) for i in ids),
-        total=len(ids),
-        execution=execution,
-        description="Random walk",
-    )
+    do = partial(_walk_one, space, random_walk.radius)
+    items = [(i, affinities[i], maps[i]) for i in ids]
+    yield from chunks(map_items(do, items, execution, "Random walk"))
 
 
 def _walk_one(
@@ -273,7 +264,7 @@ def search_refinements(
     values, walked = [*classes.values()], checked(maps, "search.maps")
     rows: list[Setting] = []
     best, last_gain = -np.inf, 0
-    for setting, tell in suggest(ranges_of(search.space), flatten(revision), search.trials):
+    for setting, tell in suggest(flatten(search.space), flatten(revision), search.trials):
         refiner = Refiner(values, with_setting(revision, setting))
         made = per_image(refiner, maps, [photos, walked], execution, "Refining pseudo labels")
         miou = _score(made, masks, values)
@@ -313,10 +304,7 @@ def report_trials(
     """Put all trials into one table, and the best of them into a parameters file.
 
     Args:
-        sample: The photos that were scored.
-        cam_trials: From `search_thresholds`.
-        walk_trials: From `search_walks`.
-        refine_trials: From `search_refinements`, on the best walk's maps; may be empty.
+        refine_trials: On the best walk's maps; may be empty.
         walks: The values of the walk that were tried.
         search: With those of the dense CRF.
 
@@ -343,7 +331,7 @@ def report_trials(
     text = found + OmegaConf.to_yaml(config)
     logger.info("The best parameters:\n%s", text)
     spaces = {f"random_walk.{name}": values for name, values in vars(walks).items()}
-    for name in _at_edges(best, spaces | ranges_of(search.space)):
+    for name in _at_edges(best, spaces | flatten(search.space)):
         logger.warning(
             "The best %s, %g, is at the edge of what was tried: a wider search.*.space may find "
             "better ones.",

@@ -1,7 +1,8 @@
 """search: CAMs and AffinityNet -> affinities -> the best random walk -> the best dense CRF."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline
 
+from affinitynet.pipelines.graph import graph, make_node, per_image_node
 from affinitynet.pipelines.search.nodes import (
     add_present,
     choose_photos,
@@ -16,128 +17,66 @@ from affinitynet.pipelines.search.nodes import (
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline."""
-    return pipeline(
+    return graph(
+        "search",
         [
-            node(
+            make_node(
                 choose_photos,
-                inputs=["index", "masks", "params:images", "params:seed", "corrected"],
-                outputs="sample",
+                "index masks params:search.images params:seed corrected",
+                "sample",
                 name="choose",
                 tags="scoring",
             ),
-            node(
+            make_node(
                 search_thresholds,
-                inputs=[
-                    "sample",
-                    "cam.maps",
-                    "masks",
-                    "classes",
-                    "params:cam.space.thresholds",
-                    "params:execution",
-                ],
-                outputs="cam_trials",
+                "sample cam.maps masks classes params:search.cam.space.thresholds params:execution",
+                "cam_trials",
                 name="cam",
                 tags="scoring",
             ),
-            node(
+            per_image_node(
                 compute_affinities,
-                inputs=[
-                    "sample",
-                    "affinity_training.model",
-                    "photos",
-                    "params:revision.random_walk",
-                    "params:execution",
-                ],
-                outputs="affinities",
+                "sample affinity_training.model photos params:revision.random_walk "
+                "params:execution",
+                "affinities",
                 name="affinities",
-                confirms="affinities",
-                tags="per_image",
             ),
-            node(
+            make_node(
                 search_walks,
-                inputs=[
-                    "affinities",
-                    "cam.maps",
-                    "masks",
-                    "classes",
-                    "params:walk.space",
-                    "params:revision.random_walk",
-                    "params:execution",
-                ],
-                outputs="grid_trials",
+                "affinities cam.maps masks classes params:search.walk.space "
+                "params:revision.random_walk params:execution",
+                "grid_trials",
                 name="walk",
                 tags="scoring",
             ),
-            node(
+            make_node(
                 add_present,
-                inputs=[
-                    "grid_trials",
-                    "sample",
-                    "revision.maps",
-                    "masks",
-                    "classes",
-                    "params:revision.random_walk",
-                    "params:execution",
-                ],
-                outputs="walk_trials",
+                "grid_trials sample revision.maps masks classes params:revision.random_walk "
+                "params:execution",
+                "walk_trials",
                 name="add_present",
                 tags="scoring",
             ),
-            node(
+            per_image_node(
                 walk_best,
-                inputs=[
-                    "sample",
-                    "affinities",
-                    "cam.maps",
-                    "revision.maps",
-                    "walk_trials",
-                    "params:revision.random_walk",
-                    "params:execution",
-                ],
-                outputs="maps",
+                "sample affinities cam.maps revision.maps walk_trials params:revision.random_walk "
+                "params:execution",
+                "maps",
                 name="walk_best",
-                confirms="maps",
-                tags="per_image",
             ),
-            node(
+            make_node(
                 search_refinements,
-                inputs=[
-                    "photos",
-                    "maps",
-                    "masks",
-                    "classes",
-                    "params:refine",
-                    "params:revision",
-                    "params:execution",
-                ],
-                outputs="refine_trials",
+                "photos maps masks classes params:search.refine params:revision params:execution",
+                "refine_trials",
                 name="refine",
                 tags="scoring",
             ),
-            node(
+            make_node(
                 report_trials,
-                inputs=[
-                    "sample",
-                    "cam_trials",
-                    "walk_trials",
-                    "refine_trials",
-                    "params:walk.space",
-                    "params:refine",
-                ],
-                outputs=["trials", "best"],
+                "sample cam_trials walk_trials refine_trials params:search.walk.space "
+                "params:search.refine",
+                "trials best",
                 name="report",
             ),
         ],
-        namespace="search",
-        inputs={
-            "index",
-            "photos",
-            "classes",
-            "masks",
-            "corrected",
-            "cam.maps",
-            "revision.maps",
-            "affinity_training.model",
-        },
-        parameters={"seed", "execution", "revision", "revision.random_walk"},
     )

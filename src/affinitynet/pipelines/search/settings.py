@@ -15,23 +15,16 @@ Values = Range | Sequence[float] | None
 """To try of a parameter; None: it stays as it is."""
 
 
-def ranges_of(space: RefinementSpace) -> dict[str, Values]:
-    """List the parameters to search by name: those of the CRF as `crf.<name>`, and `confidence`."""
-    crf = space.crf or CRFSpace()
-    return {f"crf.{name}": values for name, values in vars(crf).items()} | {
-        "confidence": space.confidence
-    }
-
-
-def flatten(options: Refinement) -> Setting:
-    """List the values of the parameters that can be searched, by the names of `ranges_of`."""
-    return {f"crf.{name}": value for name, value in vars(options.crf).items()} | {
+def flatten(options: Refinement | RefinementSpace) -> dict[str, Any]:
+    """List what can be searched by name, values or what to try: `crf.<name>`, and `confidence`."""
+    crf = vars(options.crf or CRFSpace())
+    return {f"crf.{name}": value for name, value in crf.items()} | {
         "confidence": options.confidence
     }
 
 
 def with_setting(options: Refinement, setting: Setting) -> Refinement:
-    """Replace values by those of a setting, whose names are those of `ranges_of`."""
+    """Replace values by those of a setting, whose names are those of `flatten`."""
     crf = {name.removeprefix("crf."): value for name, value in setting.items() if "." in name}
     own = {name: value for name, value in setting.items() if "." not in name}
     return replace(options, crf=replace(options.crf, **crf), **own)

@@ -19,7 +19,7 @@ from affinitynet.errors import UserError
 from affinitynet.execution import Execution, chunks, map_images
 from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.pipelines.parameters import Segmentation
-from affinitynet.pipelines.per_image import NetworkWork, map_on_devices
+from affinitynet.pipelines.per_image import NetworkWork, map_on_devices, sizes_of
 from affinitynet.pipelines.scoring import (
     Metrics,
     count,
@@ -96,8 +96,7 @@ def segment(
     labels = {image_id: (tagged or {}).get(image_id) for image_id in index.index}
     if not inference.crf:
         make = partial(Segmenter, in_255ths=True)
-        own = zip(index["height"].tolist(), index["width"].tolist(), strict=True)
-        inputs = {i: Known(size, labels[i]) for i, size in zip(index.index, own, strict=True)}
+        inputs = {i: Known(size, labels[i]) for i, size in sizes_of(index).items()}
         work = NetworkWork(make, model, inference, execution, "Segmenting photos")
         yield from map_on_devices(work, index, photos, inputs, outputs=outputs, take=save)
         return

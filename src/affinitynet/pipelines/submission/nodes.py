@@ -15,8 +15,9 @@ from affinitynet.data.voc import parse_split
 from affinitynet.datasets.label_map import indexed_image
 from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError
-from affinitynet.execution import Execution, chunks, map_shown
+from affinitynet.execution import Execution, chunks
 from affinitynet.pipelines.parameters import Segmentation, Submission
+from affinitynet.pipelines.per_image import map_items
 from affinitynet.pipelines.segmentation.nodes import check_classes, segment
 
 
@@ -40,13 +41,9 @@ def list_images(
     """
     ids = _read_list(splits, photos, submission.list)
     sizes: dict[str, tuple[int, int]] = {}
-    for image_id, (width, height, problem) in map_shown(
-        inspect_photo,
-        ((image_id, photos[image_id]) for image_id in ids),
-        total=len(ids),
-        execution=execution,
-        description="Opening photos",
-    ):
+    items = [(image_id, photos[image_id]) for image_id in ids]
+    opened = map_items(inspect_photo, items, execution, "Opening photos")
+    for image_id, (width, height, problem) in opened:
         if problem:
             raise UserError(f"JPEGImages/{image_id}.jpg: cannot be read ({problem})")
         sizes[image_id] = width, height

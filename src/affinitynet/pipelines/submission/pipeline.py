@@ -1,38 +1,28 @@
 """submission: a list of photos and the newest segmentation network -> a zip for VOC's server."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline
 
+from affinitynet.pipelines.graph import graph, make_node, per_image_node
 from affinitynet.pipelines.submission.nodes import list_images, pack, segment_images
 
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline; it runs only when it is named."""
-    return pipeline(
+    return graph(
+        "submission",
         [
-            node(
+            make_node(
                 list_images,
-                inputs=["splits", "photos", "params:submission", "params:execution"],
-                outputs="images",
+                "splits photos params:submission params:execution",
+                "images",
                 name="list",
             ),
-            node(
+            per_image_node(
                 segment_images,
-                inputs=[
-                    "images",
-                    "segmentation.model",
-                    "photos",
-                    "classes",
-                    "params:segmentation",
-                    "params:execution",
-                ],
-                outputs="predictions",
+                "images segmentation.model photos classes params:segmentation params:execution",
+                "predictions",
                 name="segment",
-                confirms="predictions",
-                tags="per_image",
             ),
-            node(pack, inputs=["predictions", "params:submission"], outputs="archive", name="pack"),
+            make_node(pack, "predictions params:submission", "archive", name="pack"),
         ],
-        namespace="submission",
-        inputs={"splits", "photos", "classes", "segmentation.model"},
-        parameters={"submission", "execution", "segmentation"},
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from affinitynet.core.label_maps import Classes
@@ -16,7 +15,7 @@ from affinitynet.execution import Execution
 from affinitynet.pipelines.parameters import CAM, TagCheck
 from affinitynet.pipelines.per_image import NetworkWork, map_on_devices
 from affinitynet.pipelines.training import initialise_classifier
-from affinitynet.stages.tag_check import Tags, compare_classes, predict_out_of_fold
+from affinitynet.stages.tag_check import compare_classes, predict_out_of_fold
 
 logger = logging.getLogger(__name__)
 
@@ -60,9 +59,6 @@ def check_tags(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rank the tags by how likely they are wrong, and the pairs of classes by how alike they look.
 
-    Args:
-        probabilities: From `predict_tags`.
-
     Returns:
         One row a photo, by `id`, the most doubtful first: `doubt` in [0, 1], the probability of
         the contrary of the least likely of its tags, or of the likeliest class that it is not
@@ -72,9 +68,17 @@ def check_tags(
     """
     names = [*classes]
     photos = index.loc[probabilities.index]
-    tags, shown = photos["tags"], one_hot(photos, names).to_numpy()
-    found = probabilities[names].to_numpy(float)
-    suspects = _rank(tags, names, shown, found)
+    shown, found = one_hot(photos, names).to_numpy(), probabilities[names].to_numpy(float)
+    doubts = np.where(shown, 1 - found, found)
+    rows, worst = np.arange(len(doubts)), doubts.argmax(axis=1)
+    columns = {
+        "doubt": doubts[rows, worst],
+        "class": np.array(names, object)[worst],
+        "tagged": shown[rows, worst],
+        "tags": photos["tags"],
+    }
+    suspects = pd.DataFrame(columns, photos.index)
+    suspects = suspects.sort_values("doubt", ascending=False, kind="stable")
     pairs = compare_classes(names, shown, found)
     if certain := int((suspects["doubt"] >= SURE).sum()):
         logger.warning(
@@ -86,18 +90,3 @@ def check_tags(
         if auc < ALIKE:
             logger.warning("%s and %s are hard to tell apart (AUC %.2f).", one, other, auc)
     return suspects, pd.DataFrame(pairs, columns=["one", "other", "photos", "auc"])
-
-
-def _rank(
-    tags: pd.Series, names: list[str], shown: Tags, found: npt.NDArray[np.float64]
-) -> pd.DataFrame:
-    doubts = np.where(shown, 1 - found, found)
-    rows, worst = np.arange(len(doubts)), doubts.argmax(axis=1)
-    columns = {
-        "doubt": doubts[rows, worst],
-        "class": np.array(names, object)[worst],
-        "tagged": shown[rows, worst],
-        "tags": tags,
-    }
-    table = pd.DataFrame(columns, tags.index)
-    return table.sort_values("doubt", ascending=False, kind="stable")

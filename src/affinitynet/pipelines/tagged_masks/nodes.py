@@ -1,4 +1,4 @@
-"""Nodes of the `tagged_masks` pipeline."""
+"""Nodes of the `tagged_masks` pipeline, and the one that `self_training` begins with."""
 
 from __future__ import annotations
 
@@ -22,10 +22,18 @@ from affinitynet.data.corrections import (
 )
 from affinitynet.data.files import Partitions
 from affinitynet.deferred import pandas as pd
-from affinitynet.execution import Execution, map_in_chunks, map_shown
+from affinitynet.execution import Execution, chunks
 from affinitynet.pipelines.cam.nodes import tag_labels
-from affinitynet.pipelines.parameters import MaskSource, Revision, Segmentation
-from affinitynet.pipelines.per_image import NetworkWork, checked, per_batch, per_image
+from affinitynet.pipelines.parameters import MaskSource, Revision, Segmentation, SelfTraining
+from affinitynet.pipelines.per_image import (
+    NetworkWork,
+    checked,
+    map_items,
+    per_batch,
+    per_image,
+    sizes_of,
+    tagged_photos,
+)
 from affinitynet.pipelines.revision.nodes import with_chosen
 from affinitynet.pipelines.scoring import (
     Metrics,
@@ -86,10 +94,27 @@ def label_tagged(
     from affinitynet.stages.refinement import TaggedLabeller
 
     labeller = TaggedLabeller([*classes.values()], with_chosen(revision, chosen))
-    yield from label_by_witnesses(labeller, index.index, execution, *inputs)
+    yield from _label_by_witnesses(labeller, index.index, execution, *inputs)
 
 
-def label_by_witnesses(
+def relabel(
+    index: pd.DataFrame,
+    classes: Classes,
+    revision: Revision,
+    chosen: Setting,
+    self_training: SelfTraining,
+    execution: Execution,
+    *inputs: Partitions[Any],
+) -> Iterator[dict[str, LabelMap]]:
+    """Label the training photos likewise, for `self_training`; uncertain pixels are neutral."""
+    from affinitynet.stages.refinement import TaggedLabeller
+
+    options = with_chosen(revision, chosen)
+    labeller = TaggedLabeller([*classes.values()], options, self_training.certainty)
+    yield from _label_by_witnesses(labeller, tagged_photos(index).index, execution, *inputs)
+
+
+def _label_by_witnesses(
     labeller: Callable[..., LabelMap],
     ids: pd.Index,
     execution: Execution,
@@ -117,10 +142,6 @@ def compare_sources(
     """Score the sources of masks on the training photos that have pseudo labels and a mask.
 
     Photos with a corrected mask are left out.
-
-    Args:
-        labels: From `label_tagged`.
-        pseudo_labels: Of stage 4.
 
     Returns:
         `network_miou` and `pseudo_labels_miou`, none of them without masks. The confusion counts
@@ -174,29 +195,16 @@ def draw_masks(
     """Draw the mask of every photo at its own size, from its label by the source.
 
     Corrected masks of training photos stay as they are.
-
-    Args:
-        labels: From `label_tagged`.
-        pseudo_labels: Of stage 4.
-        corrected: Masks that were corrected by hand.
-        source: From `choose_source`.
     """
-    values = [*classes.values()]
     best = {**labels} | ({**pseudo_labels} if source == "pseudo_labels" else {})
     best |= corrected_labels(corrected, index, classes)
-    sizes = index[["height", "width"]].itertuples(name=None)
-    yield from map_in_chunks(
-        partial(_draw_one, values),
-        ((i, size, best[i]) for i, *size in sizes if i in labels),
-        total=len(index),
-        execution=execution,
-        description="Drawing the masks",
-        skip=True,
-        outputs=True,
-    )
+    items = [(i, size, best[i]) for i, size in sizes_of(index).items() if i in labels]
+    do = partial(_draw_one, [*classes.values()])
+    drawn = map_items(do, items, execution, "Drawing the masks", skip=True, outputs=True)
+    yield from chunks(drawn)
 
 
-def _draw_one(values: list[int], size: list[int], read: Callable[[], LabelMap]) -> LabelMap:
+def _draw_one(values: list[int], size: tuple[int, int], read: Callable[[], LabelMap]) -> LabelMap:
     """Draw a mask; the edges of enlarged labels are smooth."""
     import torch
 
@@ -205,7 +213,7 @@ def _draw_one(values: list[int], size: list[int], read: Callable[[], LabelMap]) 
     labels = decode(read(), values)
     shown = np.unique(labels)
     scores = torch.from_numpy((labels == shown[:, None, None]).astype(np.float32))
-    best, _ = upsampled_argmax(scores, (size[0], size[1]), in_255ths=True)
+    best, _ = upsampled_argmax(scores, size, in_255ths=True)
     return encode(shown[best], values)
 
 
@@ -220,11 +228,7 @@ def estimate_quality(
 ) -> pd.DataFrame:
     """Estimate how good the mask of each object is, without any true mask.
 
-    Args:
-        predictions: From `draw_masks`.
-        maps: From `score_within_tags`.
-        walked: The random walk's scores, of training photos.
-        corrected: Masks that were corrected by hand, which are left out.
+    Masks that were corrected by hand are left out.
 
     Returns:
         One row an object, by the photo's `id`, photos with the worst object first: `split`,
@@ -234,17 +238,12 @@ def estimate_quality(
     names, values = [*classes], [*classes.values()]
     true = corrected_photos(corrected, index)
     shown = index.index[(index["tags"] != "") & ~index.index.isin([*true])]
-    ids = [i for i in shown if i in predictions and i in maps]
-    rows: list[tuple[str, ObjectQuality]] = []
-    for image_id, objects in map_shown(
-        partial(_estimate_one, names, values),
-        ((i, predictions[i], maps[i], walked.get(i)) for i in ids),
-        total=len(ids),
-        execution=execution,
-        description="Estimating the quality",
-        skip=True,
-    ):
-        rows += [(image_id, each) for each in objects]
+    items = [
+        (i, predictions[i], maps[i], walked.get(i)) for i in shown if i in predictions and i in maps
+    ]
+    do = partial(_estimate_one, names, values)
+    estimated = map_items(do, items, execution, "Estimating the quality", skip=True)
+    rows = [(image_id, each) for image_id, objects in estimated for each in objects]
     ids_of = pd.Index([i for i, _ in rows], name="id", dtype=object)
     table = pd.DataFrame([each for _, each in rows], ids_of, ObjectQuality._fields)
     table.insert(0, "split", index.loc[table.index, "split"])

@@ -1,7 +1,8 @@
 """tagged_masks: network, pseudo labels, tags -> a mask of every tagged photo, its quality."""
 
-from kedro.pipeline import Pipeline, node, pipeline
+from kedro.pipeline import Pipeline
 
+from affinitynet.pipelines.graph import graph, make_node, per_image_node
 from affinitynet.pipelines.tagged_masks.nodes import (
     choose_source,
     compare_sources,
@@ -14,100 +15,41 @@ from affinitynet.pipelines.tagged_masks.nodes import (
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline."""
-    return pipeline(
+    return graph(
+        "tagged_masks",
         [
-            node(
+            per_image_node(
                 score_within_tags,
-                inputs=[
-                    "index",
-                    "segmentation.model",
-                    "photos",
-                    "classes",
-                    "params:segmentation",
-                    "params:execution",
-                ],
-                outputs="maps",
+                "index segmentation.model photos classes params:segmentation params:execution",
+                "maps",
                 name="score_within_tags",
-                confirms="maps",
-                tags="per_image",
             ),
-            node(
+            per_image_node(
                 label_tagged,
-                inputs=[
-                    "index",
-                    "classes",
-                    "params:revision",
-                    "revision.chosen_crf",
-                    "params:execution",
-                    "photos",
-                    "maps",
-                    "revision.maps",
-                ],
-                outputs="labels",
+                "index classes params:revision revision.chosen_crf params:execution photos maps "
+                "revision.maps",
+                "labels",
                 name="label",
-                confirms="labels",
-                tags="per_image",
             ),
-            node(
+            make_node(
                 compare_sources,
-                inputs=[
-                    "index",
-                    "labels",
-                    "revision.labels",
-                    "masks",
-                    "corrected",
-                    "classes",
-                    "params:execution",
-                ],
-                outputs=["metrics", "confusion", "image_scores"],
+                "index labels revision.labels masks corrected classes params:execution",
+                "metrics confusion image_scores",
                 name="compare",
                 tags="scoring",
             ),
-            node(
-                choose_source, inputs=["metrics", "params:source"], outputs="source", name="choose"
-            ),
-            node(
+            make_node(choose_source, "metrics params:tagged_masks.source", "source", name="choose"),
+            per_image_node(
                 draw_masks,
-                inputs=[
-                    "index",
-                    "labels",
-                    "revision.labels",
-                    "corrected",
-                    "classes",
-                    "source",
-                    "params:execution",
-                ],
-                outputs="predictions",
+                "index labels revision.labels corrected classes source params:execution",
+                "predictions",
                 name="draw",
-                confirms="predictions",
-                tags="per_image",
             ),
-            node(
+            make_node(
                 estimate_quality,
-                inputs=[
-                    "index",
-                    "predictions",
-                    "maps",
-                    "revision.maps",
-                    "corrected",
-                    "classes",
-                    "params:execution",
-                ],
-                outputs="quality",
+                "index predictions maps revision.maps corrected classes params:execution",
+                "quality",
                 name="estimate_quality",
             ),
         ],
-        namespace="tagged_masks",
-        inputs={
-            "index",
-            "photos",
-            "classes",
-            "masks",
-            "corrected",
-            "segmentation.model",
-            "revision.maps",
-            "revision.labels",
-            "revision.chosen_crf",
-        },
-        parameters={"execution", "revision", "segmentation"},
     )

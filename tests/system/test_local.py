@@ -11,9 +11,10 @@ from affinitynet.execution import (
     CHUNK,
     Execution,
     ItemHandlers,
+    chunks,
     handle_items,
     map_images,
-    map_in_chunks,
+    map_shown,
 )
 
 
@@ -37,9 +38,7 @@ def items(count):
 
 def collect(function, count, workers=1):
     execution = Execution(workers=workers, device="cpu")
-    return [
-        *map_in_chunks(function, items(count), total=count, execution=execution, description="")
-    ]
+    return [*chunks(map_images(function, items(count), total=count, execution=execution))]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -66,9 +65,9 @@ def test_items_are_taken_as_workers_get_free(workers):
             yield pair
 
     execution = Execution(workers=workers, device="cpu")
-    chunks = map_in_chunks(square, watched(), total=10 * CHUNK, execution=execution, description="")
+    found = chunks(map_images(square, watched(), total=10 * CHUNK, execution=execution))
     assert not taken
-    next(chunks)
+    next(found)
     assert len(taken) <= CHUNK + 2 * workers + 1
 
 
@@ -89,12 +88,7 @@ def test_what_a_node_yields_is_saved_where_it_is_made(workers, tmp_path):
     with handle_items(ItemHandlers(save_item=partial(save_in, tmp_path))):
         for found in (
             map_images(square, items(4), outputs=True, **options),
-            *(
-                chunk.items()
-                for chunk in map_in_chunks(
-                    square, items(4), outputs=True, description="", **options
-                )
-            ),
+            map_shown(square, items(4), outputs=True, description="", **options),
         ):
             assert [*found] == [(name, f"{name} is saved") for name, _ in items(4)]
     saved = {path.name: path.read_text().split() for path in tmp_path.iterdir()}

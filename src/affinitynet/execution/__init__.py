@@ -7,7 +7,6 @@ from affinitynet.execution.engine import (
     chunks,
     launch,
     map_images,
-    map_in_chunks,
     map_shown,
 )
 from affinitynet.execution.items import ItemHandlers, handle_items, item_handlers
@@ -24,7 +23,6 @@ __all__ = [
     "item_handlers",
     "launch",
     "map_images",
-    "map_in_chunks",
     "map_shown",
     "pick_device",
     "track",

@@ -1,8 +1,7 @@
 """Per-image work and training, on whichever engine `execution.engine` names.
 
-All that the pipelines use is here: `map_in_chunks` and `map_images` for work on single images,
-`launch` for training. Each engine is a module, imported only when it is
-chosen.
+All that the pipelines use is here: `map_images`, `map_shown` and `chunks` for work on images,
+`launch` for training. Each engine is a module, imported only when it is chosen.
 """
 
 import logging
@@ -98,44 +97,6 @@ def _split_nothing(*item: Any) -> list[tuple[Any, ...]]:
     return [item]
 
 
-def map_in_chunks(
-    function: Callable[..., T],
-    items: Iterable[tuple[Any, ...]],
-    *,
-    total: int,
-    execution: Execution,
-    description: str,
-    skip: bool = False,
-    outputs: bool = False,
-) -> Iterator[dict[str, T]]:
-    """Map a function over images in processes, in bounded memory.
-
-    Args:
-        function: Picklable; called as `function(*arguments)`.
-        items: `(image id, *arguments)` of each image, taken as workers get free.
-        total: Number of items, for the progress bar.
-        skip: See `map_images`.
-        outputs: See `map_images`.
-
-    Yields:
-        Image id to result, `CHUNK` images at a time, in the order of the items.
-
-    Raises:
-        UserError: As `map_images`.
-    """
-    yield from chunks(
-        map_shown(
-            function,
-            items,
-            total=total,
-            execution=execution,
-            description=description,
-            skip=skip,
-            outputs=outputs,
-        )
-    )
-
-
 def map_shown(
     function: Callable[..., T],
     items: Iterable[tuple[Any, ...]],
@@ -169,7 +130,7 @@ def map_images(
     skip: bool = False,
     outputs: bool = False,
 ) -> Iterator[tuple[str, T]]:
-    """Map a function over images in processes; `map_in_chunks` without progress bar and chunks.
+    """Map a function over images in processes; in bounded memory.
 
     An image over which workers die `ATTEMPTS` times is given up, and the others go on. An
     error of the function ends the mapping at once: it is a bug or a wrong parameter.

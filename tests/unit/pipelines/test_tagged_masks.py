@@ -117,6 +117,20 @@ def test_quality_falls_with_doubt_and_disagreement():
     assert disputed.loc["a", "quality"] == disputed.loc["a", ["walk", "network"]].mean()
 
 
+def test_classes_of_small_objects_are_named(caplog):
+    corner = np.zeros((40, 80), np.uint8)
+    corner[:, 40:], corner[:8, :8] = 8, 12  # halves of 24 cells
+    masks = LABELS | {"a": lambda: np.where(corner == 12, 12, 0), "b": lambda: corner}
+    found = estimate_quality(INDEX, masks, MAPS, {}, NONE, CLASSES, ALONE)
+    assert found["cells"].round().to_dict() == {"a": 1, "b": 24}
+    assert "cover less than 32 cells of the network's grid: dog (1), cat (24)." in caplog.text
+    caplog.clear()
+    large = {"a": lambda: np.full((48, 64), 12, np.uint8)}
+    estimate_quality(INDEX, large, MAPS, {}, NONE, CLASSES, ALONE)
+    estimate_quality(INDEX[:0], {}, {}, {}, NONE, CLASSES, ALONE)
+    assert not caplog.records
+
+
 def test_the_expected_iou_of_sure_probabilities_is_the_iou():
     mask = np.zeros((6, 8), np.uint8)
     mask[:, 2:] = 2

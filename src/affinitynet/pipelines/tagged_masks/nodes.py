@@ -54,6 +54,9 @@ SOURCES = {"network": "network within the tags", "pseudo_labels": "pseudo labels
 CELL = 4
 """Pixels a cell of the network's scores at which masks are compared: finer changes nothing."""
 
+FEW_CELLS = 32
+"""Cells that an object should cover: at 256 pixels half of COCO's indoor classes do not."""
+
 
 def score_within_tags(
     index: pd.DataFrame,
@@ -232,8 +235,9 @@ def estimate_quality(
 
     Returns:
         One row an object, by the photo's `id`, photos with the worst object first: `split`,
-        `object`; its `share` of the photo; `network` and `walk`, the IoU of its mask that their
-        probabilities let one expect; and `quality`, the mean of those that there are.
+        `object`; its `share` of the photo; the `cells` of the network's grid that it covers;
+        `network` and `walk`, the IoU of its mask that their probabilities let one expect; and
+        `quality`, the mean of those that there are.
     """
     names, values = [*classes], [*classes.values()]
     true = corrected_photos(corrected, index)
@@ -247,8 +251,22 @@ def estimate_quality(
     ids_of = pd.Index([i for i, _ in rows], name="id", dtype=object)
     table = pd.DataFrame([each for _, each in rows], ids_of, ObjectQuality._fields)
     table.insert(0, "split", index.loc[table.index, "split"])
+    _warn_of_small(table)
     worst = table.groupby(level=0)["quality"].transform("min")
     return table.iloc[np.lexsort((table["quality"], table.index, worst))]
+
+
+def _warn_of_small(objects: pd.DataFrame) -> None:
+    """Name the classes whose objects are too small for the size that photos are worked on at."""
+    cells = objects.groupby("object")["cells"].median().sort_values()
+    small = cells[cells < FEW_CELLS]
+    if not small.empty:
+        logger.warning(
+            "In half of their photos the masks of these classes cover less than %d cells of the "
+            "network's grid: %s. Try a larger working_size.",
+            FEW_CELLS,
+            ", ".join(f"{name} ({count:.0f})" for name, count in small.items()),
+        )
 
 
 class ObjectQuality(NamedTuple):
@@ -257,6 +275,7 @@ class ObjectQuality(NamedTuple):
     Attributes:
         object: Name of the class.
         share: Of the photo's pixels, in the mask.
+        cells: The same of the cells of the network's grid.
         network: IoU that the network's probabilities let one expect.
         walk: The same by the random walk's; NaN without them.
         quality: Mean of both.
@@ -264,6 +283,7 @@ class ObjectQuality(NamedTuple):
 
     object: str
     share: float
+    cells: float
     network: float
     walk: float
     quality: float
@@ -282,7 +302,8 @@ def _estimate_one(
         share = float((mask == label).mean())
         expected = by_network[label], by_walk.get(label, np.nan)
         quality = float(np.nanmean(expected))
-        found.append(ObjectQuality(names[label - 1], share, *expected, quality))
+        cells = share * stored.maps[0].size
+        found.append(ObjectQuality(names[label - 1], share, cells, *expected, quality))
     return found
 
 

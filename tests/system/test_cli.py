@@ -102,6 +102,14 @@ def test_errors_of_the_user_are_reported_without_a_traceback(run, project):
     assert "Traceback" not in said
 
 
+def test_problems_with_the_data_are_reported_once(run, project):
+    parameters = {"images": str(project.folder / "none"), "tags": str(project.folder / "t.csv")}
+    options = project.options("--pipeline", "ingestion", env="tagged", parameters=parameters)
+    status, said = run(*options)
+    assert status == 1
+    assert said.count("problem") == 1, said
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

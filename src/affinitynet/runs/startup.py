@@ -3,6 +3,7 @@
 That takes seconds, which commands that run nothing do without.
 """
 
+import logging
 import os
 import sys
 import warnings
@@ -14,6 +15,7 @@ from typing import Any
 import click
 
 from affinitynet.datasets.atomic import register_atomic_file_systems
+from affinitynet.errors import UserError
 
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # nothing phones home; Kedro's consent lies in .telemetry
@@ -36,6 +38,12 @@ def configure_process() -> None:
     # A run that would read another version than it has made ends here, instead of going on with it.
     warnings.filterwarnings("error", message="Save version '.*' did not match load version")
     register_atomic_file_systems()
+    logging.getLogger("kedro.pipeline.node").addFilter(_is_no_user_error)
+
+
+def _is_no_user_error(_: logging.LogRecord) -> bool:
+    """Leave out Kedro's record of a `UserError`, which ends the run with the same words."""
+    return not isinstance(sys.exc_info()[1], UserError)
 
 
 class Hooks:

@@ -1,12 +1,11 @@
 """Kedro's settings of the project, see https://docs.kedro.org/en/stable/configure/."""
 
-from typing import Any
-
 from affinitynet.runs.startup import Hooks, configure_process, defer_plugin_commands
 
 configure_process()  # before MLflow is imported
 
 from affinitynet.runs.context import RunContext  # noqa: E402
+from affinitynet.runs.parameters import RESOLVERS  # noqa: E402
 from affinitynet.runs.session import RunSession  # noqa: E402
 
 defer_plugin_commands()
@@ -16,16 +15,10 @@ SESSION_CLASS = RunSession
 HOOKS = Hooks()
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-mlflow", "kedro_mlflow")  # RunTracking is in their place
 
-
-def scaled(size: Any, factor: float) -> Any:
-    """Scale a number of pixels in conf/, `${scaled:${working_size},0.75}`; leave all else."""
-    return round(size * factor) if isinstance(size, int | float) else size
-
-
 # An environment changes single values of the base's, not whole blocks.
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    "custom_resolvers": {"scaled": scaled},
+    "custom_resolvers": RESOLVERS,
     "merge_strategy": {"parameters": "soft", "globals": "soft", "mlflow": "soft"},
 }

@@ -114,12 +114,13 @@ def _read_shape(segmentation: Any, image: Mapping[str, Any]) -> Encode | None:
     known = [_length(image.get(side)) for side in ("height", "width")]
     if not counts or not isinstance(size, list) or len(size) != 2:
         return None
-    if all(known) and [_length(side) for side in size] != known:
+    height, width = map(_length, size)
+    if all(known) and [height, width] != known:
         return None
     runs = read_compressed(counts) if isinstance(counts, str) else counts
     # pycocotools would draw what was in memory where they are too few
     if not isinstance(runs, list) or not all(isinstance(each, int) and each >= 0 for each in runs):
         return None
-    if sum(runs) != size[0] * size[1]:
+    if sum(runs) != height * width:
         return None
-    return partial(encode_runs, counts, (int(size[0]), int(size[1])))
+    return partial(encode_runs, counts, (height, width))

@@ -12,6 +12,8 @@ from pycocotools import mask as coco_mask
 
 Runs = dict[str, Any]
 """Run lengths as pycocotools has them: `size` and `counts`."""
+LONGEST = 7
+"""Groups of bits that a run length has at most: pycocotools' numbers have 32 bits."""
 Encode = Callable[[int, int], Runs]
 """Maps a photo's height and width to the run lengths of a shape in it."""
 
@@ -58,18 +60,25 @@ def read_compressed(counts: str) -> list[int]:
     """Read COCO's compressed run lengths.
 
     A number is groups of five bits, the lowest first, each a character from `0`; the sixth bit says
-    that another one follows. From the fourth on they are differences from the last but one.
+    that another one follows. From the fourth number on they are differences from the last but one.
+
+    Returns:
+        The run lengths; none if the text cannot be such.
     """
-    runs: list[int] = []
-    number = bits = 0
-    for character in counts:
-        group = ord(character) - ord("0")
-        number |= (group & 31) << bits
-        bits += 5
-        if not group & 32:
-            number -= (group & 16 > 0) << bits
-            runs.append(number + (runs[-2] if len(runs) > 2 else 0))
-            number = bits = 0
+    groups = np.frombuffer(counts.encode("latin-1", "replace"), np.uint8).astype(np.int64) - ord(
+        "0"
+    )
+    ends = np.flatnonzero(groups & 32 == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if not ends.size or ends[-1] != groups.size - 1 or lengths.max() > LONGEST:
+        return []
+    places = np.arange(groups.size) - np.repeat(starts, lengths)
+    numbers = np.add.reduceat((groups & 31) << (5 * places), starts)
+    numbers -= (groups[ends] & 16 > 0) << (5 * lengths)  # the sign
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    runs: list[int] = numbers.tolist()
     return runs
 
 

@@ -37,6 +37,15 @@ NAMES = ("missing", "unexpected_keyword_argument")
 """Kinds of errors that are about a name, not a value."""
 
 
+def scaled(size: Any, factor: float) -> Any:
+    """Scale a number of pixels in conf/, `${scaled:${working_size},0.75}`; leave all else."""
+    return round(size * factor) if isinstance(size, int | float) else size
+
+
+RESOLVERS = {"scaled": scaled}
+"""What conf/ can call, beside OmegaConf's and Kedro's own."""
+
+
 def check_parameters(raw: Mapping[str, Any], others: Set[str] = frozenset()) -> Parameters:
     """Check the names and values of all parameters.
 
@@ -56,6 +65,13 @@ def check_parameters(raw: Mapping[str, Any], others: Set[str] = frozenset()) -> 
         problems: dict[str, list[ErrorDetails]] = {}
         for each in error.errors():
             problems.setdefault(_full_name(each, raw), []).append(each)
+        if "working_size" in problems:  # others follow from it
+            problems = {"working_size": problems["working_size"]}
+        elif raw.get("working_size") is None and any(name.endswith("crop") for name in problems):
+            raise UserError(
+                "working_size is null, as only environments can have it that give the crops' size "
+                "themselves (voc, coco); give a number of pixels."
+            ) from error
         blocks = {name[: end.start()] for name in problems for end in re.finditer(r"[.[]", name)}
         lines = "".join(
             f"\n  {_describe(name, errors)}"

@@ -13,7 +13,7 @@ from affinitynet.errors import UserError, join_lines
 INDEX, PHOTOS = "index", "photos"
 """Catalog entries."""
 
-MAX_LINES = 20
+MAX_CHANGES = 20
 """Photos that are named at most."""
 
 
@@ -40,7 +40,7 @@ def check_photos(
     if changes:
         raise UserError(
             f"Photos were removed or changed since ingestion (run {version}):"
-            + join_lines(changes, MAX_LINES)
+            + join_lines(changes, MAX_CHANGES)
             + f"\nPut them back, or run ingestion again: {again}"
         )
 

@@ -16,12 +16,16 @@ from rich import get_console
 from affinitynet.pipelines.description import RunDescription
 from affinitynet.runs.configuration import Configuration
 from affinitynet.runs.context import RunContext
+from affinitynet.runs.parameters import RESOLVERS
 from affinitynet.runs.provenance import run_address
 from affinitynet.runs.record import RunRecord, flatten
 from affinitynet.runs.times import by_stage, format_seconds
 from affinitynet.runs.versions import locate_version, read_version, versioned
 
 logger = logging.getLogger(__name__)
+
+SHARED = ("backbone", "weights", "heads", "working_size")
+"""Runtime parameters that others follow."""
 
 RUN = "run"
 """The catalog's entry that describes the run."""
@@ -125,8 +129,11 @@ def describe_run(context: RunContext, version: str) -> RunDescription:
     """Describe the run that a context is of."""
     parameters = flatten(context.raw_parameters)
     loader = context.config_loader
-    default = _defaults(loader.conf_source, *Configuration(loader).texts("base"))
     given = flatten(loader.runtime_params or {})
+    texts = Configuration(loader).texts("base")
+    default = _defaults(loader.conf_source, (), *texts)
+    shared = tuple((name, given[name]) for name in SHARED if name in given)
+    followed = _defaults(loader.conf_source, shared, *texts)
     differing = {
         name: value
         for name, value in parameters.items()
@@ -137,19 +144,30 @@ def describe_run(context: RunContext, version: str) -> RunDescription:
         env=context.env or "base",
         data_set=name_data_set(context.raw_parameters),
         given={name: differing[name] for name in given if name in differing},
-        configured={name: value for name, value in differing.items() if name not in given},
+        configured={
+            name: value
+            for name, value in differing.items()
+            if name not in given and value != followed.get(name)
+        },
     )
 
 
-@lru_cache(maxsize=1)  # parsing takes a third of a second, and seeds are runs of one process
-def _defaults(conf_source: str, *_: str) -> dict[str, Any]:
+@lru_cache(maxsize=2)  # parsing takes a third of a second, and seeds are runs of one process
+def _defaults(conf_source: str, given: tuple[tuple[str, Any], ...], *_: str) -> dict[str, Any]:
     """Read the parameters of the environment `base`, flat.
 
     Args:
         conf_source: Folder or archive of the configuration.
+        given: Runtime parameters that others follow.
         _: The content of its files: where it has changed, they are parsed again.
     """
-    loader = OmegaConfigLoader(conf_source, base_env="base", default_run_env="base")
+    loader = OmegaConfigLoader(
+        conf_source,
+        base_env="base",
+        default_run_env="base",
+        runtime_params=dict(given),
+        custom_resolvers=RESOLVERS,
+    )
     return flatten(loader["parameters"])
 
 

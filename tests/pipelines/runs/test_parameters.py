@@ -217,7 +217,15 @@ def test_one_parameter_sets_the_working_size_of_all_stages(env):
 def test_a_working_size_that_is_none_is_named(value):
     given = {"runtime_params": {"working_size": value}}
     loader = OmegaConfigLoader(str(PROJECT / "conf"), env="tagged", **given, **CONFIG_LOADER_ARGS)
-    with pytest.raises(UserError, match=f"\n  working_size is {value!r}; it must be"):
+    with pytest.raises(UserError, match=f"\n  working_size is {value!r}; it must be") as error:
+        check_parameters(loader["parameters"])
+    assert len(str(error.value).splitlines()) == 3  # nothing of what follows from it
+
+
+def test_no_working_size_is_named_where_crops_follow_it():
+    given = {"runtime_params": {"working_size": None}}
+    loader = OmegaConfigLoader(str(PROJECT / "conf"), env="tagged", **given, **CONFIG_LOADER_ARGS)
+    with pytest.raises(UserError, match=r"working_size is null, .* give a number of pixels\.$"):
         check_parameters(loader["parameters"])
 
 

@@ -51,6 +51,9 @@ COMPRESSED = rle.encode(np.asfortranarray(MASK))
 COMPRESSED = {"size": COMPRESSED["size"], "counts": COMPRESSED["counts"].decode()}
 
 
+UNENDED = COMPRESSED["counts"] + "P"
+
+
 @pytest.mark.parametrize(
     "segmentation",
     [
@@ -60,6 +63,7 @@ COMPRESSED = {"size": COMPRESSED["size"], "counts": COMPRESSED["counts"].decode(
         [[10, 10], [30, 10], [30, 30], [10, 30]],
         [SQUARE, [], [5, 5], [1, 1, 2, 2], [1, 2, 3, 4, 5]],
         COMPRESSED,
+        COMPRESSED | {"size": ["48", "64"]},
         uncompressed(MASK),
     ],
 )
@@ -75,7 +79,10 @@ def test_outlines_of_every_kind(segmentation, crowd):
         *([], [[]], None, {}, [[1, 2, 3, 4]], [10, 10, 30, 30], "polygon", [[float("nan")] * 6]),
         *({"size": [48, 64]}, {"size": [9, 9], "counts": [0, 81]}),
         {"size": [48, 64], "counts": [0, 5]},
-        *({"size": [48, 64], "counts": counts} for counts in ("", "1000", "~~~~~", "zzz", "é")),
+        *(
+            {"size": [48, 64], "counts": counts}
+            for counts in ("", "1000", "~~~~~", "zzz", "é", UNENDED, "P" * 99)
+        ),
     ],
 )
 def test_degenerate_outlines_are_counted_and_their_photo_has_no_mask(segmentation):

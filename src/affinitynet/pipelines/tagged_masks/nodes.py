@@ -22,6 +22,7 @@ from affinitynet.data.corrections import (
 )
 from affinitynet.data.files import Partitions
 from affinitynet.deferred import pandas as pd
+from affinitynet.errors import name_some
 from affinitynet.execution import Execution, chunks
 from affinitynet.pipelines.cam.nodes import tag_labels
 from affinitynet.pipelines.parameters import MaskSource, Revision, Segmentation, SelfTraining
@@ -258,14 +259,15 @@ def estimate_quality(
 
 def _warn_of_small(objects: pd.DataFrame) -> None:
     """Name the classes whose objects are too small for the size that photos are worked on at."""
-    cells = objects.groupby("object")["cells"].median().sort_values()
+    found = objects[objects["cells"] > 0]
+    cells = found.groupby("object")["cells"].median().sort_values()
     small = cells[cells < FEW_CELLS]
     if not small.empty:
         logger.warning(
-            "In half of their photos the masks of these classes cover less than %d cells of the "
+            "In most of their photos the masks of these classes cover less than %d cells of the "
             "network's grid: %s. Try a larger working_size.",
             FEW_CELLS,
-            ", ".join(f"{name} ({count:.0f})" for name, count in small.items()),
+            name_some([f"{name} ({count:.0f})" for name, count in small.items()]),
         )
 
 

@@ -65,9 +65,8 @@ def read_compressed(counts: str) -> list[int]:
     Returns:
         The run lengths; none if the text cannot be such.
     """
-    groups = np.frombuffer(counts.encode("latin-1", "replace"), np.uint8).astype(np.int64) - ord(
-        "0"
-    )
+    codes = np.frombuffer(counts.encode("latin-1", "replace"), np.uint8)
+    groups = codes.astype(np.int64) - ord("0")
     ends = np.flatnonzero(groups & 32 == 0)
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1

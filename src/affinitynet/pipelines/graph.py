@@ -21,7 +21,7 @@ def make_node(
     Args:
         inputs: Names of catalog entries and parameters, in the order of the function's arguments,
             separated by spaces.
-        outputs: Likewise; of several, the function returns a tuple.
+        outputs: Of catalog entries, in the same form; of several, the function returns a tuple.
         confirms: Whether each output is an entry of many files, complete when the node has ended.
     """
     made = outputs.split()

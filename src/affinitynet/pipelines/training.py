@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from kedro.pipeline import node
 from kedro.pipeline.node import Node
 from PIL import Image
 from pydantic_core import to_jsonable_python
@@ -23,6 +22,7 @@ from affinitynet.deferred import pandas as pd
 from affinitynet.errors import UserError
 from affinitynet.execution import Execution, RankDiedError, launch, pick_device, track
 from affinitynet.networks.parameters import AffinityNetwork, CAMNetwork, SegmentationNetwork
+from affinitynet.pipelines.graph import make_node
 from affinitynet.pipelines.parameters import CAM, AffinityTraining, Segmentation
 from affinitynet.training.parameters import Augmentation, TrainingParameters
 
@@ -51,36 +51,16 @@ def training_nodes(
         parents: Catalog entries of the networks that it starts from.
         labels: Catalog entry of the label maps that it learns from; None: it learns from tags.
     """
-    parameters = f"params:{stage}"
-    supervision = [labels, "corrected", "params:corrected_repeats"] if labels else []
+    given = f"params:{stage} classes params:seed {' '.join(parents)}"
+    supervision = f"{labels} corrected params:corrected_repeats" if labels else ""
+    samples = f"index photos params:{stage} params:seed params:execution {supervision}"
     return [
-        node(
-            initialise,
-            inputs=[parameters, "classes", "params:seed", *parents],
-            outputs="initial",
-            name="initialise",
+        make_node(initialise, given, "initial", name="initialise"),
+        make_node(
+            train, f"initial {samples}", "checkpoints", name="train", tags="training", confirms=True
         ),
-        node(
-            train,
-            inputs=[
-                "initial",
-                "index",
-                "photos",
-                parameters,
-                "params:seed",
-                "params:execution",
-                *supervision,
-            ],
-            outputs="checkpoints",
-            name="train",
-            confirms="checkpoints",
-            tags="training",
-        ),
-        node(
-            select_final_checkpoint,
-            inputs="checkpoints",
-            outputs=["model", "history"],
-            name="select_final_checkpoint",
+        make_node(
+            select_final_checkpoint, "checkpoints", "model history", name="select_final_checkpoint"
         ),
     ]
 

@@ -110,7 +110,7 @@ def relabel(
     execution: Execution,
     *inputs: Partitions[Any],
 ) -> Iterator[dict[str, LabelMap]]:
-    """Label the training photos likewise, for `self_training`; uncertain pixels are neutral."""
+    """Label the training photos in the same way; uncertain pixels are neutral."""
     from affinitynet.stages.refinement import TaggedLabeller
 
     options = with_chosen(revision, chosen)

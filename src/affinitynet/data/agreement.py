@@ -8,7 +8,7 @@ import numpy.typing as npt
 import scipy
 
 from affinitynet.core.label_maps import IGNORE_INDEX, Classes
-from affinitynet.errors import MAX_NAMED
+from affinitynet.errors import name_some
 
 MIN_PHOTOS = 3
 """Photos below which a disagreement is no system."""
@@ -201,9 +201,5 @@ def _list_differences(
     def some(flags: npt.NDArray[np.bool_]) -> str:
         return ", ".join(names[k] for k in np.flatnonzero(flags)) or "nothing"
 
-    named = [
-        f"{ids[row]} (tags: {some(tagged[row])}; mask: {some(masked[row])})"
-        for row in rows[:MAX_NAMED]
-    ]
-    more = f" and {len(rows) - MAX_NAMED} more" if len(rows) > MAX_NAMED else ""
-    return [f"tags and masks differ on {len(rows)} of {len(ids)} photos: {', '.join(named)}{more}"]
+    named = [f"{ids[row]} (tags: {some(tagged[row])}; mask: {some(masked[row])})" for row in rows]
+    return [f"tags and masks differ on {len(rows)} of {len(ids)} photos: {name_some(named)}"]

@@ -27,7 +27,7 @@ from affinitynet.data.tag_table import (
     transpose,
 )
 from affinitynet.data.tagged import SPLITS, Tagged, choose_classes
-from affinitynet.errors import MAX_NAMED
+from affinitynet.errors import MAX_NAMED, name_some
 
 TagSource = bytes | Files | None
 """A tag file, the files of a folder of annotations, or nothing."""
@@ -251,7 +251,7 @@ def read_known_tags(
         raise ValueError(f"tags={path}: there is no such file")
     given = parse_source(source, path, separator)
     if given.problems:
-        raise ValueError(f"tags={path}: " + "; ".join(given.problems[:MAX_NAMED]))
+        raise ValueError(f"tags={path}: " + name_some(given.problems, "; "))
     finder = PhotoFinder(photos)
     tags: dict[str, list[str]] = {}
     for row in given.rows:
@@ -346,13 +346,13 @@ def _match(
         *_list_warnings(seen, classes, unnamed=unnamed, path=path),
     ]
     if respelled:
-        some = ", ".join(respelled[:MAX_NAMED]) + (", …" if len(respelled) > MAX_NAMED else "")
+        some = name_some(respelled)
         warnings.append(f"files that are found by a part of their path: {len(respelled)} ({some})")
     if nameless := [image_id for image_id in photos if not is_utf8(image_id)]:
-        shown = ", ".join(name.encode(errors="backslashreplace").decode() for name in nameless)
+        shown = name_some([name.encode(errors="backslashreplace").decode() for name in nameless])
         warnings.append(f"photos whose names are no UTF-8 are left out; rename them: {shown}")
     if unread:
-        some = ", ".join(unread[:MAX_NAMED])
+        some = name_some(unread)
         warnings.append(f"{len(unread)} files whose suffix is no photo's are left out: {some}")
     if given.partial and found:
         warnings += [f"{len(missing)} photos of {path} are not in the folder"] if missing else []

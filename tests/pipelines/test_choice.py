@@ -4,32 +4,31 @@ import numpy as np
 import pytest
 
 ALPHAS = {"affinity_labels": {"alphas": {"low": "auto", "high": "auto"}}}
-AUTO = {"revision": {"random_walk": {"alpha": "auto", "steps": "auto"}, "compared": 8}}
+AUTO = {"alpha": "auto", "steps": "auto", "compared": 8, "averaged": 2}
 
 
-def test_auto_chooses_a_walk_for_each_photo_and_keeps_what_is_given(finished_copy):
-    finished_copy.run("revision", parameters=AUTO)
+def test_auto_chooses_a_walk_and_keeps_what_is_given(finished_copy):
+    finished_copy.run("revision", parameters={"revision": {"random_walk": AUTO}})
     catalog = finished_copy.catalog()
-    chosen, choices = catalog.load("revision.chosen"), catalog.load("revision.choices")
+    chosen, trials = catalog.load("revision.chosen"), catalog.load("revision.trials")
     walked = {i: read().maps for i, read in catalog.load("revision.maps").items()}
-    assert {*choices.index} == {*walked}  # photos that were compared, and the others
-    assert {*choices["beta"]} == {8}  # it is given
-    assert {*choices["alpha"]} <= {1, 4}
-    assert {*choices["steps"]} <= {0, 8}
-    assert choices["explained"].between(0, 1).all()
-    assert chosen == {
-        name: choices[name].sort_values().iloc[(len(choices) - 1) // 2]
-        for name in ("alpha", "beta", "steps")
-    }
+    settings = [*trials[["alpha", "beta", "steps"]].itertuples(index=False, name=None)]
+    assert sorted(settings) == [(1, 8, 0), (1, 8, 8), (4, 8, 0), (4, 8, 8)]  # beta is given
+    assert trials["between"].is_monotonic_decreasing
+    assert trials["between"].between(0, 1).all()
+    assert chosen == trials[["alpha", "beta", "steps"]].iloc[0].to_dict()
 
-    image_id = choices.index[0]
-    given = {name: choices[name][image_id].item() for name in ("alpha", "beta", "steps")}
-    finished_copy.run("revision", parameters={"revision": {"random_walk": given}})
-    catalog = finished_copy.catalog()
-    assert catalog.load("revision.chosen") == pytest.approx(given)
-    assert catalog.load("revision.choices")["explained"].isna().all()
-    again = catalog.load("revision.maps")[image_id]().maps
-    np.testing.assert_allclose(again, walked[image_id], atol=2e-3)
+    alone = []
+    for best in trials.head(2).to_dict("records"):
+        given = {name: best[name] for name in ("alpha", "beta", "steps")}
+        finished_copy.run("revision", parameters={"revision": {"random_walk": given}})
+        catalog = finished_copy.catalog()
+        assert catalog.load("revision.chosen") == pytest.approx(given)
+        assert catalog.load("revision.trials")["between"].isna().tolist() == [True]
+        alone.append({i: read().maps for i, read in catalog.load("revision.maps").items()})
+    for image_id, maps in walked.items():
+        mean = np.mean([each[image_id] for each in alone], axis=0)
+        np.testing.assert_allclose(maps, mean, atol=2e-3)
 
 
 def test_auto_finds_the_exponents_of_the_labels(finished_copy):

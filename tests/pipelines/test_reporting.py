@@ -235,8 +235,7 @@ def test_an_object_that_the_walk_wipes_out_is_found_without_masks():
         "b": lambda: ClassMaps(np.arange(3, dtype=np.uint8), np.stack([background, cat, nothing])),
     }
     index = pd.DataFrame({"split": "train"}, pd.Index([*"abc"], name="id"))
-    choices = pd.DataFrame({"alpha": 4}, index=index.index)
-    effect = measure_walk(index, before, after, CLASSES, choices)
+    effect = measure_walk(index, before, after, CLASSES, {"alpha": 4})
     assert effect["kept"].to_dict() == {"a": 1, "b": 0}
     lost = effect.loc["b"]
     assert (lost["object"], lost["found"], lost["left"]) == ("dog", 0.25, 0)

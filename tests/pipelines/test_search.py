@@ -36,7 +36,7 @@ from affinitynet.pipelines.search.nodes import (
 )
 from affinitynet.pipelines.search.settings import suggest
 from affinitynet.stages.parameters import AutoRandomWalk, Refinement, Vote, WalkSpace
-from affinitynet.stages.revision import walks
+from affinitynet.stages.revision import photo_walks
 from tests.conftest import SharedProject
 
 SPACE = WalkSpace(alpha=(1, 4.0, 16), beta=(2, 8), steps=(0, 3, 64))
@@ -78,7 +78,7 @@ LABELS = np.array([1, 2], np.uint8)
 
 def test_the_grid_in_one_pass_equals_the_walks_one_by_one():
     affinities, features, cams = scene()
-    tried = [*walks(affinities, ClassMaps(LABELS, cams), SPACE, radius=5)]
+    tried = [*photo_walks(affinities, ClassMaps(LABELS, cams), SPACE.settings(), radius=5)]
     assert len(tried) == len(SPACE.settings()) == 18
     for maps, (alpha, beta, steps) in zip(tried, SPACE.settings(), strict=True):
         scores = with_background(torch.from_numpy(upsample(cams, (8, 9))), alpha)
@@ -94,7 +94,9 @@ def test_every_setting_is_scored_on_the_sum_of_all_photos(workers):
         affinities, _, cams = scene(seed)
         read[image_id] = (affinities, cams)
         masks[image_id] = Stored(np.random.default_rng(seed).choice([0, 7, 9, 255], (16, 18)))
-        walked[image_id] = [*walks(affinities, ClassMaps(LABELS, cams), SPACE, radius=5)]
+        walked[image_id] = [
+            *photo_walks(affinities, ClassMaps(LABELS, cams), SPACE.settings(), radius=5)
+        ]
     trials = search_walks(
         {i: Stored({"affinities": affinities}) for i, (affinities, _) in read.items()},
         {i: Stored(ClassMaps(LABELS, cams)) for i, (_, cams) in read.items()},
@@ -238,7 +240,7 @@ def test_the_best_parameters_become_a_parameters_file(caplog):
     }
 
 
-def test_a_walk_by_photo_that_is_the_best_stays_auto():
+def test_an_averaged_walk_that_is_the_best_stays_auto():
     names = ("alpha", "beta", "steps", "miou")
     rows = [dict(zip(names, row, strict=True)) for row in ((2, 8, 64, 0.5), (*[np.nan] * 3, 0.6))]
     walk = trials_of("revision.random_walk.", rows)

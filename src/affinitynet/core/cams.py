@@ -21,17 +21,17 @@ def background(cams: Tensor, alpha: float) -> Tensor:
     """Score the background: M_bg = (1 - max_c M_c)^alpha (eq. 2).
 
     Args:
-        cams: CAMs (K, H, W) in [0, 1].
+        cams: CAMs (…, K, H, W) in [0, 1].
         alpha: Exponent; the higher, the weaker the background.
 
     Returns:
-        Background scores (H, W) in [0, 1]; ones if there are no classes.
+        Background scores (…, H, W) in [0, 1]; ones if there are no classes.
     """
-    if not len(cams):
-        return cams.new_ones(cams.shape[1:])
-    return (1 - cams.amax(dim=0)).clamp_min(0) ** alpha
+    if not cams.shape[-3]:
+        return cams.new_ones(*cams.shape[:-3], *cams.shape[-2:])
+    return (1 - cams.amax(dim=-3)).clamp_min(0) ** alpha
 
 
 def with_background(cams: Tensor, alpha: float) -> Tensor:
-    """Put the background's scores before the classes': (K, H, W) -> (K + 1, H, W)."""
-    return torch.cat([background(cams, alpha)[None], cams])
+    """Put the background's scores before the classes': (…, K, H, W) -> (…, K + 1, H, W)."""
+    return torch.cat([background(cams, alpha).unsqueeze(-3), cams], dim=-3)

@@ -2,11 +2,10 @@
 
 Otsu's criterion is the variance between regions. Here it is taken over all photos at once: a class
 has one mean in all of them, so that regions of a class have to look alike, and the background
-unlike them. Each photo has several label maps to choose from; the choice with the largest variance
-between the classes is sought by coordinate ascent, photo by photo, as in Hartigan's k-means.
+unlike them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +14,8 @@ import numpy.typing as npt
 
 from affinitynet.core.label_maps import LabelMap
 
-Floats = npt.NDArray[np.float64]
-SWEEPS = 10
-"""Passes over the photos at most; on the sets that were tried 2 or 3 left nothing to change."""
-TINY = np.finfo(float).tiny
+Floats = npt.NDArray[np.float32]
+TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -33,12 +30,8 @@ class RegionSums:
     """
 
     labels: npt.NDArray[np.uint8]
-    sizes: npt.NDArray[np.float32]
+    sizes: Floats
     sums: npt.NDArray[np.float16]
-
-    def explained(self) -> Floats:
-        """Return the share of the photo's variance between its own regions: (N,) in [0, 1]."""
-        return _between(self.sums.astype(float), self.sizes)
 
 
 def sum_regions(
@@ -59,67 +52,28 @@ def sum_regions(
     for level in levels:
         pixels = level.reshape(len(level), -1).T.astype(np.float32)
         pixels -= pixels.mean(axis=0)
-        variance = float((pixels**2).sum()) * len(pixels) * len(levels)
+        variance = float(np.square(pixels).sum()) * len(pixels) * len(levels)
         sums.append(masks @ pixels / max(variance, TINY) ** 0.5)
     return RegionSums(labels, masks.mean(axis=2), np.concatenate(sums, axis=2).astype(np.float16))
 
 
-class ClassSums:
-    """The regions of many photos, by class."""
-
-    def __init__(self, classes: int, channels: int) -> None:
-        self._sums, self._sizes = np.zeros((classes + 1, channels)), np.zeros(classes + 1)
-
-    def add(self, photo: RegionSums, choice: int, *, times: int = 1) -> None:
-        """Add the regions of one of a photo's label maps; with `times` -1 take them away."""
-        self._sums[photo.labels] += times * photo.sums[choice].astype(float)
-        sizes = self._sizes[photo.labels] + times * photo.sizes[choice].astype(float)
-        self._sizes[photo.labels] = np.maximum(sizes, 0)
-
-    def between(self) -> float:
-        """Return the variance between the classes, summed over the photos."""
-        return float(_between(self._sums, self._sizes))
-
-    def best(self, photo: RegionSums) -> int:
-        """Return the label map of a further photo that leaves most variance between the classes."""
-        sums = self._sums[photo.labels] + photo.sums.astype(float)
-        sizes = self._sizes[photo.labels] + photo.sizes.astype(float)
-        return int(_between(sums, sizes).argmax())
-
-
-def _gather(photos: Sequence[RegionSums], choices: Sequence[int], classes: int) -> ClassSums:
-    gathered = ClassSums(classes, photos[0].sums.shape[-1])
-    for photo, choice in zip(photos, choices, strict=True):
-        gathered.add(photo, choice)
-    return gathered
-
-
-def choose_label_maps(photos: Sequence[RegionSums], classes: int) -> tuple[list[int], ClassSums]:
-    """Choose a label map of each photo, so that most variance lies between the classes.
+def variance_between_classes(photos: Iterable[RegionSums], classes: int) -> Floats:
+    """Measure how much of the photos' variance lies between the classes, the background one more.
 
     Args:
-        photos: With the same settings behind their N label maps: the search starts at the best
-            of them for all photos.
+        photos: With the same settings behind their N label maps.
         classes: Number of classes, without the background.
 
     Returns:
-        The choices, and the classes' regions in the label maps that were chosen.
+        (N,) in [0, 1], by setting; NaN without photos.
     """
-    settings = range(len(photos[0].sums))
-    start = max(settings, key=lambda n: _gather(photos, [n] * len(photos), classes).between())
-    choices = [start] * len(photos)
-    regions = _gather(photos, choices, classes)
-    for _ in range(SWEEPS):
-        before = [*choices]
-        for i, photo in enumerate(photos):
-            regions.add(photo, choices[i], times=-1)
-            choices[i] = regions.best(photo)
-            regions.add(photo, choices[i])
-        if choices == before:
-            break
-    return choices, regions
-
-
-def _between(sums: Floats, sizes: npt.NDArray[np.floating[Any]]) -> Floats:
-    shares: Floats = ((sums**2).sum(axis=-1) / np.maximum(sizes, TINY)).sum(axis=-1)
-    return shares
+    sums, sizes, count = np.zeros(()), np.zeros(()), 0
+    for count, photo in enumerate(photos, start=1):
+        if count == 1:
+            settings, _, channels = photo.sums.shape
+            sums = np.zeros((settings, classes + 1, channels), np.float32)
+            sizes = np.zeros((settings, classes + 1), np.float32)
+        sums[:, photo.labels] += photo.sums
+        sizes[:, photo.labels] += photo.sizes
+    between: Floats = (np.square(sums).sum(axis=-1) / np.maximum(sizes, TINY)).sum(axis=-1)
+    return between / (count or np.nan)

@@ -126,7 +126,6 @@ class Revision(Refinement):
     """Stage 4."""
 
     random_walk: AutoRandomWalk
-    compared: PositiveInt | None
     choose_crf: ChooseCRF
 
 

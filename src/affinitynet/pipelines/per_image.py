@@ -49,6 +49,19 @@ def tagged_photos(index: pd.DataFrame) -> pd.DataFrame:
     return index[(index["split"] == "train") & (index["tags"] != "")]
 
 
+def sample_tagged(
+    index: pd.DataFrame, maps: Partitions[ClassMaps], count: int | None
+) -> pd.DataFrame:
+    """Draw some of the tagged training photos that have maps, the same ones each time.
+
+    Args:
+        count: Of the photos, at most; None for all.
+    """
+    tagged = tagged_photos(index)
+    tagged = tagged[tagged.index.isin([*maps])]
+    return tagged.sample(min(count or len(tagged), len(tagged)), random_state=0).sort_index()
+
+
 def checked(maps: Partitions[ClassMaps], name: str) -> Partitions[ClassMaps]:
     """Let score maps be checked when they are read: they must be finite.
 

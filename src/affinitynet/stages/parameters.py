@@ -1,8 +1,9 @@
 """Parameters of the stages' own work, and their ranges."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from annotated_types import Ge
 
@@ -26,8 +27,16 @@ Auto = Literal["auto"]
 """Chosen from the photos and their tags, see `affinitynet.core.separation`."""
 AUTO: Auto = "auto"
 
-WALK = ("alpha", "beta", "steps")
-"""The parameters of the random walk that may be chosen, or searched."""
+
+class WalkSetting(NamedTuple):
+    """The values of the random walk that may be chosen, or searched."""
+
+    alpha: float
+    beta: float
+    steps: int
+
+
+WALK = WalkSetting._fields
 
 APART = 2.4
 """The paper's exponents of stage 2, 4 and 24, lie this factor apart from their middle."""
@@ -122,20 +131,32 @@ class RandomWalk(FeatureParameters):
     steps: NonNegativeInt
     radius: Radius
 
+    @property
+    def setting(self) -> WalkSetting:
+        """The values that may be chosen."""
+        return WalkSetting(self.alpha, self.beta, self.steps)
+
 
 @parameters
 class AutoRandomWalk(FeatureParameters):
-    """`RandomWalk`, of which `alpha`, `beta` and `steps` may be chosen from the data."""
+    """`RandomWalk`, of which `alpha`, `beta` and `steps` may be chosen from the data.
+
+    Attributes:
+        compared: Photos that settings are tried on, at most; None for all.
+        averaged: The maps are the mean of the walks at so many settings, the best.
+    """
 
     alpha: Positive | Auto
     beta: Positive | Auto
     steps: NonNegativeInt | Auto
     radius: Radius
+    compared: PositiveInt | None = None
+    averaged: PositiveInt = 1
 
     def resolve(self, chosen: Mapping[str, float]) -> RandomWalk:
         """Take what is not given from `chosen`, by name."""
-        values: dict[str, Any] = vars(self)  # of which `bfloat16` may be auto too
-        return RandomWalk(**values | {i: chosen[i] for i in WALK if values[i] == AUTO})
+        given = {field.name: getattr(self, field.name) for field in fields(RandomWalk)}
+        return RandomWalk(**given | {i: chosen[i] for i in WALK if given[i] == AUTO})
 
 
 @parameters
@@ -146,10 +167,10 @@ class WalkSpace:
     beta: OneOrMore[Positive]
     steps: OneOrMore[NonNegativeInt]
 
-    def settings(self) -> list[tuple[float, float, int]]:
-        """List (alpha, beta, steps) of the grid, beta slowest, steps fastest."""
+    def settings(self) -> list[WalkSetting]:
+        """List the settings of the grid, beta slowest, steps fastest."""
         grid = product(self.beta, self.alpha, self.steps)
-        return [(alpha, beta, steps) for beta, alpha, steps in grid]
+        return [WalkSetting(alpha, beta, steps) for beta, alpha, steps in grid]
 
     def keep_given(self, walk: AutoRandomWalk) -> "WalkSpace":
         """Leave of each parameter that is given only its value."""

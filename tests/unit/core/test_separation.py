@@ -1,11 +1,16 @@
-"""How well label maps divide photos: Otsu's criterion, of one photo and of many."""
+"""How well label maps divide photos: Otsu's criterion, between the classes of many photos."""
 
 import numpy as np
 import pytest
 
-from affinitynet.core.separation import choose_label_maps, sum_regions
+from affinitynet.core.separation import sum_regions, variance_between_classes
 
 SIZE = (20, 24)
+
+
+def explained(photo):
+    """Otsu's own criterion: a photo alone, each region a class of its own."""
+    return variance_between_classes([photo], classes=int(photo.labels.max()))
 
 
 def test_regions_explain_the_variance_between_them():
@@ -17,22 +22,22 @@ def test_regions_explain_the_variance_between_them():
     photo = sum_regions(
         [features], np.stack([thirds, nothing, rows]), np.array([0, 2, 5], np.uint8)
     )
-    np.testing.assert_allclose(photo.explained(), [1, 0, 0], atol=2e-3)
+    np.testing.assert_allclose(explained(photo), [1, 0, 0], atol=2e-3)
     np.testing.assert_allclose(photo.sizes[0], 1 / 3)
 
 
 def test_one_colour_has_nothing_to_explain():
     labels = np.eye(4, dtype=np.uint8)[None]
     photo = sum_regions([np.ones((3, 4, 4))], labels, np.array([0, 1], np.uint8))
-    assert photo.explained().tolist() == [0]
+    assert explained(photo).tolist() == [0]
 
 
 def test_levels_count_alike_whatever_their_scale():
     one, other = np.random.default_rng(0).normal(size=(2, 3, 4, 6))
     halves = (np.indices((4, 6))[1] < 3).astype(np.uint8)[None]
     labels = np.array([0, 1], np.uint8)
-    alone = [sum_regions([level], halves, labels).explained() for level in (one, other)]
-    both = sum_regions([one, 1000 * other], halves, labels).explained()
+    alone = [explained(sum_regions([level], halves, labels)) for level in (one, other)]
+    both = explained(sum_regions([one, 1000 * other], halves, labels))
     np.testing.assert_allclose(both, np.mean(alone, axis=0), atol=2e-3)
 
 
@@ -49,7 +54,7 @@ def test_the_object_s_own_region_explains_most(side):
     regions.append((np.indices(SIZE)[0] < 10).astype(np.uint8))
     noise = 0.3 * np.random.default_rng(side).normal(size=(3, *SIZE))
     photo = sum_regions([noise + regions[0]], np.stack(regions), np.array([0, 1], np.uint8))
-    assert photo.explained().argmax() == 0
+    assert explained(photo).argmax() == 0
 
 
 def test_other_photos_tell_what_is_of_the_class():
@@ -64,17 +69,31 @@ def test_other_photos_tell_what_is_of_the_class():
         features[1 + number] += whole + 2 * strip  # this photo's own light
         maps = np.stack([whole | strip, whole, square(side, 3)])
         photos.append(sum_regions([features], maps, np.array([0, 1], np.uint8)))
-    alone = [int(photo.explained().argmax()) for photo in photos]
+    alone = [int(explained(photo).argmax()) for photo in photos]
     assert 0 in alone
-    choices, regions = choose_label_maps(photos, classes=1)
-    assert choices == [1] * len(photos)
-    assert regions.best(photos[2]) == 1
+    assert variance_between_classes(photos, classes=1).argmax() == 1
 
 
-def test_a_photo_alone_has_its_own_criterion():
+def test_it_is_the_variance_between_the_classes_of_all_photos():
     random = np.random.default_rng(1)
-    maps = random.integers(0, 2, (7, *SIZE)).astype(np.uint8)
-    photo = sum_regions([random.normal(size=(4, *SIZE))], maps, np.array([0, 3], np.uint8))
-    (choice,), regions = choose_label_maps([photo], classes=3)
-    assert choice == photo.explained().argmax()
-    assert regions.between() == pytest.approx(photo.explained().max(), abs=1e-3)
+    labels = np.array([0, 3], np.uint8)
+    features = [random.normal(size=(4, *SIZE)) for _ in range(3)]
+    maps = [random.integers(0, 2, (5, *SIZE)).astype(np.uint8) for _ in features]
+    photos = [sum_regions([f], m, labels) for f, m in zip(features, maps, strict=True)]
+    between = variance_between_classes(iter(photos), classes=3)
+    pixels = np.concatenate([_standardise(f) for f in features], axis=1)
+    for number in range(5):
+        classes = np.concatenate([each[number].ravel() for each in maps])
+        means = {c: pixels[:, classes == c].mean(axis=1) for c in (0, 1)}
+        expected = sum((means[c] ** 2).sum() * (classes == c).mean() for c in (0, 1))
+        assert between[number] == pytest.approx(expected, rel=0.02)
+
+
+def _standardise(features):
+    pixels = features.reshape(len(features), -1)
+    pixels = pixels - pixels.mean(axis=1, keepdims=True)
+    return pixels / np.sqrt((pixels**2).sum(axis=0).mean())
+
+
+def test_without_photos_nothing_is_known():
+    assert np.isnan(variance_between_classes([], classes=3)).all()

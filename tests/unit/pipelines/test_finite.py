@@ -42,7 +42,7 @@ CAM = SimpleNamespace(
     inference=InferenceParameters(**OPTIONS), prototype_rounds=2, thresholds=(0.3,)
 )
 FEATURES = FeatureParameters(long_side=32, output_stride=8, batch_size=1, bfloat16=False)
-NO_CHOICES = pd.DataFrame(columns=["alpha", "beta", "steps"])
+TRIALS = pd.DataFrame([(4.0, 8.0, 4)], columns=["alpha", "beta", "steps"])
 WALK = AutoRandomWalk(
     long_side=None,
     output_stride=8,
@@ -101,9 +101,7 @@ def test_a_classifier_s_outputs(value):
 def test_affinitynet_s_features(value):
     with pytest.raises(UserError, match=r"affinity network's outputs are NaN .* sound, broken"):
         list(
-            walk_cams(
-                INDEX, checkpoint("affinity", value), PHOTOS, maps(0.5), WALK, NO_CHOICES, ALONE
-            )
+            walk_cams(INDEX, checkpoint("affinity", value), PHOTOS, maps(0.5), WALK, TRIALS, ALONE)
         )
 
 
@@ -124,7 +122,7 @@ def test_stored_maps_are_tested_by_whoever_reads_them(value):
     cams = "cam.maps of the photo broken are NaN or infinite"
     walked = "revision.maps of the photo broken are NaN or infinite"
     with pytest.raises(UserError, match=cams):
-        list(walk_cams(INDEX, checkpoint("affinity"), PHOTOS, stored, WALK, NO_CHOICES, ALONE))
+        list(walk_cams(INDEX, checkpoint("affinity"), PHOTOS, stored, WALK, TRIALS, ALONE))
     options = AffinityLabels(
         alphas=AutoAlphas(low=4, high=24), features=FEATURES, compared=None, crf=crf, long_side=None
     )
@@ -147,5 +145,5 @@ def test_sound_outputs_pass():
     found = find_prototypes(INDEX, checkpoint("cam"), PHOTOS, CLASSES, CAM, ALONE)
     (cams,) = infer_cams(INDEX, checkpoint("cam"), PHOTOS, CLASSES, CAM, ALONE, found)
     assert cams.keys() == {"sound", "broken"}
-    (walked,) = walk_cams(INDEX, checkpoint("affinity"), PHOTOS, maps(0.5), WALK, NO_CHOICES, ALONE)
+    (walked,) = walk_cams(INDEX, checkpoint("affinity"), PHOTOS, maps(0.5), WALK, TRIALS, ALONE)
     assert walked.keys() == {"sound", "broken"}

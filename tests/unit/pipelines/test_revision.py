@@ -33,7 +33,6 @@ def revision(crf=None, **choice):
             long_side=32, batch_size=1, bfloat16=False, output_stride=8,
             alpha="auto", beta="auto", steps="auto", radius=5,
         ),
-        compared=None,
         choose_crf=ChooseCRF(**{"least": 10, "most": 40, "folds": 5} | grid | choice),
     )  # fmt: skip
 

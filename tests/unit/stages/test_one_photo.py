@@ -1,6 +1,5 @@
 """A stage does one photo as it does a batch of them, and asks nothing of Kedro."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,7 +14,14 @@ from affinitynet.core.separation import sum_regions
 from affinitynet.networks.checkpoint import initialise, restore
 from affinitynet.networks.parameters import SegmentationInference
 from affinitynet.stages.cam import CamExtractor, DirectionSums, TagClassifier
-from affinitynet.stages.parameters import AutoRandomWalk, RandomWalk, Refinement, Vote, WalkSpace
+from affinitynet.stages.parameters import (
+    AutoRandomWalk,
+    RandomWalk,
+    Refinement,
+    Vote,
+    WalkSetting,
+    WalkSpace,
+)
 from affinitynet.stages.refinement import CRFLabeller, TaggedLabeller
 from affinitynet.stages.revision import AffinityExtractor, RandomWalker, StepwiseWalker, WalkTrials
 from affinitynet.stages.segmentation import ClassScorer, Known, Segmenter
@@ -99,7 +105,8 @@ def test_one_photo_equals_a_batch(photos, make, kind, options, needs):
 def test_the_trials_have_the_label_maps_that_the_walker_makes(photos):
     space = WalkSpace(alpha=(1, 4.0), beta=(8,), steps=(0, 4))
     auto = AutoRandomWalk(**vars(WALK) | {"alpha": "auto", "steps": "auto"})
-    tried = WalkTrials(network("affinity"), auto, CPU, space=space)(photos["wide"], CAMS)
+    trials = WalkTrials(network("affinity"), auto, CPU, settings=space.settings())
+    tried = trials(photos["wide"], CAMS)
     walker = RandomWalker(network("affinity"), WALK, CPU)
     pixels = torch.from_numpy(to_pixels(photos["wide"], 32) / 255).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
@@ -115,15 +122,13 @@ def test_the_trials_have_the_label_maps_that_the_walker_makes(photos):
     np.testing.assert_allclose(tried.sums, expected.sums, atol=1e-3)
 
 
-def test_each_photo_of_a_batch_walks_by_its_own_values(photos):
-    readers = {i: (lambda photo=photo: photo) for i, photo in photos.items()}
-    own = {"wide": replace(WALK, alpha=1, steps=2), "high": replace(WALK, beta=2)}
-    walker = RandomWalker(network("affinity"), WALK, CPU, by_photo=own)
-    for image_id, walked in walker.stream(
-        walker.reader.read(SIZES, readers, dict.fromkeys(SIZES, CAMS))
-    ):
-        alone = RandomWalker(network("affinity"), own.get(image_id, WALK), CPU)
-        np.testing.assert_allclose(walked.maps, alone(photos[image_id], CAMS).maps, atol=2e-3)
+def test_a_walker_of_several_settings_averages_their_maps(photos):
+    settings = [WalkSetting(4, 8, 4), WalkSetting(1, 8, 2), WalkSetting(4, 2, 4)]
+    averaged = RandomWalker(network("affinity"), WALK, CPU, settings=settings)
+    walker = RandomWalker(network("affinity"), WALK, CPU)
+    walked = [walker.replace(**each._asdict())(photos["wide"], CAMS).maps for each in settings]
+    found = averaged(photos["wide"], CAMS).maps
+    np.testing.assert_allclose(found, np.mean(walked, axis=0), atol=2e-3)
 
 
 def test_what_is_given_of_the_walk_is_not_chosen():

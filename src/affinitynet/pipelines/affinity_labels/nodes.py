@@ -16,7 +16,7 @@ from affinitynet.core.class_maps import ClassMaps
 from affinitynet.core.images import resize_labels
 from affinitynet.core.label_maps import IGNORE_INDEX, Classes, LabelMap, decode
 from affinitynet.core.metrics import confusion_matrix
-from affinitynet.core.separation import choose_label_maps
+from affinitynet.core.separation import variance_between_classes
 from affinitynet.data.corrections import Corrected, without_corrected
 from affinitynet.data.files import Partitions
 from affinitynet.deferred import pandas as pd
@@ -28,6 +28,7 @@ from affinitynet.pipelines.per_image import (
     map_items,
     map_on_devices,
     per_image,
+    sample_tagged,
     tagged_photos,
 )
 from affinitynet.pipelines.scoring import (
@@ -38,7 +39,7 @@ from affinitynet.pipelines.scoring import (
     tabulate_images,
 )
 from affinitynet.pipelines.training import initialise_affinity_net
-from affinitynet.stages.parameters import AUTO, Alphas, AutoRandomWalk, WalkSpace
+from affinitynet.stages.parameters import AUTO, Alphas, AutoRandomWalk, WalkSetting
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,8 @@ def choose_alphas(
 ) -> dict[str, float]:
     """Choose the exponents that are `auto`, by the photos themselves; no mask is involved.
 
-    They lie around the middle one of those whose label maps leave most variance between the
-    classes, an exponent for each photo: see `affinitynet.core.separation`.
+    They lie around the one whose label maps leave most variance between the classes: see
+    `affinitynet.core.separation`.
 
     Args:
         classifier: Its backbone looks at the photos.
@@ -71,21 +72,17 @@ def choose_alphas(
     from affinitynet.stages.revision import WalkTrials
 
     middle, options = 1.0, affinity_labels
-    tagged = tagged_photos(index)
-    tagged = tagged[tagged.index.isin([*maps])]
-    if options.alphas.is_auto and len(tagged):
-        some = tagged.sample(min(options.compared or len(tagged), len(tagged)), random_state=0)
+    some = sample_tagged(index, maps, options.compared)
+    if options.alphas.is_auto and len(some):
         classes = classifier.config["classes"]
         network = initialise_affinity_net(affinity_training, classes, 0, classifier)
         still = AutoRandomWalk(**vars(options.features), alpha=AUTO, beta=1, steps=0, radius=2)
-        make = partial(WalkTrials, space=WalkSpace(alpha=TRIED, beta=(1,), steps=(0,)))
+        make = partial(WalkTrials, settings=[WalkSetting(alpha, 1, 0) for alpha in TRIED])
         work = NetworkWork(make, network, still, execution, "Trying backgrounds")
-        trials = dict(map_on_devices(work, some, photos, checked(maps, "cam.maps")))
-        choices, _ = choose_label_maps([*trials.values()], len(classes))
-        middle = float(np.median(np.take(TRIED, choices)))
-        logger.info(
-            "An alpha of %.3g divides the middle one of %d photos best.", middle, len(trials)
-        )
+        tried = map_on_devices(work, some, photos, checked(maps, "cam.maps"))
+        between = variance_between_classes((photo for _, photo in tried), len(classes))
+        middle = TRIED[int(between.argmax())]
+        logger.info("An alpha of %.3g divides %d photos best.", middle, len(some))
     return asdict(options.alphas.around(middle))
 
 

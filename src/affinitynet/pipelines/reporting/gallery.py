@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -129,7 +129,7 @@ def measure_walk(
     cams: Partitions[ClassMaps],
     walked: Partitions[ClassMaps],
     classes: Classes,
-    choices: pd.DataFrame,
+    chosen: dict[str, float],
 ) -> pd.DataFrame:
     """Measure how much of each tagged object the random walk keeps. This needs no masks.
 
@@ -138,11 +138,11 @@ def measure_walk(
         photo that it covers before (`found`) and after the walk (`left`), and `kept`, their ratio,
         at most 1. Images in whose CAMs no object covers the share `FOUND` are left out.
     """
-    names, rows, alphas = [*classes], {}, choices["alpha"]
-    done = [image_id for image_id in alphas.index if image_id in walked and image_id in cams]
+    names, rows = [*classes], {}
+    done = [image_id for image_id in walked if image_id in cams]
     for image_id in index.index[index.index.isin(done)]:
         before, after = cams[image_id](), walked[image_id]().maps
-        scored = before.resize(after.shape[1:]).with_background(alphas[image_id]).maps
+        scored = before.resize(after.shape[1:]).with_background(chosen["alpha"]).maps
         count = len(scored)
         found, left = (
             np.bincount(scores.argmax(axis=0).ravel(), minlength=count)[1:] / scores[0].size
@@ -235,8 +235,6 @@ def walk_steps(
 ) -> Iterator[dict[str, dict[str, npt.NDArray[Any]]]]:
     """Walk the CAMs of some photos for several numbers of steps, in one recurrence.
 
-    Alpha and beta are each photo's own.
-
     Yields:
         Image id to `labels` (K + 1,) uint8, `steps` (T,) int64 and `maps` (T, K + 1, h, w) float16.
     """
@@ -244,12 +242,8 @@ def walk_steps(
 
     train = sample[sample["split"] == "train"].head(gallery.walks)
     options = RandomWalk(**walk)
-    own = {
-        image_id: replace(options, alpha=alpha, beta=beta)
-        for image_id, alpha, beta in train[["alpha", "beta"]].dropna().itertuples()
-    }
     steps = sorted({*gallery.steps, options.steps})
-    make = partial(StepwiseWalker, steps=steps, by_photo=own)
+    make = partial(StepwiseWalker, steps=steps)
     work = NetworkWork(make, model, options, execution, "Random walk, step by step")
     yield from per_batch(work, train, photos, checked(maps, "cam.maps"))
 

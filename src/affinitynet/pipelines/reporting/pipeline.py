@@ -73,14 +73,14 @@ def create_pipeline() -> Pipeline:
             ),
             make_node(
                 measure_walk,
-                "index cam.maps revision.maps classes revision.choices",
+                "index cam.maps revision.maps classes revision.chosen",
                 "walk_effect",
                 name="measure_walk",
             ),
             make_node(
                 choose_photos,
                 "index tagged_masks.quality tag_check.suspects params:reporting.gallery "
-                f"params:seed {image_scores} walk_effect revision.choices",
+                f"params:seed {image_scores} walk_effect",
                 "sample",
                 name="choose_photos",
             ),

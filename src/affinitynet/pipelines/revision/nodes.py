@@ -18,7 +18,7 @@ from affinitynet.core.label_maps import Classes, LabelMap, decode
 from affinitynet.core.metrics import class_counts
 from affinitynet.core.segments import SLIC
 from affinitynet.core.selection import select_setting
-from affinitynet.core.separation import choose_label_maps
+from affinitynet.core.separation import variance_between_classes
 from affinitynet.data.corrections import Corrected, corrected_labels, without_corrected
 from affinitynet.data.files import Partitions
 from affinitynet.data.given_segments import inspect_segments, match_segments
@@ -33,6 +33,7 @@ from affinitynet.pipelines.per_image import (
     map_on_devices,
     per_batch,
     per_image,
+    sample_tagged,
     tagged_photos,
 )
 from affinitynet.pipelines.scoring import (
@@ -46,7 +47,14 @@ from affinitynet.pipelines.scoring import (
     tabulate_images,
 )
 from affinitynet.pipelines.search.settings import Setting, flatten, with_setting
-from affinitynet.stages.parameters import WALK, AutoRandomWalk, Refinement, Vote, WalkSpace
+from affinitynet.stages.parameters import (
+    WALK,
+    AutoRandomWalk,
+    Refinement,
+    Vote,
+    WalkSetting,
+    WalkSpace,
+)
 
 if TYPE_CHECKING:
     from affinitynet.stages.refinement import Refiner
@@ -54,21 +62,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def choose_photos(
-    index: pd.DataFrame, maps: Partitions[ClassMaps], compared: int | None, seed: int
-) -> pd.DataFrame:
-    """Draw the photos that `choose_walk` compares with each other.
-
-    Returns:
-        The tagged photos' rows of the index, in random order, and whether they are `compared`.
-    """
-    tagged = tagged_photos(index)
-    mixed = tagged[tagged.index.isin([*maps])].sample(frac=1, random_state=seed)
-    return mixed.assign(compared=np.arange(len(mixed)) < (compared or len(mixed)))
-
-
 def choose_walk(
-    sample: pd.DataFrame,
+    index: pd.DataFrame,
     model: Checkpoint,
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
@@ -76,48 +71,37 @@ def choose_walk(
     space: WalkSpace,
     execution: Execution,
 ) -> tuple[dict[str, float], pd.DataFrame]:
-    """Choose what the walk's parameters leave open, photo by photo; no mask is involved.
+    """Choose what the walk's parameters leave open; no mask is involved.
 
-    Of each photo's label maps that one is chosen whose regions look most like those of their class
-    in the other photos, and least like the background's: see `affinitynet.core.separation`.
+    Those settings are the best whose regions look most like those of their class in the other
+    photos, and least like the background's: see `affinitynet.core.separation`.
 
     Args:
-        sample: The photos, and which of them are compared with each other; the rest is compared
-            with these.
         random_walk: What is given, and what is `auto`.
         space: Values to try.
 
     Returns:
-        `alpha`, `beta` and `steps` in the middle of those that were chosen; and those of each
-        photo by `id`, with the share of its variance that is `explained` by the regions.
+        `alpha`, `beta` and `steps` of the best setting; and all settings, the best first, with the
+        share of the variance that lies `between` the classes.
     """
     from affinitynet.stages.revision import WalkTrials
 
-    space = space.keep_given(random_walk)
-    settings = space.settings()
-    choices = dict.fromkeys(sample.index, (0, math.nan))
-    if len(settings) > 1 and len(sample):
-        make = partial(WalkTrials, space=space)
+    settings = space.keep_given(random_walk).settings()
+    trials = pd.DataFrame(settings).assign(between=math.nan)
+    some = sample_tagged(index, maps, random_walk.compared)
+    if len(settings) > 1 and len(some):
+        make = partial(WalkTrials, settings=settings)
         work = NetworkWork(make, model, random_walk, execution, "Trying random walks")
-        cams = checked(maps, "cam.maps")
-        trials = dict(map_on_devices(work, sample[sample["compared"]], photos, cams))
-        chosen, regions = choose_label_maps([*trials.values()], len(model.config["classes"]))
-        choices = {i: (n, trials[i].explained()[n]) for i, n in zip(trials, chosen, strict=True)}
-        rest = sample[~sample["compared"]]
-        for image_id, photo in map_on_devices(work, rest, photos, cams) if len(rest) else ():
-            best = regions.best(photo)
-            choices[image_id] = (best, photo.explained()[best])
-        logger.info("%d random walks were tried on %d photos.", len(settings), len(choices))
-    rows = {i: (*settings[n], explained) for i, (n, explained) in choices.items()}
-    table = pd.DataFrame.from_dict(rows, "index", columns=[*WALK, "explained"]).sort_index()
-    return middle_of(table), table.rename_axis("id")
+        tried = map_on_devices(work, some, photos, checked(maps, "cam.maps"))
+        regions = (photo for _, photo in tried)
+        trials["between"] = variance_between_classes(regions, len(model.config["classes"]))
+        trials = trials.sort_values("between", ascending=False, kind="stable", ignore_index=True)
+        logger.info("%d random walks were tried on %d photos.", len(settings), len(some))
+    return _first(trials), trials
 
 
-def middle_of(choices: pd.DataFrame) -> dict[str, float]:
-    """Return the middle one of the photos' values, of each parameter for itself."""
-    if choices.empty:
-        return {}
-    return {name: choices[name].quantile(0.5, interpolation="lower").item() for name in WALK}
+def _first(trials: pd.DataFrame) -> dict[str, float]:
+    return {name: trials[name].iloc[0].item() for name in WALK}
 
 
 def check_segments(
@@ -160,18 +144,21 @@ def walk_cams(
     photos: Partitions[Image.Image],
     maps: Partitions[ClassMaps],
     random_walk: AutoRandomWalk,
-    choices: pd.DataFrame,
+    trials: pd.DataFrame,
     execution: Execution,
 ) -> Iterator[dict[str, ClassMaps]]:
-    """Spread the CAMs, background included, by the random walk vec M* = T^t vec M."""
+    """Spread the CAMs, background included, by the random walk vec M* = T^t vec M.
+
+    Args:
+        trials: From `choose_walk`; the maps are the mean of the first `averaged` walks.
+    """
     from affinitynet.stages.revision import RandomWalker
 
-    tagged = tagged_photos(index)
-    rows = choices[[*WALK]].itertuples(name=None)
-    own = {i: random_walk.resolve(dict(zip(WALK, values, strict=True))) for i, *values in rows}
-    make = partial(RandomWalker, by_photo=own)
-    walk = random_walk.resolve(middle_of(choices))  # of photos over which a process died
+    best = trials.head(random_walk.averaged)[[*WALK]].itertuples(index=False, name=None)
+    make = partial(RandomWalker, settings=[WalkSetting(*values) for values in best])
+    walk = random_walk.resolve(_first(trials))
     work = NetworkWork(make, model, walk, execution, "Random walk")
+    tagged = tagged_photos(index)
     found = tagged[tagged.index.isin([*maps])]
     yield from per_batch(work, found, photos, checked(maps, "cam.maps"))
 

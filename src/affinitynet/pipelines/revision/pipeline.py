@@ -6,7 +6,6 @@ from affinitynet.pipelines.graph import graph, make_node, per_image_node
 from affinitynet.pipelines.revision.nodes import (
     check_segments,
     choose_crf,
-    choose_photos,
     choose_walk,
     make_pseudo_labels,
     score_revision,
@@ -20,22 +19,16 @@ def create_pipeline() -> Pipeline:
         "revision",
         [
             make_node(
-                choose_photos,
-                "index cam.maps params:revision.compared params:seed",
-                "sample",
-                name="sample",
-            ),
-            make_node(
                 choose_walk,
-                "sample affinity_training.model photos cam.maps params:revision.random_walk "
+                "index affinity_training.model photos cam.maps params:revision.random_walk "
                 "params:search.walk.space params:execution",
-                "chosen choices",
+                "chosen trials",
                 name="choose",
             ),
             per_image_node(
                 walk_cams,
-                "index affinity_training.model photos cam.maps params:revision.random_walk choices "
-                "params:execution",
+                "index affinity_training.model photos cam.maps params:revision.random_walk "
+                "trials params:execution",
                 "maps",
                 name="walk",
             ),

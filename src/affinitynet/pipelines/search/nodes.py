@@ -44,7 +44,7 @@ from affinitynet.pipelines.scoring import (
     threshold_counts,
 )
 from affinitynet.pipelines.search.settings import Setting, flatten, suggest, with_setting
-from affinitynet.stages.parameters import AUTO, WALK, AutoRandomWalk, WalkSpace
+from affinitynet.stages.parameters import AUTO, WALK, AutoRandomWalk, WalkSetting, WalkSpace
 
 logger = logging.getLogger(__name__)
 
@@ -164,9 +164,10 @@ def _count_walks(
     radius: int,
 ) -> Counts:
     """Count one image at every setting: (settings, 3, K + 1), what IoU needs."""
-    from affinitynet.stages.revision import walks
+    from affinitynet.stages.revision import photo_walks
 
-    counted = (count_maps(maps, truth, values) for maps in walks(*stored, space, radius=radius))
+    walked = photo_walks(*stored, space.settings(), radius=radius)
+    counted = (count_maps(maps, truth, values) for maps in walked)
     return np.stack([*map(class_counts, counted)])
 
 
@@ -218,24 +219,23 @@ def walk_best(
     if any(map(math.isnan, chosen.values())):
         yield from ({i: walked[i]()} for i in ids)
         return
-    space = WalkSpace(
-        alpha=(chosen["alpha"],), beta=(chosen["beta"],), steps=(int(chosen["steps"]),)
-    )
+    setting = WalkSetting(chosen["alpha"], chosen["beta"], int(chosen["steps"]))
     maps = checked(maps, "cam.maps")
-    do = partial(_walk_one, space, random_walk.radius)
+    do = partial(_walk_one, setting, random_walk.radius)
     items = [(i, affinities[i], maps[i]) for i in ids]
     yield from chunks(map_items(do, items, execution, "Random walk"))
 
 
 def _walk_one(
-    space: WalkSpace,
+    setting: WalkSetting,
     radius: int,
     read_affinities: Callable[[], Mapping[str, Floats]],
     read_maps: Callable[[], ClassMaps],
 ) -> ClassMaps:
-    from affinitynet.stages.revision import walks
+    from affinitynet.stages.revision import photo_walks
 
-    (walked,) = walks(*_read_both(read_affinities, read_maps), space, radius=radius)
+    stored = _read_both(read_affinities, read_maps)
+    (walked,) = photo_walks(*stored, [setting], radius=radius)
     return walked
 
 

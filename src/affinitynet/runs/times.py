@@ -145,6 +145,7 @@ def measure_work(
     walk, relabelled = area(p.revision.random_walk.long_side), area(p.revision.long_side)
     settings = p.search.walk.space.keep_given(p.revision.random_walk).settings()
     tried = len(settings) if len(settings) > 1 else 0
+    compared = p.revision.random_walk.compared
     work = {
         "tag_check.predict": every * area(p.tag_check.features.long_side),
         "cam.train": trained(train, p.cam),
@@ -152,7 +153,7 @@ def measure_work(
         "cam.infer": tagged * scored(p.cam.inference),
         "affinity_labels.label": tagged * area(p.affinity_labels.long_side),
         "affinity_training.train": trained(tagged, p.affinity_training),
-        "revision.choose": tagged * walk * tried,
+        "revision.choose": min(compared or tagged, tagged) * walk * tried,
         "revision.walk": tagged * walk,
         "revision.refine": tagged * relabelled,
         "self_training.relabel": tagged * relabelled,

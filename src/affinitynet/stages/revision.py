@@ -67,6 +67,12 @@ def photo_walks(
 
     Args:
         affinities: (P, H, W) in [0, 1].
+        cams: The photo's, on a grid of any size.
+        settings: As for `walks`.
+        radius: Of the affinities' neighbourhood.
+
+    Yields:
+        The walked maps on the affinities' grid, float16, background first.
     """
     classes = torch.from_numpy(upsample(cams.maps, affinities.shape[-2:]))
     labels = np.array([0, *cams.labels], np.uint8)

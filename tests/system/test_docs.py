@@ -78,7 +78,7 @@ def test_every_parameter_has_a_comment_of_its_own(environment: str) -> None:
     [
         ("cam.training.epochs", "until the loss levels off"),  # behind the value
         ("execution.devices", "each on a device of its own"),  # above it, two lines
-        ("cam.prototype_rounds", "after two rounds"),  # of an environment
+        ("revision.random_walk.alpha", "chosen from the photos"),  # of an environment
         ("data_set.val_share", "0.2"),  # set by an environment alone
     ],
 )

@@ -49,17 +49,15 @@ def tagged_photos(index: pd.DataFrame) -> pd.DataFrame:
     return index[(index["split"] == "train") & (index["tags"] != "")]
 
 
-def sample_tagged(
-    index: pd.DataFrame, maps: Partitions[ClassMaps], count: int | None
-) -> pd.DataFrame:
-    """Draw some of the tagged training photos that have maps, the same ones each time.
-
-    Args:
-        count: Of the photos, at most; None for all.
-    """
+def photos_with(given: Collection[str], index: pd.DataFrame) -> pd.DataFrame:
+    """Select the tagged training photos that something is given of, by id."""
     tagged = tagged_photos(index)
-    tagged = tagged[tagged.index.isin([*maps])]
-    return tagged.sample(min(count or len(tagged), len(tagged)), random_state=0).sort_index()
+    return tagged[tagged.index.isin([*given])]
+
+
+def draw(photos: pd.DataFrame, count: int | None) -> pd.DataFrame:
+    """Draw so many of some photos at most, None for all: the same ones each time, by id."""
+    return photos.sample(min(count or len(photos), len(photos)), random_state=0).sort_index()
 
 
 def checked(maps: Partitions[ClassMaps], name: str) -> Partitions[ClassMaps]:

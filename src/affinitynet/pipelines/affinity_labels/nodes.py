@@ -25,10 +25,11 @@ from affinitynet.pipelines.parameters import AffinityLabels, AffinityTraining
 from affinitynet.pipelines.per_image import (
     NetworkWork,
     checked,
+    draw,
     map_items,
     map_on_devices,
     per_image,
-    sample_tagged,
+    photos_with,
     tagged_photos,
 )
 from affinitynet.pipelines.scoring import (
@@ -72,7 +73,7 @@ def choose_alphas(
     from affinitynet.stages.revision import WalkTrials
 
     middle, options = 1.0, affinity_labels
-    some = sample_tagged(index, maps, options.compared)
+    some = draw(photos_with(maps, index), options.compared)
     if options.alphas.is_auto and len(some):
         classes = classifier.config["classes"]
         network = initialise_affinity_net(affinity_training, classes, 0, classifier)

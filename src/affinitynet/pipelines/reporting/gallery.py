@@ -139,8 +139,7 @@ def measure_walk(
         at most 1. Images in whose CAMs no object covers the share `FOUND` are left out.
     """
     names, rows = [*classes], {}
-    done = [image_id for image_id in walked if image_id in cams]
-    for image_id in index.index[index.index.isin(done)]:
+    for image_id in index.index[index.index.isin(walked.keys() & cams.keys())]:
         before, after = cams[image_id](), walked[image_id]().maps
         scored = before.resize(after.shape[1:]).with_background(chosen["alpha"]).maps
         count = len(scored)

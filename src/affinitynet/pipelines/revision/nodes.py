@@ -29,11 +29,12 @@ from affinitynet.pipelines.parameters import Revision
 from affinitynet.pipelines.per_image import (
     NetworkWork,
     checked,
+    draw,
     map_items,
     map_on_devices,
     per_batch,
     per_image,
-    sample_tagged,
+    photos_with,
     tagged_photos,
 )
 from affinitynet.pipelines.scoring import (
@@ -88,7 +89,7 @@ def choose_walk(
 
     settings = space.keep_given(random_walk).settings()
     trials = pd.DataFrame(settings).assign(between=math.nan)
-    some = sample_tagged(index, maps, random_walk.compared)
+    some = draw(photos_with(maps, index), random_walk.compared)
     if len(settings) > 1 and len(some):
         make = partial(WalkTrials, settings=settings)
         work = NetworkWork(make, model, random_walk, execution, "Trying random walks")
@@ -158,8 +159,7 @@ def walk_cams(
     make = partial(RandomWalker, settings=[WalkSetting(*values) for values in best])
     walk = random_walk.resolve(_first(trials))
     work = NetworkWork(make, model, walk, execution, "Random walk")
-    tagged = tagged_photos(index)
-    found = tagged[tagged.index.isin([*maps])]
+    found = photos_with(maps, index)
     yield from per_batch(work, found, photos, checked(maps, "cam.maps"))
 
 
@@ -185,18 +185,17 @@ def choose_crf(
 
     options = revision.choose_crf
     truth = corrected_labels(corrected, index, classes)
-    tagged = tagged_photos(index).index
-    found = tagged[tagged.isin([*truth]) & tagged.isin([*inputs[1]])].to_series()
+    found = photos_with(truth.keys() & inputs[1].keys(), index)
     if options.least is None or len(found) < options.least:
         return {}
-    drawn = found.sample(min(len(found), options.most), random_state=0).sort_index()
+    drawn = draw(found, options.most).index
     settings = list_settings(revision)
     values = [*classes.values()]
     refiners = [Refiner(values, with_setting(revision, setting)) for setting in settings]
     counted = per_image(
         partial(_count_refined, values, refiners),
         drawn,
-        [truth, *_refiner_inputs(tagged, *inputs)],
+        [truth, *_refiner_inputs(tagged_photos(index).index, *inputs)],
         execution,
         "Trying dense CRFs",
     )

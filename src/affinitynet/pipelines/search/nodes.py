@@ -33,7 +33,7 @@ from affinitynet.pipelines.per_image import (
     map_items,
     per_batch,
     per_image,
-    tagged_photos,
+    photos_with,
 )
 from affinitynet.pipelines.scoring import (
     Counts,
@@ -71,8 +71,7 @@ def choose_photos(
     Raises:
         UserError: If there is no such photo.
     """
-    tagged = tagged_photos(index)
-    scored = tagged[tagged.index.isin([*without_corrected(masks, corrected, index)])]
+    scored = photos_with(without_corrected(masks, corrected, index), index)
     if scored.empty:
         raise UserError(
             "search: no training photo has both a tag and a mask, and without masks no setting is "
